@@ -1,0 +1,1 @@
+"""FITS → registered, reprojected, tiled; plus the two-telescope sky simulator."""

@@ -1,0 +1,340 @@
+"""The typed schema of every YAML in ``configs/``.
+
+A config file is read in four parts, each a section of its own and each optional where it is not
+needed: ``prepare`` (which files, how to register and tile them), ``data`` (how tiles become
+batches), ``model`` (networks) and ``objective`` (the eight weights), ``train`` (the loop).
+
+Unknown keys are refused with the nearest valid name; values given on the command line as
+``train.steps=1000`` are read as YAML and replace what the file says.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from imgturbo.errors import ImgturboError
+
+__all__ = [
+    "Config",
+    "CriticConfig",
+    "DataConfig",
+    "FieldConfig",
+    "GeneratorConfig",
+    "MLPConfig",
+    "ModelConfig",
+    "ObjectiveConfig",
+    "PrepareConfig",
+    "RegisterConfig",
+    "ResNetConfig",
+    "SplitConfig",
+    "StretchConfig",
+    "TileConfig",
+    "TrainConfig",
+    "UNetConfig",
+    "load_config",
+]
+
+Output = Literal["z_tilde", "x_hat", "x_tilde", "z_hat"]
+"""The four outputs of TURBO: direct path x → z̃ → x̂, reverse path z → x̃ → ẑ."""
+
+
+class Section(BaseModel):
+    """Base of every section: unknown keys are errors, values are checked on assignment."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, protected_namespaces=())
+
+
+# ---------------------------------------------------------------------------------- prepare
+
+
+class FieldConfig(Section):
+    """One patch of sky: the files of each side; a side left empty makes unpaired tiles."""
+
+    name: str
+    source: list[Path] = []
+    target: list[Path] = []
+    split: Literal["auto", "train", "validation"] = "auto"
+
+    @model_validator(mode="after")
+    def _has_a_side(self) -> FieldConfig:
+        if not self.source and not self.target:
+            raise ValueError(f"field {self.name!r} names neither source nor target files")
+        return self
+
+
+class RegisterConfig(Section):
+    """Residual alignment of source onto target after the WCS has been trusted as far as it goes."""
+
+    method: Literal["none", "sources"] = "sources"
+    model: Literal["shift", "affine", "polynomial"] = "affine"
+    degree: int = Field(2, ge=2, le=5)  # of the polynomial
+    local: bool = False  # smooth local shifts after the global model
+    min_sources: int = Field(8, ge=3)
+    max_shift: float = Field(3.0, gt=0)  # arcsec searched when both sides have a WCS
+
+
+class SplitConfig(Section):
+    """Train/validation by sky region, never by random tile."""
+
+    method: Literal["blocks", "rows", "field"] = "blocks"
+    fraction: float = Field(0.2, ge=0, lt=1)  # of the sky that goes to validation
+    block: int = Field(4, ge=1)  # side of a block, in tiles
+    rows: tuple[int, int] | None = None  # 'rows': [first, last) target rows of validation
+    guard: int = Field(0, ge=0)  # pixels left unused between the two regions
+
+
+class TileConfig(Section):
+    size: int = Field(128, ge=8)
+    stride: int | None = None  # None: no overlap
+    min_valid: float = Field(0.8, ge=0, le=1)
+
+
+class StretchConfig(Section):
+    """y = asinh((f − offset)/softening)/scale, or its linear limit for pictures."""
+
+    kind: Literal["auto", "asinh", "linear"] = "auto"  # auto: linear for pictures, asinh for FITS
+    softening: float = Field(3.0, gt=0)  # in units of the sky's robust standard deviation
+    percentile: float = Field(99.9, gt=50, le=100)  # the flux that is mapped to y = 1
+
+
+class PrepareConfig(Section):
+    fields: list[FieldConfig] = []
+    out: Path = Path("runs/tiles.zarr")
+    pixel_scale: float | None = Field(None, gt=0)  # arcsec; None keeps the target's grid
+    register_: RegisterConfig = Field(RegisterConfig(), alias="register")
+    tile: TileConfig = TileConfig()
+    split: SplitConfig = SplitConfig()
+    stretch: StretchConfig = StretchConfig()
+    workers: int = Field(2, ge=1)
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+
+# ------------------------------------------------------------------------------------- data
+
+
+class DataConfig(Section):
+    tiles: Path | None = None  # None: prepare.out
+    batch_size: int = Field(8, ge=1)  # per process and step
+    crop: int | None = Field(None, ge=8)  # None: whole tiles
+    augment: Literal["none", "flips", "d4"] = "d4"
+    pairing: Literal["auto", "paired", "unpaired"] = "auto"
+    paired_fraction: float | None = Field(None, ge=0, le=1)  # of a batch, in a mixed set
+    workers: int = Field(0, ge=0)
+
+
+# ------------------------------------------------------------------------------------ model
+
+
+class UNetConfig(Section):
+    kind: Literal["unet"] = "unet"
+    width: int = Field(32, ge=1)  # channels at the finest level after the stem
+    depth: int = Field(3, ge=0)  # times the resolution is halved
+    blocks: int = Field(2, ge=1)  # residual blocks a level, each way
+    stem: int = Field(1, ge=1)  # pixel-unshuffle factor: 2 or 4 makes it fast on a CPU
+    norm: Literal["none", "channel"] = "channel"  # per pixel over channels: no image statistics
+    residual: bool = True  # adds the input where the channel counts agree
+    noise_channels: int = Field(0, ge=0)  # a layer; > 0 makes the generator stochastic
+    dropout: float = Field(0.0, ge=0, lt=1)
+
+
+class ResNetConfig(Section):
+    kind: Literal["resnet"] = "resnet"
+    width: int = Field(64, ge=1)
+    downs: int = Field(2, ge=0)
+    blocks: int = Field(9, ge=1)
+    norm: Literal["none", "channel"] = "channel"
+    residual: bool = True
+    noise_channels: int = Field(0, ge=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
+
+
+class MLPConfig(Section):
+    """Dense network for tables of numbers, (B, C)."""
+
+    kind: Literal["mlp"] = "mlp"
+    hidden: list[int] = [256, 128, 64]
+    noise_channels: int = Field(0, ge=0)
+    residual: bool = False
+
+
+GeneratorConfig = Annotated[UNetConfig | ResNetConfig | MLPConfig, Field(discriminator="kind")]
+
+
+class CriticConfig(Section):
+    kind: Literal["patchgan", "mlp"] = "patchgan"
+    width: int = Field(64, ge=1)
+    layers: int = Field(3, ge=0)  # stride-2 layers; 3 sees 70 pixels
+    scales: int = Field(1, ge=1)  # the same critic on halved images too
+    conditional: bool = False  # sees the network's input beside its output
+    norm: Literal["none", "spectral"] = "spectral"
+    hidden: list[int] = [256, 128, 64]  # of the dense critic
+
+
+class ModelConfig(Section):
+    decoder: GeneratorConfig = UNetConfig()  # z → x̃, source to target ("forward")
+    encoder: GeneratorConfig | None = None  # x → z̃, target to source; None: like the decoder
+    critic: CriticConfig = CriticConfig()
+
+
+# -------------------------------------------------------------------------------- objective
+
+Distance = Literal["l1", "l2", "charbonnier", "lpips", "fourier", "spectrum"]
+DistanceMix = dict[Distance, float]
+
+
+class ObjectiveConfig(Section):
+    """Eight free weights: ``paired`` are the L terms, ``marginal`` the D terms.
+
+    A weight left out takes the preset's; the preset ``custom`` sets all of them to zero.
+    """
+
+    preset: Literal["custom", "turbo", "pix2pix", "cyclegan", "one_cycle"] = "turbo"
+    paired: dict[Output, float] = {}
+    marginal: dict[Output, float] = {}
+    identity: dict[Literal["x", "z"], float] = {}  # ‖decoder(x) − x‖ and ‖encoder(z) − z‖
+    distance: dict[Output, DistanceMix] = {}  # left out: the preset's, else {l1: 1}
+    adversarial: Literal["vanilla", "lsgan", "hinge", "wgan-gp"] | None = None  # None: preset's
+    conditional: bool | None = None  # None: the preset's (pix2pix: True)
+    shared_critics: bool = False  # one critic a space instead of one an output
+    pool: int | None = Field(None, ge=0)  # None: the preset's; 0: no image pool
+    gradient_penalty: float = Field(10.0, ge=0)  # wgan-gp
+    r1: float = Field(0.0, ge=0)  # ½γ‖∇D‖² on real samples
+
+
+# ------------------------------------------------------------------------------------ train
+
+
+class TrainConfig(Section):
+    out: Path = Path("runs/run")
+    steps: int = Field(10_000, ge=1)
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    lr: float = Field(2e-4, gt=0)
+    critic_lr: float | None = Field(None, gt=0)  # None: lr
+    betas: tuple[float, float] = (0.5, 0.99)
+    weight_decay: float = Field(0.0, ge=0)
+    warmup: int = Field(100, ge=0)
+    final_lr: float = Field(0.01, ge=0, le=1)  # of lr, where the cosine ends
+    clip: float | None = Field(1.0, gt=0)  # gradient norm; None: no clipping
+    accumulate: int = Field(1, ge=1)
+    ema: float = Field(0.999, ge=0, lt=1)  # 0: off
+    validate_every: int = Field(500, ge=1)
+    validate_tiles: int = Field(64, ge=1)
+    checkpoint_every: int = Field(500, ge=1)
+    keep: int = Field(2, ge=1)  # checkpoints kept, besides the best
+    log_every: int = Field(20, ge=1)
+    trackers: list[Literal["jsonl", "tensorboard"]] = ["jsonl", "tensorboard"]
+    select: Literal["psnr", "ssim", "l1"] = "psnr"  # what "best" means, on validation tiles
+    channels_last: bool = True
+    compile: bool = False
+
+
+class Config(Section):
+    name: str = "imgturbo"
+    seed: int = 0
+    prepare: PrepareConfig = PrepareConfig()
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    train: TrainConfig = TrainConfig()
+
+    @property
+    def tiles(self) -> Path:
+        """The tile store that training reads."""
+        return self.data.tiles or self.prepare.out
+
+
+# ---------------------------------------------------------------------------------- reading
+
+
+def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML file and apply ``section.key=value`` overrides.
+
+    Raises:
+        ImgturboError: no such file, not YAML, an unknown key (with the nearest valid name), a bad
+            value, or an override that is not ``key=value``.
+    """
+    path = Path(path)
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise ImgturboError(f"{path}: no such config file; configs/ has examples") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImgturboError(f"{path}: cannot be read as a config: {error}") from None
+    except yaml.YAMLError as error:
+        raise ImgturboError(f"{path}: not valid YAML: {error}") from None
+    if tree is None:
+        tree = {}
+    if not isinstance(tree, dict):
+        raise ImgturboError(f"{path}: a config is a mapping of sections, this is not")
+    for override in overrides:
+        _apply_override(tree, override)
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise ImgturboError(f"{path}: {_explain(error, tree)}") from None
+
+
+def _apply_override(tree: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise ImgturboError(f"{override!r}: overrides are written section.key=value")
+    node = tree
+    *parents, leaf = key.split(".")
+    for name in parents:
+        child = node.get(name)
+        if child is None:
+            child = node[name] = {}
+        if not isinstance(child, dict):
+            raise ImgturboError(f"{override!r}: {name!r} is a value, not a section")
+        node = child
+    try:
+        node[leaf] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ImgturboError(f"{override!r}: the value is not valid YAML") from None
+
+
+def _explain(error: ValidationError, tree: dict[str, Any]) -> str:
+    """The first problem in one line, with the nearest valid name for an unknown key."""
+    problem = error.errors()[0]
+    # Pydantic puts the tag of a discriminated union into the path; the file has no such key.
+    where = [str(part) for part in problem["loc"]]
+    dotted = ".".join(part for part in where if part not in ("unet", "resnet", "mlp"))
+    if problem["type"] == "extra_forbidden":
+        valid = _valid_keys(Config, where[:-1])
+        near = difflib.get_close_matches(where[-1], valid, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(sorted(valid))}"
+        return f"unknown key {dotted!r}; {hint}"
+    return f"{dotted}: {problem['msg'].removeprefix('Value error, ')} (got {problem['input']!r})"
+
+
+def _valid_keys(section: Any, path: list[str]) -> list[str]:
+    """Keys of the section that ``path`` leads to, walking the models' annotations."""
+    if not path:
+        return [field.alias or name for name, field in section.model_fields.items()]
+    head, *rest = path
+    for name, field in section.model_fields.items():
+        if head not in (name, field.alias):
+            continue
+        models = _models_in(field.annotation)
+        if rest and rest[0].isdigit():
+            rest = rest[1:]
+        for model in models:
+            kind = model.model_fields.get("kind")
+            if rest and kind is not None and kind.default == rest[0]:
+                return _valid_keys(model, rest[1:])
+        if models:
+            return _valid_keys(models[0], rest)
+    return []
+
+
+def _models_in(annotation: Any) -> list[Any]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for arg in get_args(annotation) for model in _models_in(arg)]

@@ -1,0 +1,16 @@
+"""The one kind of error that a user is meant to read.
+
+Law 7: a message is one line that says which file (and which band), what is wrong, and what to do.
+The command line prints it after ``error:`` and exits with status 2; it never shows a traceback for it.
+"""
+
+from __future__ import annotations
+
+__all__ = ["ImgturboError"]
+
+
+class ImgturboError(Exception):
+    """A mistake in the input, named in one line: the file, the band, what is wrong, the remedy."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
