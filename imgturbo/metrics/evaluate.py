@@ -1,0 +1,214 @@
+"""`evaluate`: one prediction against one target, beside what it must beat, on a stated stretch.
+
+All scores are computed on y = stretch(flux) with data range 1, over pixels that are valid in
+prediction, target and (where given) source alike. The stretch is, in this order: the caller's; the
+one in the prediction's header (fitted on the training sky); linear for pictures; else fitted on the
+target. Which one was used is part of the answer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from imgturbo.errors import ImgturboError
+from imgturbo.metrics.baselines import affine_colour, identity
+from imgturbo.metrics.image import ms_ssim, mse, psnr, ssim
+from imgturbo.metrics.perceptual import Unavailable, lpips_distance, st_lpips_distance
+from imgturbo.metrics.spectrum import log_spectrum_error
+from imgturbo.sky import SkyImage, Stretch, read_sky, resample
+
+__all__ = ["Image", "evaluate", "scores"]
+
+Image = SkyImage | NDArray[Any] | Path | str | Sequence[Path | str]
+
+
+def evaluate(
+    pred: Image,
+    target: Image,
+    source: Image | None = None,
+    stretch: Stretch | None = None,
+    perceptual: bool = True,
+) -> dict[str, Any]:
+    """Score ``pred`` against ``target`` and, given ``source``, against both baselines.
+
+    Each image is a :class:`SkyImage`, a path (or the paths of single-band files), or an array
+    (C, H, W) in flux. Where pred and target lie on different grids and both have a WCS, pred is
+    resampled to the target's grid, flux conserved; likewise source.
+
+    Returns:
+        ``{"prediction": {"mse", "psnr", "ssim", "ms_ssim", "spectrum_error", "lpips",
+        "st_lpips"}, "baselines": {"identity": {…}, "affine": {…}}, "stretch": {…},
+        "valid_fraction": …, "bands": […], "data_range": 1.0, "notes": […]}``; scores that cannot be
+        had are None and a note says why. Baselines are None without a source.
+
+    Raises:
+        ImgturboError: band counts or grids that cannot be reconciled, or no common valid pixel.
+    """
+    truth = _as_sky(target, "target")
+    prediction = _on_grid(_as_sky(pred, "prediction"), truth)
+    prediction, truth = _common_bands(prediction, truth)
+    valid = prediction.valid & truth.valid
+    given = None
+    if source is not None:
+        given = _on_grid(_as_sky(source, "source"), truth)
+        valid &= given.valid
+    if not valid.any():
+        raise ImgturboError(
+            f"{_name(prediction)} and {_name(truth)} share no valid pixel; check masks and WCS"
+        )
+    stretch, origin = _choose_stretch(stretch, prediction, truth)
+    notes: list[str] = []
+    y_pred, y_true = (_filled(stretch(image.data), valid) for image in (prediction, truth))
+    result: dict[str, Any] = {
+        "prediction": scores(y_pred, y_true, valid, perceptual, notes),
+        "baselines": {"identity": None, "affine": None},
+        "stretch": {"from": origin, **stretch.to_dict()},
+        "valid_fraction": float(valid.mean()),
+        "bands": list(truth.bands),
+        "data_range": 1.0,
+        "notes": notes,
+    }
+    if given is None:
+        notes.append("no source given: the baselines (input as it is, affine colour) are missing")
+        return result
+    as_is = _filled(_input_as_is(given, truth, stretch), valid)
+    mapped = affine_colour(_filled(_own_stretch(given)(given.data), valid), y_true, valid)
+    silent: list[str] = []  # the notes would only repeat the prediction's
+    for label, image in (("identity", as_is), ("affine", mapped)):
+        result["baselines"][label] = scores(image, y_true, valid, perceptual, silent)
+    return result
+
+
+def scores(
+    pred: NDArray[np.float32],
+    target: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+    perceptual: bool = True,
+    notes: list[str] | None = None,
+) -> dict[str, float | None]:
+    """All image metrics of stretched arrays (C, H, W) over ``valid`` (H, W); None: not available."""
+    p, t = torch.from_numpy(pred)[None], torch.from_numpy(target)[None]
+    mask = torch.from_numpy(np.ascontiguousarray(valid))[None, None]
+    result: dict[str, float | None] = {
+        "mse": _number(mse(p, t, mask)),
+        "psnr": _number(psnr(p, t, mask)),
+        "ssim": _number(ssim(p, t, mask)),
+        "ms_ssim": _number(ms_ssim(p, t, mask)),
+        "spectrum_error": _number(log_spectrum_error(p, t, mask)),
+    }
+    if perceptual:
+        for name, distance in (("lpips", lpips_distance), ("st_lpips", st_lpips_distance)):
+            try:
+                result[name] = _number(distance(p, t))
+            except Unavailable as reason:
+                result[name] = None
+                if notes is not None:
+                    notes.append(str(reason))
+    return result
+
+
+def _number(score: Tensor) -> float | None:
+    value = float(score)
+    return value if math.isfinite(value) or value == math.inf else None
+
+
+def _name(image: SkyImage) -> str:
+    return str(image.path) if image.path is not None else "the array"
+
+
+def _as_sky(image: Image, role: str) -> SkyImage:
+    if isinstance(image, SkyImage):
+        return image
+    if isinstance(image, np.ndarray):
+        if image.ndim == 2:
+            image = image[None]
+        if image.ndim != 3:
+            raise ImgturboError(f"{role}: an array must be (C, H, W) or (H, W), not {image.shape}")
+        return SkyImage.from_array(image)
+    return read_sky(image)
+
+
+def _on_grid(image: SkyImage, grid: SkyImage) -> SkyImage:
+    """``image`` on the pixel grid of ``grid``."""
+    same_shape = image.shape[1:] == grid.shape[1:]
+    if image.wcs is None or grid.wcs is None:
+        if same_shape:
+            return image
+        raise ImgturboError(
+            f"{_name(image)} is {image.shape[1]} × {image.shape[2]} pixels but {_name(grid)} is "
+            f"{grid.shape[1]} × {grid.shape[2]}, and without a WCS on both sides they cannot be "
+            "brought together; crop or register them first (imgturbo prepare)"
+        )
+    if same_shape and _same_wcs(image, grid):
+        return image
+    return resample(image, grid.wcs, grid.shape[1:])
+
+
+def _same_wcs(a: SkyImage, b: SkyImage) -> bool:
+    """True where the corners of both grids agree to a hundredth of a pixel."""
+    assert a.wcs is not None and b.wcs is not None
+    height, width = a.shape[1:]
+    x, y = np.array([0, width - 1, 0, width - 1]), np.array([0, 0, height - 1, height - 1])
+    there = b.wcs.world_to_pixel(a.wcs.pixel_to_world(x, y))
+    return bool(np.allclose(there, (x, y), atol=0.01))
+
+
+def _common_bands(pred: SkyImage, target: SkyImage) -> tuple[SkyImage, SkyImage]:
+    if set(pred.bands) == set(target.bands):
+        return pred.select(target.bands), target
+    if len(pred.bands) == len(target.bands):
+        return pred, target  # names differ but the order is the user's
+    raise ImgturboError(
+        f"{_name(pred)} has bands {', '.join(pred.bands)} but {_name(target)} has "
+        f"{', '.join(target.bands)}; give the same bands on both sides"
+    )
+
+
+def _choose_stretch(
+    stretch: Stretch | None, pred: SkyImage, target: SkyImage
+) -> tuple[Stretch, str]:
+    if stretch is not None:
+        return stretch, "caller"
+    if pred.header is not None:
+        found = Stretch.from_header(pred.header, pred.bands)
+        if found is not None:
+            return found, "prediction header"
+    if target.unit == "display":
+        return Stretch.linear(len(target.bands)), "linear (pictures)"
+    return Stretch.fit(target.data, target.valid), "fitted on the target"
+
+
+def _own_stretch(image: SkyImage) -> Stretch:
+    if image.unit == "display":
+        return Stretch.linear(len(image.bands))
+    return Stretch.fit(image.data, image.valid)
+
+
+def _input_as_is(source: SkyImage, target: SkyImage, stretch: Stretch) -> NDArray[np.float32]:
+    """The source in the target's flux unit where zero points are known, then stretched like it.
+
+    Without zero points on both sides a flux cannot be compared, and the source's own stretch puts
+    both on the range 0–1 instead.
+    """
+    zs, zt = source.zeropoints, target.zeropoints
+    if None in zs or None in zt:
+        if source.unit == target.unit:
+            return stretch(identity(source.data, len(target.bands)))
+        return identity(_own_stretch(source)(source.data), len(target.bands))
+    zero_s = np.array(zs, dtype=np.float64)[:, None, None]
+    janskys = identity(source.data * 10 ** (-0.4 * zero_s), len(target.bands))
+    zero_t = np.array(zt, dtype=np.float64)[:, None, None]
+    return stretch((janskys * 10 ** (0.4 * zero_t)).astype(np.float32))
+
+
+def _filled(y: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Invalid pixels set to 0 (the sky) in every image alike, so that spectra see the same mask."""
+    return np.where(valid, y, 0).astype(np.float32)

@@ -1,0 +1,106 @@
+"""Perceptual distances whose weights may or may not be on this machine.
+
+LPIPS (Zhang et al. 2018, arXiv 1801.03924) needs a backbone in ``$TORCH_HOME/hub/checkpoints``;
+where it is absent and cannot be downloaded the metric is skipped with a plain message, never
+replaced by something else under its name. ST-LPIPS (Ghazanfari et al. 2023, arXiv 2304.04223; the
+extra ``perceptual``) carries its own weights and is reported as ``st_lpips``.
+
+Both see three channels in [−1, 1]: three-band images as they are (clipped to the data range, as
+pictures are), any other number of bands one by one as grey, averaged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Unavailable", "backbone_path", "lpips_distance", "st_lpips_distance"]
+
+_BACKBONES = {
+    "alex": "alexnet-owt-7be5be79.pth",
+    "vgg": "vgg16-397923af.pth",
+    "squeeze": "squeezenet1_1-b8a52dc0.pth",
+}
+_PATCH = 256  # pixels; both networks were calibrated on patches of this order
+
+
+class Unavailable(RuntimeError):
+    """The metric's weights are not here; the message says how to get them."""
+
+
+def backbone_path(net: str) -> Path:
+    """Where torch keeps the backbone of LPIPS ``net`` once downloaded."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / _BACKBONES[net]
+
+
+def lpips_distance(pred: Tensor, target: Tensor, net: str = "alex") -> Tensor:
+    """LPIPS averaged over 256-pixel patches, (B,); images (B, C, H, W) with data range [0, 1].
+
+    Raises:
+        Unavailable: the backbone's weights are not on this machine.
+    """
+    weights = backbone_path(net)
+    if not weights.is_file():
+        raise Unavailable(f"LPIPS skipped: put {weights.name} (torchvision) into {weights.parent}")
+    import lpips
+
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # lpips 0.1.4 calls torchvision's retired arguments
+        model = lpips.LPIPS(net=net, verbose=False).eval()
+    return _over_patches(model, pred, target)
+
+
+def st_lpips_distance(pred: Tensor, target: Tensor) -> Tensor:
+    """ST-LPIPS averaged over 256-pixel patches, (B,); not LPIPS, and never named so.
+
+    Raises:
+        Unavailable: the extra is not installed.
+    """
+    if find_spec("stlpips_pytorch") is None:
+        raise Unavailable("ST-LPIPS skipped: pip install 'imgturbo[perceptual]'")
+    from imgturbo.metrics.st_lpips import load_st_lpips
+
+    return _over_patches(load_st_lpips(), pred, target)
+
+
+@torch.inference_mode()
+def _over_patches(
+    model: nn.Module | Callable[[Tensor, Tensor], Tensor], pred: Tensor, target: Tensor
+) -> Tensor:
+    scores = []
+    for p, t in zip(pred, target, strict=True):
+        pairs = _as_rgb(p[None], t[None])
+        values = [model(a, b).flatten().double() for a, b in pairs]
+        scores.append(torch.cat(values).mean())
+    return torch.stack(scores).to(pred.dtype)
+
+
+def _as_rgb(pred: Tensor, target: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Three-channel patches in [−1, 1], one pair a patch (all bands of it as a batch)."""
+
+    def prepare(u: Tensor) -> Tensor:
+        u = u.float().clamp(0, 1) * 2 - 1
+        return u if u.shape[1] == 3 else u.reshape(-1, 1, *u.shape[2:]).expand(-1, 3, -1, -1)
+
+    pred, target = prepare(pred), prepare(target)
+    height, width = pred.shape[-2:]
+    patches = []
+    for y in _starts(height):
+        for x in _starts(width):
+            rows, cols = slice(y, y + _PATCH), slice(x, x + _PATCH)
+            patches.append((pred[..., rows, cols], target[..., rows, cols]))
+    return patches
+
+
+def _starts(length: int) -> list[int]:
+    """Origins of patches that cover ``length``, the last one moved back to end at the border."""
+    if length <= _PATCH:
+        return [0]
+    return [*range(0, length - _PATCH, _PATCH), length - _PATCH]

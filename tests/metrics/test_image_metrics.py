@@ -1,0 +1,108 @@
+"""Laws of the pixel metrics: agreement with scikit-image, and blindness to masked pixels."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from imgturbo.metrics import log_spectrum_error, ms_ssim, mse, power_spectrum, psnr, ssim
+
+shapes = st.tuples(st.integers(1, 4), st.sampled_from([13, 31, 40, 53]), st.sampled_from([17, 47]))
+
+
+def pair(shape, seed=0, noise=0.1):
+    generator = torch.Generator().manual_seed(seed)
+    target = torch.rand(2, *shape, generator=generator, dtype=torch.float64)
+    return target + noise * torch.randn(
+        target.shape, generator=generator, dtype=torch.float64
+    ), target
+
+
+@given(shapes, st.sampled_from([1.0, 2.0, 255.0]))
+def test_agrees_with_scikit_image(shape, data_range):
+    pred, target = pair(shape)
+    for i in range(2):
+        p, t = pred[i].numpy(), target[i].numpy()
+        expected = structural_similarity(
+            t, p, data_range=data_range, channel_axis=0,
+            gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+        )  # fmt: skip
+        assert ssim(pred, target, data_range=data_range)[i].item() == pytest.approx(
+            expected, abs=1e-9
+        )
+        expected = peak_signal_noise_ratio(t, p, data_range=data_range)
+        assert psnr(pred, target, data_range=data_range)[i].item() == pytest.approx(
+            expected, abs=1e-9
+        )
+
+
+@given(shapes, st.integers(0, 1000), st.sampled_from([0.0, 1e6, float("nan"), float("inf")]))
+def test_masked_pixels_do_not_matter(shape, seed, garbage):
+    pred, target = pair(shape, seed)
+    valid = torch.ones(2, 1, *shape[1:], dtype=torch.bool)
+    valid[:, :, : shape[1] // 3] = False
+    spoiled = torch.where(valid, pred, torch.tensor(garbage, dtype=pred.dtype))
+    for metric in (mse, psnr, ssim, log_spectrum_error):
+        torch.testing.assert_close(
+            metric(spoiled, target, valid), metric(pred, target, valid), equal_nan=True
+        )
+    kept = slice(shape[1] // 3, None)
+    torch.testing.assert_close(
+        mse(pred, target, valid), mse(pred[..., kept, :], target[..., kept, :])
+    )
+    torch.testing.assert_close(
+        ssim(pred, target, valid), ssim(pred[..., kept, :], target[..., kept, :]), equal_nan=True
+    )
+
+
+def test_identical_images_are_perfect():
+    _, target = pair((3, 181, 193))
+    assert torch.isinf(psnr(target, target)).all()
+    for similarity in (ssim(target, target), ms_ssim(target, target)):
+        torch.testing.assert_close(similarity, torch.ones(2, dtype=torch.float64))
+    assert log_spectrum_error(target, target).abs().max() == 0
+
+
+def test_ms_ssim_falls_with_noise_and_is_undefined_when_small():
+    values = [ms_ssim(*pair((1, 180, 200), noise=n))[0].item() for n in (0.01, 0.1, 0.5)]
+    assert 1 > values[0] > values[1] > values[2] > 0
+    assert torch.isnan(ms_ssim(*pair((1, 175, 200)))).all()
+
+
+def test_nothing_valid_is_nan():
+    pred, target = pair((1, 31, 31))
+    valid = torch.zeros(2, 1, 31, 31, dtype=torch.bool)
+    for metric in (mse, psnr, ssim):
+        assert torch.isnan(metric(pred, target, valid)).all()
+
+
+def test_power_spectrum_of_white_noise_is_flat_and_of_a_wave_is_a_line():
+    noise = torch.randn(100, 1, 128, 96, generator=torch.Generator().manual_seed(1)).double()
+    power = power_spectrum(noise, bins=8).mean((0, 1))
+    assert (power / power.mean() - 1).abs().max() < 0.1
+    x = torch.arange(128, dtype=torch.float64)
+    wave = torch.cos(2 * torch.pi * 0.25 * x).expand(1, 1, 64, 128)
+    assert power_spectrum(wave, bins=16).argmax().item() == 8  # 0.25 of 0.5, in 16 bins
+
+
+def test_spectrum_error_measures_a_factor_in_decades():
+    _, target = pair((2, 64, 81))
+    torch.testing.assert_close(
+        log_spectrum_error(target * 10**0.5, target), torch.ones(2, dtype=torch.float64)
+    )
+
+
+@given(st.integers(1, 3), st.integers(1, 4))
+def test_affine_baseline_is_exact_for_affine_images(sources, targets):
+    from imgturbo.metrics.baselines import affine_colour
+
+    rng = np.random.default_rng(sources * 7 + targets)
+    source = rng.normal(size=(sources, 19, 23)).astype(np.float32)
+    a, b = rng.normal(size=(targets, sources)), rng.normal(size=(targets, 1, 1))
+    target = (np.tensordot(a, source, 1) + b).astype(np.float32)
+    valid = rng.random((19, 23)) > 0.3
+    spoiled = np.where(valid, target, 1e9).astype(np.float32)
+    mapped = affine_colour(source, spoiled, valid)
+    np.testing.assert_allclose(mapped[:, valid], target[:, valid], atol=1e-4)
