@@ -244,6 +244,11 @@ class Config(Section):
     objective: ObjectiveConfig = ObjectiveConfig()
     train: TrainConfig = TrainConfig()
 
+    @classmethod
+    def from_overrides(cls, overrides: Sequence[str]) -> Config:
+        """The defaults with ``section.key=value`` overrides, where no file is wanted."""
+        return _validated("command line", {}, overrides)
+
     @property
     def tiles(self) -> Path:
         """The tile store that training reads."""
@@ -273,12 +278,16 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
         tree = {}
     if not isinstance(tree, dict):
         raise ImgturboError(f"{path}: a config is a mapping of sections, this is not")
+    return _validated(str(path), tree, overrides)
+
+
+def _validated(origin: str, tree: dict[str, Any], overrides: Sequence[str]) -> Config:
     for override in overrides:
         _apply_override(tree, override)
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise ImgturboError(f"{path}: {_explain(error, tree)}") from None
+        raise ImgturboError(f"{origin}: {_explain(error)}") from None
 
 
 def _apply_override(tree: dict[str, Any], override: str) -> None:
@@ -300,7 +309,7 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
         raise ImgturboError(f"{override!r}: the value is not valid YAML") from None
 
 
-def _explain(error: ValidationError, tree: dict[str, Any]) -> str:
+def _explain(error: ValidationError) -> str:
     """The first problem in one line, with the nearest valid name for an unknown key."""
     problem = error.errors()[0]
     # Pydantic puts the tag of a discriminated union into the path; the file has no such key.

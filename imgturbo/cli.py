@@ -1,0 +1,263 @@
+"""The ``imgturbo`` command: simulate, prepare, train, translate, evaluate, inspect, demo.
+
+Each command parses its words, calls one function of the library, and prints what came of it. Heavy
+imports happen inside the commands, so that ``imgturbo --help`` answers at once. A mistake of the
+user is one line after ``error:`` and exit status 2 (see :mod:`imgturbo.errors`).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imgturbo import __version__
+from imgturbo.errors import ImgturboError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="imgturbo",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Translate the sky as one telescope saw it into what another would have seen.",
+    epilog="Start with 'imgturbo demo --out demo': the whole job on a simulated sky, in minutes.",
+)
+
+
+class Direction(StrEnum):
+    forward = "forward"
+    backward = "backward"
+
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]…", help="Replace values of the file: train.steps=1000."),
+]
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)
+    ] = False,
+) -> None:
+    if version:
+        typer.echo(f"imgturbo {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Option(help="Folder for the FITS files and the truth catalogue.")],
+    size: Annotated[int, typer.Option(min=64, help="Side of the Webb-like images, pixels.")] = 1024,
+    seed: Annotated[int, typer.Option(help="Another seed is another sky.")] = 0,
+) -> None:
+    """Make a sky and observe it with a Hubble-like and a Webb-like camera.
+
+    Galaxies, stars and a cluster, each camera with its own PSF, pixel scale, depth, rotation and
+    noise; one FITS file a band, and truth.ecsv with positions and magnitudes.
+    """
+    from data_prep.simulate import simulate as run
+    from imgturbo.report.progress import task
+
+    with task("simulating") as progress:
+        pair = run(out, size=size, seed=seed, progress=progress)
+    for path in (*pair.source, *pair.target, pair.truth):
+        typer.echo(path)
+
+
+@app.command()
+def prepare(
+    config: Annotated[
+        Path | None, typer.Argument(help="YAML with a 'prepare' section; see configs/.")
+    ] = None,
+    overrides: Overrides = None,
+    source: Annotated[
+        list[Path] | None, typer.Option(help="A source file; repeat it, one a band.")
+    ] = None,
+    target: Annotated[
+        list[Path] | None, typer.Option(help="A target file; repeat it, one a band.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The tile store to write (DIR.zarr).")] = None,
+    aligned: Annotated[
+        Path | None,
+        typer.Option(help="Also write each field, source on the target's grid, into this folder."),
+    ] = None,
+) -> None:
+    """Register, reproject and cut FITS files or pictures into training tiles.
+
+    Either name a config (several fields, all settings), or give one field on the command line:
+    imgturbo prepare --source hst_f606w.fits --source hst_f814w.fits --target jwst_f150w.fits
+    --out tiles.zarr
+    """
+    from data_prep.prepare import prepare as run
+    from imgturbo.config import Config, FieldConfig, load_config
+    from imgturbo.report.progress import task
+    from imgturbo.report.tables import prepare_table
+
+    if config is not None and "=" in config.name and not config.exists():
+        config, overrides = None, [str(config), *(overrides or [])]
+    if config is not None:
+        settings = load_config(config, overrides or []).prepare
+    elif source or target:
+        settings = Config.from_overrides(overrides or []).prepare
+        settings.fields = [FieldConfig(name="field", source=source or [], target=target or [])]
+    else:
+        raise ImgturboError("prepare: name a config file, or give --source and --target files")
+    if out is not None:
+        settings.out = out
+    with task("preparing") as progress:
+        report = run(settings, keep_aligned=aligned, progress=progress)
+    prepare_table(report)
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="YAML config; see configs/ for examples.")],
+    overrides: Overrides = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start anew where a run of this name stands.")
+    ] = False,
+) -> None:
+    """Train a model on a tile store; continues where it stopped.
+
+    On several GPUs: accelerate launch scripts/train.py CONFIG [KEY=VALUE]…
+    """
+    from imgturbo.config import load_config
+    from imgturbo.training import train as run
+
+    result = run(load_config(config, overrides or []), resume=not fresh)
+    typer.echo(f"{result.message}")
+
+
+@app.command()
+def translate(
+    bundle: Annotated[str, typer.Option(help="Folder of a trained bundle.")],
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="FITS files (one a band, any order) or a picture.", metavar="FILE…"),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="FITS (or .png, .tif) to write.")] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="CSV of fields: first column a name, then one a band.")
+    ] = None,
+    out_dir: Annotated[Path | None, typer.Option(help="Folder for the manifest's fields.")] = None,
+    direction: Annotated[
+        Direction, typer.Option(help="forward: source → target; backward: target → source.")
+    ] = Direction.forward,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Draws of a stochastic model: mean and deviation.")
+    ] = None,
+    bands: Annotated[
+        str | None, typer.Option(help="Names of the given bands, comma-separated, if headers lie.")
+    ] = None,
+    grid: Annotated[
+        Path | None, typer.Option(help="FITS whose pixel grid the output shall have.")
+    ] = None,
+    window: Annotated[int | None, typer.Option(help="Side of a window, pixels.")] = None,
+    overlap: Annotated[
+        int | None, typer.Option(help="Pixels shared by windows; below the receptive field: blended.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …")] = None,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out.")] = False,
+) -> None:
+    """Translate whole FITS mosaics (or pictures), window by window, keeping WCS, units and masks.
+
+    Interrupted, the same command continues. On several devices:
+    accelerate launch scripts/translate.py …
+    """
+    from imgturbo.mosaic import translate_file, translate_manifest
+    from imgturbo.bundle import load_bundle
+
+    options = {
+        "direction": direction.value,
+        "samples": samples,
+        "bands": bands.split(",") if bands else None,
+        "grid": grid,
+        "window": window,
+        "overlap": overlap,
+        "device": device,
+        "seed": seed,
+        "overwrite": overwrite,
+    }
+    if manifest is not None:
+        if files or out is not None or out_dir is None:
+            raise ImgturboError("translate: --manifest goes with --out-dir, without files or --out")
+        failed = translate_manifest(load_bundle(bundle), manifest, out_dir, **options)
+        raise typer.Exit(1 if failed else 0)
+    if not files or out is None:
+        raise ImgturboError("translate: give FITS files and --out, or --manifest and --out-dir")
+    translate_file(load_bundle(bundle), files, out, **options)
+
+
+@app.command()
+def evaluate(
+    pred: Annotated[Path, typer.Argument(help="The translated image.")],
+    target: Annotated[list[Path], typer.Argument(help="The truth (one file, or one a band).")],
+    source: Annotated[
+        list[Path] | None, typer.Option(help="The input, for the baselines; repeat it, one a band.")
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the scores here.")] = None,
+) -> None:
+    """Score a prediction: PSNR, SSIM, LPIPS, spectrum, beside the baselines, on a stated stretch."""
+    from imgturbo.metrics.evaluate import evaluate as run
+    from imgturbo.report.files import write_json
+    from imgturbo.report.tables import score_table
+
+    scores = run(pred, target, source or None)
+    score_table(scores)
+    if json_file is not None:
+        write_json(json_file, scores)
+
+
+@app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(help="A FITS file or picture, tiles, bundle, checkpoint.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say in a screenful what a thing is, and what would go wrong with it."""
+    from imgturbo.describe import describe
+    from imgturbo.report.tables import description_table
+
+    facts = describe(path)
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+    else:
+        description_table(path, facts)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path("demo"),
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A short form, for checking the installation.")
+    ] = False,
+) -> None:
+    """The whole job on a simulated sky: two telescopes → tiles → training → translation → scores."""
+    from imgturbo.demo import run_demo
+
+    run_demo(out, quick=quick)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a command; a mistake of the user is one line on standard error and exit status 2."""
+    try:
+        app(args=list(argv) if argv is not None else None)
+    except ImgturboError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.exit(141)
+
+
+if __name__ == "__main__":
+    main()

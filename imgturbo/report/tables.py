@@ -1,0 +1,94 @@
+"""Tables on standard output: what was prepared, how a prediction scores, what a file is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from data_prep.prepare import PrepareReport
+
+__all__ = ["description_table", "prepare_table", "score_table"]
+
+_COLUMNS = {  # key of a score: (heading, decimals)
+    "psnr": ("PSNR dB ↑", 2),
+    "ssim": ("SSIM ↑", 4),
+    "ms_ssim": ("MS-SSIM ↑", 4),
+    "mse": ("MSE ↓", 6),
+    "spectrum_error": ("spectrum dex ↓", 3),
+    "lpips": ("LPIPS ↓", 3),
+    "st_lpips": ("ST-LPIPS ↓", 3),
+}
+
+
+def score_table(result: dict[str, Any]) -> None:
+    """Print what :func:`imgturbo.metrics.evaluate` returned."""
+    rows = {"prediction": result["prediction"]}
+    rows["input as it is"] = result["baselines"]["identity"]
+    rows["best affine colour"] = result["baselines"]["affine"]
+    shown = [k for k in _COLUMNS if result["prediction"].get(k) is not None]
+    table = Table()
+    table.add_column("")
+    for key in shown:
+        table.add_column(_COLUMNS[key][0], justify="right")
+    for name, scores in rows.items():
+        if scores is not None:
+            table.add_row(name, *(_number(scores.get(key), _COLUMNS[key][1]) for key in shown))
+    console = _console()
+    console.print(table)
+    stretch = result["stretch"]
+    console.print(
+        f"bands {', '.join(result['bands'])}; stretch {stretch['from']}; data range 1; "
+        f"{result['valid_fraction']:.1%} of the pixels valid"
+    )
+    for note in result["notes"]:
+        console.print(escape(note))
+
+
+def prepare_table(report: PrepareReport) -> None:
+    """Print one row a field, then the totals."""
+    table = Table()
+    for name in ("field", "matched", "before px", "after px", "valid", "train", "validation"):
+        table.add_column(name, justify="left" if name == "field" else "right")
+    for field in report.fields:
+        table.add_row(
+            field.name,
+            "–" if field.matched is None else str(field.matched),
+            _number(field.residual_before, 2),
+            _number(field.residual_after, 2),
+            f"{field.valid_fraction:.0%}",
+            str(field.train),
+            str(field.validation),
+        )
+    console = _console()
+    console.print(table)
+    console.print(f"{report.train} training and {report.validation} validation tiles in {report.out}")
+
+
+def description_table(path: Path, facts: dict[str, Any]) -> None:
+    """Print what :func:`imgturbo.describe.describe` found, its warnings last."""
+    console = _console()
+    console.print(f"[bold]{escape(str(path))}[/bold]: {escape(str(facts['what']))}")
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for key, value in facts.items():
+        if key not in ("what", "warnings"):
+            table.add_row(key, escape(str(value)))
+    console.print(table)
+    for warning in facts["warnings"]:
+        console.print(f"[yellow]! {escape(warning)}[/yellow]")
+
+
+def _console() -> Console:
+    console = Console()
+    # Without a terminal rich assumes 80 columns and would fold the tables of a log.
+    return console if console.is_terminal else Console(width=140)
+
+
+def _number(value: float | None, decimals: int) -> str:
+    return "–" if value is None or value != value else f"{value:.{decimals}f}"
