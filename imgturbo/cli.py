@@ -99,6 +99,7 @@ def prepare(
     --out tiles.zarr
     """
     from data_prep.prepare import prepare as run
+
     from imgturbo.config import Config, FieldConfig, load_config
     from imgturbo.report.progress import task
     from imgturbo.report.tables import prepare_table
@@ -164,7 +165,8 @@ def translate(
     ] = None,
     window: Annotated[int | None, typer.Option(help="Side of a window, pixels.")] = None,
     overlap: Annotated[
-        int | None, typer.Option(help="Pixels shared by windows; below the receptive field: blended.")
+        int | None,
+        typer.Option(help="Pixels shared by windows; below the receptive field: blended."),
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …")] = None,
     seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
@@ -175,8 +177,8 @@ def translate(
     Interrupted, the same command continues. On several devices:
     accelerate launch scripts/translate.py …
     """
-    from imgturbo.mosaic import translate_file, translate_manifest
     from imgturbo.bundle import load_bundle
+    from imgturbo.mosaic import translate_file, translate_manifest
 
     options = {
         "direction": direction.value,
@@ -221,7 +223,9 @@ def evaluate(
 
 @app.command()
 def inspect(
-    path: Annotated[Path, typer.Argument(help="A FITS file or picture, tiles, bundle, checkpoint.")],
+    path: Annotated[
+        Path, typer.Argument(help="A FITS file or picture, tiles, bundle, checkpoint.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say in a screenful what a thing is, and what would go wrong with it."""

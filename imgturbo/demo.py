@@ -39,8 +39,8 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, object]:
     """
     # Only the command line and the demo may know data_prep; see docs/architecture.md.
     from data_prep.prepare import prepare
-    from data_prep.simulate import SimulatedPair, simulate
 
+    from data_prep.simulate import SimulatedPair, simulate
     from imgturbo.bundle import load_bundle
     from imgturbo.metrics.evaluate import evaluate
     from imgturbo.mosaic import translate_file
@@ -79,7 +79,11 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, object]:
     scores["seconds"] = round(time.monotonic() - started, 1)
     write_json(out / "scores.json", scores)
 
-    images = {"input": read_sky(source), "prediction": read_sky(prediction), "truth": read_sky(target)}
+    images = {
+        "input": read_sky(source),
+        "prediction": read_sky(prediction),
+        "truth": read_sky(target),
+    }
     valid = np.logical_and.reduce([image.valid for image in images.values()])
     panels = {}
     for title, image in images.items():

@@ -51,7 +51,9 @@ def comparison(
     columns = len(panels) + 1
     height, width = error.shape
     tall = height / width
-    figure = Figure(figsize=(3.4 * columns, 3.4 * (tall + len(views) - 1) + 0.6), layout="constrained")
+    figure = Figure(
+        figsize=(3.4 * columns, 3.4 * (tall + len(views) - 1) + 0.6), layout="constrained"
+    )
     grid = figure.add_gridspec(len(views), columns, height_ratios=[tall] + [1.0] * (len(views) - 1))
     for row, (rows, cols) in enumerate(views):
         for column, (title, image) in enumerate(panels.items()):

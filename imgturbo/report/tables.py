@@ -66,7 +66,9 @@ def prepare_table(report: PrepareReport) -> None:
         )
     console = _console()
     console.print(table)
-    console.print(f"{report.train} training and {report.validation} validation tiles in {report.out}")
+    console.print(
+        f"{report.train} training and {report.validation} validation tiles in {report.out}"
+    )
 
 
 def description_table(path: Path, facts: dict[str, Any]) -> None:

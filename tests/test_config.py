@@ -1,0 +1,73 @@
+"""Laws of the configuration: every shipped file loads, and every mistake is named in one line."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from imgturbo.config import Config, load_config
+from imgturbo.errors import ImgturboError
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("**/*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.name)
+def test_every_shipped_config_loads_and_survives_a_round_trip(path, tmp_path):
+    config = load_config(path)
+    copy = tmp_path / "copy.yaml"
+    copy.write_text(yaml.safe_dump(config.model_dump(mode="json", by_alias=True)))
+    assert load_config(copy) == config
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("train.stepz=3", ["train.stepz", "'steps'"]),
+        ("trian.steps=3", ["'trian'", "'train'"]),
+        ("model.decoder.widht=3", ["model.decoder.widht", "'width'"]),
+        ("prepare.register.metod=none", ["prepare.register.metod", "'method'"]),
+        ("train.steps=-1", ["train.steps", "-1"]),
+        ("train.steps=many", ["train.steps", "many"]),
+        ("objective.preset=pix3pix", ["objective.preset", "pix3pix"]),
+        ("train.steps", ["section.key=value"]),
+        ("train.steps.more=1", ["'steps'", "not a section"]),
+        ("prepare.fields=[{name: a}]", ["'a'", "neither"]),
+        ("prepare.fields=[{name: a, sorce: [b]}]", ["sorce", "'source'"]),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it(tmp_path, override, words):
+    path = tmp_path / "c.yaml"
+    path.write_text("train: {steps: 10}\nmodel: {decoder: {kind: unet}}\n")
+    with pytest.raises(ImgturboError) as caught:
+        load_config(path, [override])
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize(
+    ("content", "word"), [(None, "no such"), ("a: [", "not valid YAML"), ("- 1", "mapping")]
+)
+def test_unreadable_files_are_named(tmp_path, content, word):
+    path = tmp_path / "c.yaml"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ImgturboError, match=word) as caught:
+        load_config(path)
+    assert str(path) in str(caught.value)
+
+
+def test_overrides_replace_what_the_file_says(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("train: {steps: 10, lr: 0.5}\n")
+    config = load_config(
+        path, ["train.steps=20", "model.decoder={kind: resnet, blocks: 3}", "seed=4"]
+    )
+    assert (config.train.steps, config.train.lr, config.seed) == (20, 0.5, 4)
+    assert config.model.decoder.kind == "resnet"
+
+
+def test_tiles_default_to_what_prepare_writes():
+    assert Config().tiles == Config().prepare.out
+    assert Config.from_overrides(["data.tiles=x.zarr"]).tiles == Path("x.zarr")
