@@ -210,7 +210,7 @@ def evaluate(
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the scores here.")] = None,
 ) -> None:
-    """Score a prediction: PSNR, SSIM, LPIPS, spectrum, beside the baselines, on a stated stretch."""
+    """Score a prediction beside the baselines: PSNR, SSIM, LPIPS, spectrum, on a stated stretch."""
     from imgturbo.metrics.evaluate import evaluate as run
     from imgturbo.report.files import write_json
     from imgturbo.report.tables import score_table
@@ -246,7 +246,7 @@ def demo(
         bool, typer.Option("--quick", help="A short form, for checking the installation.")
     ] = False,
 ) -> None:
-    """The whole job on a simulated sky: two telescopes → tiles → training → translation → scores."""
+    """The whole job on a simulated sky: observe, prepare, train, translate, score."""
     from imgturbo.demo import run_demo
 
     run_demo(out, quick=quick)

@@ -3,8 +3,8 @@
     simulate → prepare → train → translate → evaluate → picture
 
 Two patches of sky are simulated from different seeds. The first becomes training and validation
-tiles; the second is held out: it is registered and brought onto the Webb-like grid, translated whole
-from its FITS file, and scored against what the Webb-like camera saw there.
+tiles; the second is held out: it is registered and brought onto the Webb-like grid, translated
+whole from its FITS file, and scored against what the Webb-like camera saw there.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The one kind of error that a user is meant to read.
 
 Law 7: a message is one line that says which file (and which band), what is wrong, and what to do.
-The command line prints it after ``error:`` and exits with status 2; it never shows a traceback for it.
+The command line prints it after ``error:`` and exits with status 2, without a traceback.
 """
 
 from __future__ import annotations

@@ -12,7 +12,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
-    "imgturbo", deadline=None, max_examples=25, derandomize=True,
+    "imgturbo",
+    deadline=None,
+    max_examples=25,
+    derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.load_profile("imgturbo")

@@ -94,7 +94,7 @@ def scores(
     perceptual: bool = True,
     notes: list[str] | None = None,
 ) -> dict[str, float | None]:
-    """All image metrics of stretched arrays (C, H, W) over ``valid`` (H, W); None: not available."""
+    """All metrics of stretched arrays (C, H, W) over ``valid`` (H, W); None: not available."""
     p, t = torch.from_numpy(pred)[None], torch.from_numpy(target)[None]
     mask = torch.from_numpy(np.ascontiguousarray(valid))[None, None]
     result: dict[str, float | None] = {
@@ -154,7 +154,8 @@ def _on_grid(image: SkyImage, grid: SkyImage) -> SkyImage:
 
 def _same_wcs(a: SkyImage, b: SkyImage) -> bool:
     """True where the corners of both grids agree to a hundredth of a pixel."""
-    assert a.wcs is not None and b.wcs is not None
+    assert a.wcs is not None
+    assert b.wcs is not None
     height, width = a.shape[1:]
     x, y = np.array([0, width - 1, 0, width - 1]), np.array([0, 0, height - 1, height - 1])
     there = b.wcs.world_to_pixel(a.wcs.pixel_to_world(x, y))

@@ -13,8 +13,8 @@ with local moments under an 11 × 11 Gaussian window of σ = 1.5 (Wang et al. 20
 a window counts only where all of its pixels are valid, so that neither masked pixels nor borders
 enter. MS-SSIM is the five-scale product of Wang, Simoncelli & Bovik 2003.
 
-Shapes: images (B, C, H, W), ``valid`` (B, 1, H, W) bool or None; every metric returns (B,), NaN where
-nothing valid is left.
+Shapes: images (B, C, H, W), ``valid`` (B, 1, H, W) bool or None; every metric returns (B,), NaN
+where nothing valid is left.
 """
 
 from __future__ import annotations
