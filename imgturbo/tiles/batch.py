@@ -1,0 +1,53 @@
+"""A batch: B samples of z and of x, with what is known about each of them.
+
+Where ``paired[b]`` holds, z[b] and x[b] are the same sky, pixel upon pixel; elsewhere they are two
+independent draws from the marginals p(z) and p(x), and only marginal terms may use them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+__all__ = ["Batch"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B samples for one step of one process.
+
+    Attributes:
+        z: source (B, C, T, T) float32, stretched, 0 where not valid; (B, C) for tables.
+        x: target (B, C', T, T) float32; (B, C').
+        z_valid, x_valid: (B, 1, T, T) bool, True where measured; (B, 1).
+        paired: (B,) bool, True where z and x are the same sky.
+        z_index, x_index: (B,) int64, rows of the store's split.
+        labels: one line a sample that says which tiles it is made of.
+    """
+
+    z: Tensor
+    x: Tensor
+    z_valid: Tensor
+    x_valid: Tensor
+    paired: Tensor
+    z_index: Tensor
+    x_index: Tensor
+    labels: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.paired)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """The same batch on another device."""
+        tensors = {
+            f.name: getattr(self, f.name).to(device, non_blocking=non_blocking)
+            for f in fields(self)
+            if f.name != "labels"
+        }
+        return Batch(**tensors, labels=self.labels)
+
+    def names(self) -> list[str]:
+        """Which tiles the samples are made of, one line a sample, for error messages."""
+        return list(self.labels)
