@@ -1,0 +1,19 @@
+"""The eight-term objective of TURBO: distances, critics' losses, presets, image pools."""
+
+from __future__ import annotations
+
+from imgturbo.turbo.ledger import Losses
+from imgturbo.turbo.objective import Objective
+from imgturbo.turbo.pool import ImagePool
+from imgturbo.turbo.presets import OUTPUTS, PRESETS, SPACE, Terms, resolve
+
+__all__ = [
+    "OUTPUTS",
+    "PRESETS",
+    "SPACE",
+    "ImagePool",
+    "Losses",
+    "Objective",
+    "Terms",
+    "resolve",
+]

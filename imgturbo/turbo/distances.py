@@ -1,0 +1,244 @@
+"""Distances d(u, û) behind the paired terms L, with masks.
+
+A likelihood p(u | ·) ∝ exp(−λ d(u, û)) turns −log p into λ d, so the choice of d is the choice of
+the noise one believes in: ℓ1 (Laplace), ℓ2² (Gauss), Charbonnier √(d² + ε²) (between the two),
+LPIPS (distance of deep features), the ℓ1 norm of the Fourier spectrum of u − û, and the distance
+of the radial log-power spectra, |log P_u(k) − log P_û(k)|, which ignores phases and so does not
+punish texture for being elsewhere.
+
+Each distance returns sums, not means: a mean over a batch whose samples are unequally masked, or
+which is split over several processes, is Σ total / Σ count, and only the caller knows all of them
+(law 8). The count is the same for every distance, the number of valid entries, so that
+distances may be added before they are divided. With nothing masked, Σ total / Σ count is the usual
+mean: over entries (ℓ1, ℓ2, Charbonnier), modes (Fourier), radial bins (spectrum), samples (LPIPS).
+
+What lies under the mask is replaced before it is used; it may be NaN.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from imgturbo.errors import ImgturboError
+
+__all__ = ["DISTANCES", "Distance", "Lpips", "Mix", "Total"]
+
+CHARBONNIER_EPSILON = 1e-3
+POWER_FLOOR = 1e-6  # added to powers before the logarithm: a flat image has a finite gradient
+BACKBONES = {"vgg": "vgg16-397923af.pth", "alex": "alexnet-owt-7be5be79.pth"}
+
+
+class Total(NamedTuple):
+    """What one distance found in each sample: a sum (B,) and the number of entries in it (B,)."""
+
+    total: Tensor
+    entries: Tensor
+
+
+Distance = Callable[[Tensor, Tensor, Tensor], Total]
+"""``(prediction (B, C, …), target (B, C, …), valid (B, 1, …) bool) -> Total``."""
+
+
+def _difference(prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """u − û where valid and 0 elsewhere; ``where`` also keeps a NaN out of the gradient."""
+    return torch.where(valid, prediction - target, 0.0)
+
+
+def _count(like: Tensor, valid: Tensor) -> Tensor:
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    return valid.expand_as(like).flatten(1).sum(1, dtype=dtype)
+
+
+def l1(prediction: Tensor, target: Tensor, valid: Tensor) -> Total:
+    """Σ |u − û|, entry by entry. Images (B, C, H, W) or tables (B, C)."""
+    difference = _difference(prediction, target, valid)
+    return Total(difference.abs().flatten(1).sum(1), _count(difference, valid))
+
+
+def l2(prediction: Tensor, target: Tensor, valid: Tensor) -> Total:
+    """Σ (u − û)², entry by entry. Images (B, C, H, W) or tables (B, C)."""
+    difference = _difference(prediction, target, valid)
+    return Total(difference.square().flatten(1).sum(1), _count(difference, valid))
+
+
+def charbonnier(prediction: Tensor, target: Tensor, valid: Tensor) -> Total:
+    """Σ √((u − û)² + ε²), ε = 10⁻³ (Lai et al. 2017, arXiv:1704.03915). Images or tables."""
+    difference = _difference(prediction, target, valid)
+    cell = torch.where(valid, (difference.square() + CHARBONNIER_EPSILON**2).sqrt(), 0.0)
+    return Total(cell.flatten(1).sum(1), _count(difference, valid))
+
+
+# ------------------------------------------------------------------------------ Fourier space
+
+
+@lru_cache(maxsize=16)
+def _hann(height: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Hann window (H, W), positive at the border and of root mean square 1.
+
+    It keeps the jump between opposite borders, which the transform takes for structure, out of
+    the spectrum; the unit mean square leaves the power of white noise as it is.
+    """
+    rows, cols = (
+        torch.hann_window(size + 2, periodic=False, dtype=dtype, device=device)[1:-1]
+        for size in (height, width)
+    )
+    window = rows[:, None] * cols[None, :]
+    return window / window.square().mean().sqrt()
+
+
+@lru_cache(maxsize=16)
+def _rings(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Radial bin of each mode (H·W,) and the number of modes in each bin (K + 1,)."""
+    bins = min(height, width) // 2
+    fy = torch.fft.fftfreq(height, dtype=torch.float64)
+    fx = torch.fft.fftfreq(width, dtype=torch.float64)
+    radius = (fy[:, None].square() + fx[None, :].square()).sqrt()
+    # The corners lie beyond the Nyquist frequency of either axis and join the last bin.
+    index = (radius * 2 * bins).round().long().clamp(max=bins).flatten()
+    return index.to(device), torch.bincount(index, minlength=bins + 1).to(device)
+
+
+def _spectrum_of(image: Tensor) -> Tensor:
+    height, width = image.shape[-2:]
+    window = _hann(height, width, image.dtype, image.device)
+    return torch.fft.fft2(image * window, norm="ortho")
+
+
+def _require_images(name: str, prediction: Tensor, smallest: int) -> None:
+    if prediction.ndim != 4 or min(prediction.shape[-2:]) < smallest:
+        raise ImgturboError(
+            f"objective.distance: {name!r} needs images of at least {smallest} pixels a side, "
+            f"these are of shape {tuple(prediction.shape[1:])}; use l1, l2 or charbonnier"
+        )
+
+
+def fourier(prediction: Tensor, target: Tensor, valid: Tensor) -> Total:
+    """Σ_k |F[w·(u − û)](k)|, w a Hann window, F orthonormal. Images (B, C, H, W).
+
+    Raises:
+        ImgturboError: not images.
+    """
+    _require_images("fourier", prediction, 1)
+    difference = _difference(prediction, target, valid)
+    return Total(_spectrum_of(difference).abs().flatten(1).sum(1), _count(difference, valid))
+
+
+def spectrum(prediction: Tensor, target: Tensor, valid: Tensor) -> Total:
+    """Mean over radial bins of |log P_u(k) − log P_û(k)|, times the count. Images (B, C, H, W).
+
+    P is the power of the Hann-windowed, masked image, averaged over rings one frequency wide. The
+    mean level (k = 0) is left out: after sky subtraction its logarithm is noise.
+
+    Raises:
+        ImgturboError: not images, or a side of one pixel.
+    """
+    _require_images("spectrum", prediction, 2)
+    index, modes = _rings(*prediction.shape[-2:], prediction.device)
+
+    def log_power(image: Tensor) -> Tensor:
+        power = _spectrum_of(torch.where(valid, image, 0.0)).abs().square().flatten(2)
+        rings = power.new_zeros((*power.shape[:2], len(modes))).index_add(2, index, power)
+        return (rings[..., 1:] / modes[1:] + POWER_FLOOR).log()
+
+    # A half-precision prediction is transformed in the target's precision.
+    distance = (log_power(prediction.to(target.dtype)) - log_power(target)).abs()
+    count = _count(target, valid)
+    return Total(distance.flatten(1).mean(1) * count, count)
+
+
+# -------------------------------------------------------------------------------- perceptual
+
+
+@lru_cache(maxsize=4)
+def _load_lpips(net: str, random_backbone: bool, device: torch.device) -> nn.Module:
+    import lpips
+
+    with warnings.catch_warnings():  # the package calls torchvision by a deprecated argument
+        warnings.simplefilter("ignore")
+        model = lpips.LPIPS(net=net, pnet_rand=random_backbone, verbose=False)
+    return model.eval().requires_grad_(False).to(device)
+
+
+class Lpips:
+    """Σ over pixels of LPIPS (Zhang et al. 2018, arXiv:1801.03924); 0 … 1 is black … white.
+
+    Three channels are taken as red, green, blue; of any other number each is taken as a grey
+    picture. Masked pixels are 0 in both pictures. It is no ``nn.Module``, so that the backbone's
+    weights enter neither checkpoints nor the list of trained parameters.
+
+    Args:
+        net: ``vgg`` or ``alex``, the backbone.
+        random_backbone: no pretrained backbone; for tests of the plumbing.
+
+    Raises:
+        ImgturboError: the backbone's weights are not in torch's cache, or (when called) not
+            images of at least 32 pixels a side.
+    """
+
+    def __init__(self, net: str = "vgg", random_backbone: bool = False) -> None:
+        self.net, self.random_backbone = net, random_backbone
+        weights = Path(torch.hub.get_dir()) / "checkpoints" / BACKBONES[net]
+        if not random_backbone and not weights.is_file():
+            raise ImgturboError(
+                f"{weights}: LPIPS needs these ImageNet weights; put the file there (torchvision "
+                "publishes it) or take lpips out of objective.distance"
+            )
+
+    def __call__(self, prediction: Tensor, target: Tensor, valid: Tensor) -> Total:
+        _require_images("lpips", prediction, 32)
+        model = _load_lpips(self.net, self.random_backbone, target.device)
+        batch, channels, height, width = target.shape
+        pictures = []
+        for image in (prediction, target):
+            image = torch.where(valid, image, 0.0).float()
+            if channels != 3:
+                image = image.reshape(batch * channels, 1, height, width).expand(-1, 3, -1, -1)
+            pictures.append(image)
+        value = model(*pictures, normalize=True).reshape(batch, -1).mean(1).to(target.dtype)
+        # The mean over all pixels becomes a sum; what is divided by counts valid ones only.
+        return Total(value * (channels * height * width), _count(target, valid))
+
+
+DISTANCES: dict[str, Distance] = {
+    "l1": l1,
+    "l2": l2,
+    "charbonnier": charbonnier,
+    "fourier": fourier,
+    "spectrum": spectrum,
+}
+
+
+class Mix:
+    """Σ_i w_i d_i of named distances, itself a distance.
+
+    Args:
+        weights: distance name → w; zeros are left out.
+
+    Raises:
+        ImgturboError: no distance has a positive weight, or LPIPS cannot be had.
+    """
+
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        for name, weight in weights.items():
+            if not (math.isfinite(weight) and weight >= 0):
+                raise ImgturboError(f"objective.distance: {name} = {weight}; weights are ≥ 0")
+        self.parts = [
+            (weight, Lpips() if name == "lpips" else DISTANCES[name])
+            for name, weight in weights.items()
+            if weight
+        ]
+        if not self.parts:
+            raise ImgturboError("objective.distance: no distance has a weight; give e.g. {l1: 1}")
+
+    def __call__(self, prediction: Tensor, target: Tensor, valid: Tensor) -> Total:
+        found = [(weight, part(prediction, target, valid)) for weight, part in self.parts]
+        total = torch.stack([weight * one.total for weight, one in found]).sum(0)
+        return Total(total, found[0][1].entries)
