@@ -172,7 +172,6 @@ class CriticConfig(Section):
     width: int = Field(64, ge=1)
     layers: int = Field(3, ge=0)  # stride-2 layers; 3 sees 70 pixels
     scales: int = Field(1, ge=1)  # the same critic on halved images too
-    conditional: bool = False  # sees the network's input beside its output
     norm: Literal["none", "spectral"] = "spectral"
     hidden: list[int] = [256, 128, 64]  # of the dense critic
 

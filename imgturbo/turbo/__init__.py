@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from imgturbo.turbo.build import build_objective
 from imgturbo.turbo.ledger import Losses
 from imgturbo.turbo.objective import Objective
 from imgturbo.turbo.pool import ImagePool
@@ -15,5 +16,6 @@ __all__ = [
     "Losses",
     "Objective",
     "Terms",
+    "build_objective",
     "resolve",
 ]

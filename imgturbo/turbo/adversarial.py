@@ -31,6 +31,7 @@ __all__ = [
     "cell_weights",
     "frozen_scores",
     "gradient_penalty",
+    "in_precision_of",
     "r1_penalty",
 ]
 
@@ -82,7 +83,7 @@ def cell_weights(valid: Tensor, score: Tensor) -> Tensor:
     Returns:
         Weights in [0, 1] of the shape of ``score``.
     """
-    weights = valid.to(torch.promote_types(score.dtype, torch.float32))
+    weights = valid.to(score.dtype)
     if score.ndim == 4:
         weights = F.adaptive_avg_pool2d(weights, (score.shape[-2], score.shape[-1]))
     return weights.expand_as(score)
@@ -96,7 +97,12 @@ def frozen_scores(critic: nn.Module, fake: Tensor, condition: Tensor | None) -> 
     """
     state = {name: parameter.detach() for name, parameter in critic.named_parameters()}
     state |= {name: buffer.clone() for name, buffer in critic.named_buffers()}
-    return functional_call(critic, state, (fake, condition))
+    return in_precision_of(fake, functional_call(critic, state, (fake, condition)))
+
+
+def in_precision_of(u: Tensor, scores: Sequence[Tensor]) -> list[Tensor]:
+    """Scores in the type of the critic's input: under autocast they come in half precision."""
+    return [score.to(u.dtype) for score in scores]
 
 
 def _mean_scores(scores: Sequence[Tensor], valid: Tensor) -> Tensor:
@@ -115,8 +121,8 @@ def _squared_gradient(
 ) -> Tensor:
     """‖∇_u D(u)‖² of each sample (B,), differentiable in the critic's parameters."""
     leaf = u.detach().requires_grad_()
-    scores = _mean_scores(critic(torch.where(valid, leaf, 0.0), condition), valid)
-    (gradient,) = torch.autograd.grad(scores.sum(), leaf, create_graph=True)
+    scores = in_precision_of(leaf, critic(torch.where(valid, leaf, 0.0), condition))
+    (gradient,) = torch.autograd.grad(_mean_scores(scores, valid).sum(), leaf, create_graph=True)
     return gradient.flatten(1).square().sum(1)
 
 

@@ -75,9 +75,10 @@ class Ledger:
 
     def settle(self) -> Losses:
         """One collective call for all terms; every rank must make it with the same terms."""
-        totals = torch.stack([entry.total for entry in self._entries])
-        counts = torch.stack([entry.entries.to(totals) for entry in self._entries])
-        summed = torch.stack([totals.detach(), counts.detach()])
+        # Stacked without gradient: the two losses must not meet in one graph.
+        totals = torch.stack([entry.total.detach() for entry in self._entries])
+        entries = torch.stack([entry.entries.detach().to(totals) for entry in self._entries])
+        summed = torch.stack([totals, entries])
         ranks = 1
         if dist.is_available() and dist.is_initialized():
             ranks = dist.get_world_size()
@@ -85,11 +86,11 @@ class Ledger:
                 dist.all_reduce(summed)
         # Where nothing counts anywhere the sum is 0 too: the mean is 0, and still in the graph.
         counts = torch.where(summed[1] > 0, summed[1], 1.0)
-        local, overall = ranks * totals / counts, summed[0] / counts
+        means = summed[0] / counts
         losses = {"generator": totals.new_zeros(()), "critic": totals.new_zeros(())}
         terms: dict[str, Tensor] = {}
         for index, entry in enumerate(self._entries):
-            scaled = entry.share * local[index]
-            losses[entry.side] = losses[entry.side] + entry.weight * scaled
-            terms[entry.name] = terms.get(entry.name, 0) + entry.share * overall[index]
+            local = entry.total * (ranks / counts[index])
+            losses[entry.side] = losses[entry.side] + entry.weight * entry.share * local
+            terms[entry.name] = terms.get(entry.name, 0) + entry.share * means[index]
         return Losses(losses["generator"], losses["critic"], terms)

@@ -36,6 +36,7 @@ from imgturbo.turbo.adversarial import (
     cell_weights,
     frozen_scores,
     gradient_penalty,
+    in_precision_of,
     r1_penalty,
 )
 from imgturbo.turbo.distances import Mix, l1
@@ -141,7 +142,8 @@ class Objective(nn.Module):
 
     def _run(self, network: nn.Module | None, data: Tensor) -> Tensor:
         assert network is not None  # __init__ has checked it against the terms
-        return network(data, self.noise if getattr(network, "stochastic", False) else None)
+        noise = self.noise if getattr(network, "stochastic", False) else None
+        return network(data, noise).to(data.dtype)  # autocast may have halved the precision
 
     def _outputs(self, z: _Side, x: _Side) -> dict[str, Tensor]:
         """Those of z̃, x̂, x̃, ẑ that some term needs, each computed once.
@@ -213,7 +215,8 @@ class Objective(nn.Module):
         # No layer of a critic mixes samples, so real and fake go through it in one call.
         valid = torch.cat([real.valid, fake.valid])
         beside = None if conditions is None else torch.cat(conditions)
-        scores = critic(torch.cat([real.data, fake.data]), beside)
+        both = torch.cat([real.data, fake.data])
+        scores = in_precision_of(both, critic(both, beside))
         for score in scores:
             weights = cell_weights(valid, score).chunk(2)
             for cells, part, weight in zip(

@@ -173,7 +173,7 @@ def test_lpips_is_the_packages_mean_over_samples():
 
 def test_lpips_without_weights_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(ImgturboError, match="vgg16-397923af.pth.*take lpips out"):
+    with pytest.raises(ImgturboError, match=r"vgg16-397923af\.pth.*take lpips out"):
         Mix({"lpips": 1.0})
 
 

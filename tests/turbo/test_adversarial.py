@@ -1,0 +1,134 @@
+"""Critics' losses: which cells count, and the two penalties."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from turbo_standins import KINDS, Critic
+
+from imgturbo.turbo.adversarial import (
+    MODES,
+    cell_weights,
+    frozen_scores,
+    gradient_penalty,
+    r1_penalty,
+)
+
+
+class Linear(nn.Module):
+    """D(u) = w·u on tables: its gradient is w everywhere."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(channels, dtype=torch.float64))
+
+    def forward(self, u, condition=None):
+        u = u if condition is None else torch.cat([u, condition], 1)
+        return [u @ self.weight[:, None]]
+
+
+def test_modes_are_their_formulas():
+    s = torch.linspace(-3, 3, 13, dtype=torch.float64)
+    ones = torch.ones_like(s)
+    bce = nn.functional.binary_cross_entropy_with_logits
+    for mode, real, fake, generator in (
+        (
+            "vanilla",
+            bce(s, ones, reduction="none") / 2,
+            bce(s, 0 * ones, reduction="none") / 2,
+            bce(s, ones, reduction="none"),
+        ),
+        ("lsgan", (s - 1) ** 2 / 2, s**2 / 2, (s - 1) ** 2),
+        ("hinge", (1 - s).clamp(min=0), (1 + s).clamp(min=0), -s),
+        ("wgan-gp", -s, s, -s),
+    ):
+        torch.testing.assert_close(MODES[mode].real(s), real)
+        torch.testing.assert_close(MODES[mode].fake(s), fake)
+        torch.testing.assert_close(MODES[mode].generator(s), generator)
+    assert [name for name, mode in MODES.items() if mode.penalised] == ["wgan-gp"]
+
+
+def test_a_cell_counts_by_its_valid_share():
+    valid = torch.zeros(2, 1, 8, 8, dtype=torch.bool)
+    valid[0, :, :4, :4] = True
+    valid[0, :, 4:, :2] = True
+    weights = cell_weights(valid, torch.zeros(2, 1, 2, 2))
+    assert torch.equal(weights[0, 0], torch.tensor([[1.0, 0.0], [0.5, 0.0]]))
+    assert (weights[1] == 0).all()
+    table = torch.tensor([[True], [False]])
+    assert torch.equal(cell_weights(table, torch.zeros(2, 1)), torch.tensor([[1.0], [0.0]]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_frozen_scores_are_the_same_scores_and_move_nothing(kind):
+    critic = Critic(kind, 3, scales=2, spectral=True)
+    u = torch.randn(4, 3, *((9, 7) if kind == "conv" else ()), requires_grad=True)
+    before = {name: buffer.clone() for name, buffer in critic.named_buffers()}
+    scores = frozen_scores(critic, u, None)
+    assert all(torch.equal(buffer, before[name]) for name, buffer in critic.named_buffers())
+    for ours, plain in zip(scores, critic(u), strict=True):
+        torch.testing.assert_close(ours, plain)
+    sum(score.sum() for score in scores).backward()
+    assert (u.grad != 0).any()
+    assert all(parameter.grad is None for parameter in critic.parameters())
+    assert all(parameter.requires_grad for parameter in critic.parameters())
+
+
+def test_penalties_of_a_linear_critic_are_known():
+    critic = Linear(5)
+    real, fake = torch.randn(2, 7, 5, dtype=torch.float64)
+    valid = torch.ones(7, 1, dtype=torch.bool)
+    valid[3] = False
+    norm = critic.weight.norm()
+    penalty, weight = gradient_penalty(critic, real, fake, valid)
+    assert weight.tolist() == [1, 1, 1, 0, 1, 1, 1]
+    torch.testing.assert_close(penalty, (norm - 1) ** 2 * weight)
+    (gradient,) = torch.autograd.grad(penalty.sum(), critic.weight)
+    torch.testing.assert_close(gradient, 6 * 2 * (norm - 1) * critic.weight / norm)
+    penalty, weight = r1_penalty(critic, real, valid)
+    torch.testing.assert_close(penalty, norm**2 / 2 * weight)
+    (gradient,) = torch.autograd.grad(penalty.sum(), critic.weight)
+    torch.testing.assert_close(gradient, 6 * critic.weight)
+
+
+def test_the_penalty_is_of_the_image_not_of_the_condition():
+    critic = Linear(7)
+    real, fake = torch.randn(2, 3, 5, dtype=torch.float64)
+    condition = torch.randn(3, 2, dtype=torch.float64)
+    valid = torch.ones(3, 1, dtype=torch.bool)
+    penalty, _ = gradient_penalty(critic, real, fake, valid, (condition, condition))
+    torch.testing.assert_close(penalty, (critic.weight[:5].norm() - 1).square().expand(3))
+
+
+def test_gradient_penalty_is_taken_between_real_and_fake():
+    """Gulrajani et al., algorithm 1, line by line, with the same draws."""
+    critic = Critic("dense", 4).double()
+    real, fake = torch.randn(2, 6, 4, dtype=torch.float64)
+    torch.manual_seed(3)
+    penalty, _ = gradient_penalty(critic, real, fake, torch.ones(6, 1, dtype=torch.bool))
+    torch.manual_seed(3)
+    epsilon = torch.rand(6, dtype=torch.float64)[:, None]
+    mixed = (epsilon * real + (1 - epsilon) * fake).requires_grad_()
+    (gradient,) = torch.autograd.grad(critic(mixed)[0].sum(), mixed)
+    torch.testing.assert_close(penalty, (gradient.norm(dim=1) - 1) ** 2)
+
+
+def test_masked_pixels_do_not_enter_a_penalty():
+    critic = Critic("conv", 2, scales=2).double()
+    real, fake = torch.randn(2, 3, 2, 9, 7, dtype=torch.float64)
+    valid = torch.rand(3, 1, 9, 7) < 0.5
+    valid[2] = False
+    for penalise in (
+        lambda r, f: gradient_penalty(critic, r, f, valid),
+        lambda r, f: r1_penalty(critic, r, valid),
+    ):
+        torch.manual_seed(1)
+        clean, _ = penalise(real, fake)
+        torch.manual_seed(1)
+        dirty, _ = penalise(*(torch.where(valid, u, 9.0) for u in (real, fake)))
+        torch.testing.assert_close(dirty, clean)
+        gradients = torch.autograd.grad(
+            clean.sum(), [p for p in critic.parameters()], allow_unused=True
+        )
+        assert all(g is None or torch.isfinite(g).all() for g in gradients)

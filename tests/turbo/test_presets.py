@@ -1,0 +1,102 @@
+"""Presets and how a user's weights change them."""
+
+from __future__ import annotations
+
+import pytest
+
+from imgturbo.config import ObjectiveConfig
+from imgturbo.errors import ImgturboError
+from imgturbo.turbo.presets import OUTPUTS, PRESETS, resolve
+
+
+def on(weights):
+    return {name: weight for name, weight in weights.items() if weight}
+
+
+def test_presets_are_these_terms():
+    found = {name: (on(t.paired), on(t.marginal), on(t.identity)) for name, t in PRESETS.items()}
+    assert found == {
+        "custom": ({}, {}, {}),
+        "turbo": (dict.fromkeys(OUTPUTS, 10), dict.fromkeys(OUTPUTS, 1), {}),
+        "pix2pix": ({"x_tilde": 100}, {"x_tilde": 1}, {}),
+        "cyclegan": (
+            {"x_hat": 10, "z_hat": 10},
+            {"z_tilde": 1, "x_tilde": 1},
+            {"x": 5, "z": 5},
+        ),
+        "one_cycle": ({"x_tilde": 10, "z_hat": 10}, {"x_tilde": 1, "z_hat": 1}, {}),
+    }
+    assert PRESETS["pix2pix"].adversarial == "vanilla"
+    assert PRESETS["pix2pix"].conditional
+    assert PRESETS["cyclegan"].adversarial == "lsgan"
+    assert PRESETS["cyclegan"].pool == 50
+
+
+def test_which_networks_a_preset_needs():
+    assert not PRESETS["pix2pix"].needs_encoder
+    assert PRESETS["pix2pix"].needs_decoder
+    for name in ("turbo", "cyclegan", "one_cycle"):
+        assert PRESETS[name].needs_encoder
+        assert PRESETS[name].needs_decoder
+
+
+def test_the_users_values_win_and_the_rest_is_the_presets():
+    terms = resolve(
+        ObjectiveConfig(
+            preset="cyclegan",
+            paired={"x_tilde": 3},
+            marginal={"z_tilde": 0},
+            distance={"x_hat": {"l2": 1, "fourier": 0.1}},
+            adversarial="hinge",
+            pool=0,
+        )
+    )
+    assert on(terms.paired) == {"x_hat": 10, "z_hat": 10, "x_tilde": 3}
+    assert on(terms.marginal) == {"x_tilde": 1}
+    assert terms.distance["x_hat"] == {"l2": 1, "fourier": 0.1}
+    assert terms.distance["z_hat"] == {"l1": 1}
+    assert (terms.adversarial, terms.pool, terms.identity["x"]) == ("hinge", 0, 5)
+    assert set(terms.critics) == {"x_tilde"}
+    assert PRESETS["cyclegan"].marginal["z_tilde"] == 1
+
+
+def test_papers_without_a_preset_are_configurations():
+    aae = resolve(ObjectiveConfig(preset="custom", paired={"x_hat": 1}, marginal={"z_tilde": 1}))
+    assert (aae.needs_encoder, aae.needs_decoder, aae.critics) == (
+        True,
+        True,
+        {"z_tilde": "z_tilde"},
+    )
+    gan = resolve(ObjectiveConfig(preset="custom", marginal={"x_tilde": 1}))
+    assert (gan.needs_encoder, gan.needs_decoder) == (False, True)
+    srgan = resolve(
+        ObjectiveConfig(
+            preset="custom",
+            paired={"x_tilde": 1},
+            marginal={"x_tilde": 1e-3},
+            distance={"x_tilde": {"lpips": 1}},
+            adversarial="vanilla",
+        )
+    )
+    assert not srgan.needs_encoder
+
+
+def test_shared_critics_are_one_a_space():
+    terms = resolve(ObjectiveConfig(preset="turbo", shared_critics=True))
+    assert set(terms.critics) == {"x", "z"}
+    assert terms.critic_of("x_hat") == terms.critic_of("x_tilde") == "x"
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"preset": "custom"}, "all weights are 0"),
+        ({"paired": {"x_tilde": -1}}, "objective.paired.x_tilde = -1"),
+        ({"marginal": {"x_hat": float("nan")}}, "objective.marginal.x_hat = nan"),
+        ({"identity": {"x": float("inf")}}, "objective.identity.x = inf"),
+        ({"conditional": True, "shared_critics": True}, "cannot be shared"),
+    ],
+)
+def test_nonsense_is_named(section, message):
+    with pytest.raises(ImgturboError, match=message):
+        resolve(ObjectiveConfig(**section))
