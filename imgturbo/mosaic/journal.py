@@ -1,0 +1,101 @@
+"""Which parts of an unfinished output are on disk, so that a second run need not repeat them.
+
+Beside the part file ``.NAME.part`` of an output lies ``.NAME.part.json`` (of the first process;
+``.NAME.part-1.json`` and so on of the others), with the fingerprint of the job — inputs, model,
+plan — and the numbers of the finished units. Order of events (law 6): the pixels are written, the
+part file is fsynced, and only then does the journal name them, itself written aside, fsynced and
+renamed. A unit that the journal names is therefore on disk, whatever happened since.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+__all__ = ["Journal"]
+
+
+class Journal:
+    """Finished units of one process; committed at most every `interval` seconds."""
+
+    def __init__(
+        self,
+        out: Path,
+        fingerprint: str,
+        sync: Callable[[], None],
+        rank: int = 0,
+        interval: float = 5.0,
+    ) -> None:
+        """
+        Args:
+            out: the final path of the output.
+            fingerprint: of the job; what was done under another one counts for nothing.
+            sync: brings the part file's pixels to the disk.
+            rank: of this process.
+            interval: seconds between commits, so that fsync does not set the pace.
+        """
+        self.path = journal_path(out, rank)
+        self._fingerprint = fingerprint
+        self._sync = sync
+        self._interval = interval
+        self._done: list[int] = []
+        self._last = time.monotonic()
+
+    def mark(self, unit: int) -> None:
+        """Note that all pixels of `unit` have been written."""
+        self._done.append(unit)
+        if time.monotonic() - self._last >= self._interval:
+            self.commit()
+
+    def commit(self) -> None:
+        """Make what has been marked durable."""
+        self._sync()
+        aside = self.path.with_name(self.path.name + ".tmp")
+        with aside.open("w") as file:
+            json.dump({"fingerprint": self._fingerprint, "done": self._done}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(self.path)
+        self._last = time.monotonic()
+
+    def adopt(self, done: set[int]) -> None:
+        """Begin with units that earlier runs have finished."""
+        self._done = sorted(done)
+
+    @staticmethod
+    def finished(out: Path, fingerprint: str) -> set[int] | None:
+        """Units that earlier runs of this very job finished; None where there is no such run."""
+        done: set[int] | None = None
+        for path in _journals(out):
+            try:
+                record = json.loads(path.read_text())
+                if record["fingerprint"] == fingerprint:
+                    done = (done or set()) | {int(unit) for unit in record["done"]}
+            except (OSError, ValueError, KeyError, TypeError):
+                continue  # a journal that cannot be read only costs the work it would have saved
+        return done
+
+    @staticmethod
+    def remove(out: Path) -> None:
+        """Forget all processes' journals of `out`."""
+        for path in _journals(out):
+            path.unlink(missing_ok=True)
+
+
+def journal_path(out: Path, rank: int) -> Path:
+    """Where process `rank` keeps its journal."""
+    return out.with_name(f".{out.name}.part{f'-{rank}' if rank else ''}.json")
+
+
+def _journals(out: Path) -> list[Path]:
+    first = journal_path(out, 0)
+    stem = f".{out.name}.part-"
+    others = (
+        path
+        for path in (out.parent.iterdir() if out.parent.is_dir() else ())
+        if path.name.startswith(stem) and path.name.endswith(".json")
+    )
+    return [path for path in (first, *sorted(others)) if path.exists()]

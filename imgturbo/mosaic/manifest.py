@@ -1,0 +1,163 @@
+"""An archive of fields as a CSV, one row each.
+
+    field,F606W,F814W
+    m31-07,07_f606w.fits,07_f814w.fits
+
+The first column names the field (and its output, ``NAME.fits``), the others hold one file a band,
+with the band's name above them; a single column ``file`` will do where one file holds all bands.
+Paths are relative to the CSV. Fields stand on their own: one that fails is noted and the others go
+on; one that is finished is skipped, one that is half done continues. With several processes each
+takes its share of the fields.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from imgturbo.errors import ImgturboError
+from imgturbo.mosaic.files import translate_file
+from imgturbo.mosaic.team import Team
+
+__all__ = ["Field", "ManifestSummary", "read_manifest", "translate_manifest"]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One row: the files, and the names of their bands where the header gives them."""
+
+    name: str
+    files: tuple[Path, ...]
+    bands: tuple[str, ...] | None
+
+
+@dataclass
+class ManifestSummary:
+    """What came of each field, by name; `failed` holds the reasons."""
+
+    done: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        lines = [f"{name}: failed: {reason}" for name, reason in self.failed.items()]
+        counts = f"{len(self.done)} translated, {len(self.skipped)} finished before"
+        return "\n".join([*lines, f"{counts}, {len(self.failed)} failed"])
+
+
+def read_manifest(path: Path | str) -> list[Field]:
+    """The fields of a CSV.
+
+    Raises:
+        ImgturboError: no such file, no header, rows of another length, a name that is missing,
+            repeated or no file name; each with its line.
+    """
+    path = Path(path)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
+    except FileNotFoundError:
+        raise ImgturboError(f"{path}: no such manifest") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ImgturboError(f"{path}: cannot be read as CSV: {error}") from None
+    if len(rows) < 2 or len(rows[0]) < 2:
+        raise ImgturboError(
+            f"{path}: a manifest has a header such as 'field,F606W,F814W' and one row a field"
+        )
+    header = [cell.strip() for cell in rows[0]]
+    first = next((k for k, cell in enumerate(header) if cell.lower() == "field"), 0)
+    columns = [k for k in range(len(header)) if k != first]
+    single = len(columns) == 1 and header[columns[0]].lower() in ("file", "files", "path")
+    fields: list[Field] = []
+    for number, row in enumerate(rows[1:], start=2):
+        cells = [cell.strip() for cell in row]
+        if len(cells) != len(header):
+            raise ImgturboError(
+                f"{path}: row {number} has {len(cells)} columns, the header {len(header)}"
+            )
+        name = cells[first]
+        if not name or Path(name).name != name or name.startswith("."):
+            raise ImgturboError(f"{path}: row {number}: {name!r} cannot be the name of a field")
+        if any(known.name == name for known in fields):
+            raise ImgturboError(f"{path}: row {number}: the field {name!r} is named twice")
+        files = tuple(path.parent / cells[k] for k in columns if cells[k])
+        bands = None if single else tuple(header[k] for k in columns if cells[k])
+        fields.append(Field(name, files, bands))
+    return fields
+
+
+def translate_manifest(
+    bundle: Any,
+    manifest: Path | str,
+    out_dir: Path | str,
+    *,
+    overwrite: bool = False,
+    bands: Any = None,
+    progress: Callable[[str, float], None] | None = None,
+    **options: Any,
+) -> ManifestSummary:
+    """Translate every field into ``out_dir/NAME.fits``.
+
+    Args:
+        bundle: a loaded bundle.
+        manifest: the CSV.
+        out_dir: made if need be.
+        overwrite: do finished fields again.
+        bands: names that replace those of the header row.
+        progress: called with (what, fraction of the whole).
+        options: as of `translate_file`.
+
+    Raises:
+        ImgturboError: the manifest itself, or the folder, cannot be used. A field that cannot is in
+            the summary instead.
+    """
+    team = Team.current()
+    out_dir = Path(out_dir)
+    with team.together():
+        fields = read_manifest(manifest)
+        try:
+            out_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ImgturboError(f"{out_dir}: cannot be made: {error.strerror}") from None
+    if team.device is not None and options.get("device") is None:
+        options["device"] = team.device
+    mine = ManifestSummary()
+    share = team.share(fields)
+    for number, entry in enumerate(share):
+
+        def report(
+            what: str, fraction: float, name: str = entry.name, before: int = number
+        ) -> None:
+            if progress is not None:
+                progress(f"{name}: {what}", (before + fraction) / len(share))
+
+        out = out_dir / f"{entry.name}.fits"
+        if out.exists() and not overwrite:
+            mine.skipped.append(entry.name)
+            continue
+        try:
+            translate_file(
+                bundle,
+                entry.files,
+                out,
+                bands=bands or entry.bands,
+                overwrite=overwrite,
+                progress=report,
+                team=Team(),
+                **options,
+            )
+        except Exception as error:  # whatever it was, the other fields do not depend on it
+            known = isinstance(error, ImgturboError | OSError)
+            mine.failed[entry.name] = f"{error}" if known else f"{type(error).__name__}: {error}"
+            report("failed", 1.0)
+        else:
+            mine.done.append(entry.name)
+    total = ManifestSummary()
+    for summary in team.gather(mine):
+        total.done += summary.done
+        total.skipped += summary.skipped
+        total.failed |= summary.failed
+    return total

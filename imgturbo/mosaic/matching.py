@@ -1,0 +1,133 @@
+"""Does this image fit this model? Bands by name, fluxes by zero point, pixels by scale.
+
+A network knows only the numbers it was trained on. The same sky in another unit is other numbers,
+so fluxes are brought to the unit of the model's side first. With AB zero points ZP and ZP' of one
+unit per pixel, in the image and in the model's side, m = ZP − 2.5 log₁₀ f holds in both, hence
+
+    f' = f · 10^{0.4 (ZP' − ZP)}.
+
+What cannot be brought over is an error in one line; what is merely risky is a warning.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from imgturbo.errors import ImgturboError
+
+__all__ = ["band_order", "check_scale", "flux_factors", "output_zeropoints"]
+
+SCALE_TOLERANCE = 0.02
+PICTURE_BANDS = {"L", "R", "G", "B", "A"}
+
+
+def band_order(wanted: Sequence[str], given: Sequence[str], what: str) -> list[int]:
+    """Index within `given` of each wanted band.
+
+    Names decide, in any order and any case; extra bands are left out. Bands without a name of their
+    own (pictures, plain FITS) are taken by count, in the order in which they come.
+
+    Args:
+        wanted: the bands of the model's input side.
+        given: the bands of the image.
+        what: the file, for the message.
+
+    Raises:
+        ImgturboError: bands are missing, or their number differs where they have no names.
+    """
+    names = [name.upper() for name in given]
+    if len(set(names)) == len(names) and all(name.upper() in names for name in wanted):
+        return [names.index(name.upper()) for name in wanted]
+    nameless = all(_nameless(name) for name in given)
+    if nameless and len(given) == len(wanted):
+        return list(range(len(wanted)))
+    got = ", ".join(given) if not nameless else f"{len(given)} without a name"
+    raise ImgturboError(
+        f"{what}: bundle wants {', '.join(wanted)}; got {got}; "
+        "give the missing bands, or name them with --bands if headers lie"
+    )
+
+
+def _nameless(name: str) -> bool:
+    return not name or name.upper() in PICTURE_BANDS or name.upper().startswith("BAND")
+
+
+def flux_factors(
+    unit: str,
+    zeropoints: Sequence[float | None],
+    side: dict[str, Any],
+    what: str,
+) -> npt.NDArray[np.float64] | None:
+    """What each band's flux is multiplied by to be in the side's unit; None where nothing is.
+
+    Surface brightness in the same unit is left alone. So are per-pixel units with the same zero
+    points; with other ones (another detector, another exposure time) they are rescaled.
+
+    Args:
+        unit, zeropoints: of the image, bands already in the side's order.
+        side: ``{"unit", "zeropoints", "bands", …}`` of the model's input.
+        what: the file, for the message.
+
+    Raises:
+        ImgturboError: the units differ and a zero point is missing.
+    """
+    theirs, ours = _plain(unit), _plain(side["unit"])
+    known = side.get("zeropoints") or [None] * len(zeropoints)
+    shifts = [
+        None if a is None or b is None else float(b) - float(a)
+        for a, b in zip(zeropoints, known, strict=True)
+    ]
+    if theirs == ours:
+        moved = not _per_solid_angle(ours) and None not in shifts
+        if not moved or max(abs(shift or 0.0) for shift in shifts) < 1e-3:
+            return None
+    elif not theirs:
+        warnings.warn(
+            f"{what}: no unit in the header; taken to be {side['unit']}, as the bundle wants",
+            stacklevel=2,
+        )
+        return None
+    elif None in shifts:
+        raise ImgturboError(
+            f"{what}: bundle wants {side['unit'] or 'no unit'}; got {unit}, and without AB zero "
+            "points on both sides (PHOTFLAM and PHOTPLAM, PIXAR_SR, or ABZP) it cannot be converted"
+        )
+    return 10.0 ** (0.4 * np.array([shift or 0.0 for shift in shifts]))
+
+
+def _plain(unit: str | None) -> str:
+    return (unit or "").replace(" ", "").lower().replace("electrons", "electron")
+
+
+def _per_solid_angle(unit: str) -> bool:
+    return unit.endswith(("/sr", "/arcsec2", "/arcsec**2", "sr-1", "sr**-1", "arcsec-2"))
+
+
+def check_scale(scale: float | None, side: dict[str, Any], what: str) -> None:
+    """Warn, in one line, where pixels are not the size that the model was trained on."""
+    trained = side.get("pixel_scale")
+    if scale is None or not trained or abs(scale / trained - 1) <= SCALE_TOLERANCE:
+        return
+    warnings.warn(
+        f"{what}: pixels of {scale:.4g} arcsec, but the bundle was trained at {trained:.4g}; "
+        "resample first (--grid), or expect wrong sharpness",
+        stacklevel=2,
+    )
+
+
+def output_zeropoints(side: dict[str, Any], scale: float | None) -> tuple[float | None, ...]:
+    """AB zero points of one unit per pixel on the output's grid.
+
+    A surface brightness collects more flux in a larger pixel: ZP falls by 2.5 log₁₀ of the area.
+    """
+    zeropoints = side.get("zeropoints") or [None] * len(side["bands"])
+    trained = side.get("pixel_scale")
+    shift = 0.0
+    if scale is not None and trained and _per_solid_angle(_plain(side["unit"])):
+        shift = 5.0 * float(np.log10(scale / trained))
+    return tuple(None if zp is None else float(zp) - shift for zp in zeropoints)

@@ -1,0 +1,151 @@
+"""The one loop that every translation runs: read ahead, compute, write behind.
+
+A *unit* is what can be finished, journalled and shared among processes on its own. Where windows
+hold their whole halo (law 1) it is a window, whose core is written as it is. Where they overlap by
+less, it is a row of windows, joined by `Blender`; a sweep that begins in the middle computes the
+rows that reach into its first one again, for their share of the overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from imgturbo.mosaic.apply import Applier
+from imgturbo.mosaic.blending import Blender
+from imgturbo.mosaic.lane import Lane, ahead
+from imgturbo.mosaic.reducers import Moments
+from imgturbo.mosaic.windows import Window, batches
+
+__all__ = ["Layout", "sweep"]
+
+Float64 = npt.NDArray[np.float64]
+Read = Callable[[slice, slice], tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]]
+Put = Callable[[npt.NDArray[np.float32], slice, slice, str], None]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Windows over one image, and how they are joined.
+
+    Attributes:
+        windows: from `plan`, row by row.
+        exact: cores are cropped; else overlaps are blended.
+        batch: equal windows that go through the network together.
+        extensions: names of the planes that are written.
+    """
+
+    windows: Sequence[Window]
+    exact: bool
+    batch: int
+    extensions: tuple[str, ...]
+
+    @property
+    def units(self) -> range:
+        """Numbers of the units: windows, or rows of windows."""
+        return range(len(self.windows) if self.exact else self.windows[-1].row + 1)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Equal-shaped windows computed together; `joined` adds them up, `quiet`: for that only."""
+
+    windows: list[Window]
+    units: list[int]  # that are finished once these windows are
+    joined: Blender | None = None
+    quiet: bool = False
+
+
+def sweep(
+    layout: Layout,
+    units: Sequence[int],
+    read: Read,
+    apply: Applier,
+    unstretch: Callable[[npt.NDArray[np.float32]], Float64],
+    put: Put,
+    mark: Callable[[int], None],
+) -> None:
+    """Translate `units` in ascending order.
+
+    Args:
+        layout: the windows.
+        units: numbers of those to do, ascending.
+        read: ``(rows, cols) → (stretched (C, h, w), 0 where invalid; valid (h, w))``.
+        apply: the network.
+        unstretch: (C', h, w) network output → flux, float64.
+        put: takes finished pixels, ``(flux (C', h, w), rows, cols, extension)``.
+        mark: told of each unit once all its pixels have been put.
+    """
+
+    def fetch(group: _Group) -> tuple[npt.NDArray[np.float32], list[npt.NDArray[np.bool_]]]:
+        pieces = [read(window.rows, window.cols) for window in group.windows]
+        return np.stack([values for values, _ in pieces]), [valid for _, valid in pieces]
+
+    def finish(group: _Group, moments: list[Moments], valid: list[npt.NDArray[np.bool_]]) -> None:
+        for window, moment, measured in zip(group.windows, moments, valid, strict=True):
+            planes = moment.planes()
+            for plane in planes.values():
+                plane[:, ~measured] = np.nan
+            if group.joined is None:
+                for name, plane in planes.items():
+                    core = plane[:, *window.crop].astype(np.float32)
+                    put(core, window.core_rows, window.core_cols, name)
+                continue
+            stacked = np.concatenate([planes[name] for name in layout.extensions])
+            for block, rows, cols in group.joined.add(window, stacked, group.quiet):
+                shares = np.split(block.astype(np.float32), len(layout.extensions))
+                for name, share in zip(layout.extensions, shares, strict=True):
+                    put(share, rows, cols, name)
+        for unit in group.units:
+            mark(unit)
+
+    with Lane() as lane:
+        for group, (stack, valid) in ahead(fetch, _groups(layout, units, apply)):
+            moments = [Moments() for _ in group.windows]
+            origins = [window.origin for window in group.windows]
+            # Where nothing was measured nothing is computed: mosaics have wide empty corners.
+            empty = not any(measured.any() for measured in valid)
+            for draw in _nothing(stack, apply) if empty else apply(stack, origins):
+                lane.submit(_update, moments, draw, unstretch)
+            lane.submit(finish, group, moments, valid)
+
+
+def _update(
+    moments: list[Moments],
+    draw: npt.NDArray[np.float32],
+    unstretch: Callable[[npt.NDArray[np.float32]], Float64],
+) -> None:
+    for moment, values in zip(moments, draw, strict=True):
+        moment.update(unstretch(values))
+
+
+def _nothing(stack: npt.NDArray[np.float32], apply: Applier) -> Iterator[npt.NDArray[np.float32]]:
+    shape = (len(stack), apply.channels, *stack.shape[2:])
+    for _ in range(apply.draws):
+        yield np.zeros(shape, np.float32)
+
+
+def _groups(layout: Layout, units: Sequence[int], apply: Applier) -> Iterator[_Group]:
+    if layout.exact:
+        number = {window.origin: unit for unit, window in enumerate(layout.windows)}
+        for group in batches([layout.windows[unit] for unit in units], layout.batch):
+            yield _Group(group, [number[window.origin] for window in group])
+        return
+    rows: dict[int, list[Window]] = {}
+    for window in layout.windows:
+        rows.setdefault(window.row, []).append(window)
+    blender: Blender | None = None
+    before = -1
+    for row in units:
+        if blender is None or row != before + 1:
+            blender = Blender(layout.windows, apply.channels * len(layout.extensions))
+            for earlier in blender.reaching(row):
+                for group in batches(rows[earlier], layout.batch):
+                    yield _Group(group, [], blender, quiet=True)
+        groups = list(batches(rows[row], layout.batch))
+        for group in groups:
+            yield _Group(group, [row] if group is groups[-1] else [], blender)
+        before = row

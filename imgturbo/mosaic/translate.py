@@ -1,0 +1,215 @@
+"""From one telescope's image to the other's, in memory.
+
+    f  →  f·10^{0.4 ΔZP}  →  y = stretch(f)  →  ŷ = G(y)  →  f̂ = stretch'⁻¹(ŷ)  →  NaN where f is
+
+window by window (`imgturbo.mosaic.windows`). The inverse stretch is done in float64: sinh amplifies
+what float32 rounds. The pixel grid, the WCS and the mask are the source's; unit, zero points and
+stretch keywords are those of the model's output side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from imgturbo.errors import ImgturboError
+from imgturbo.mosaic.apply import Applier, bytes_per_pixel, halo_of, pick_device
+from imgturbo.mosaic.matching import band_order, check_scale, flux_factors, output_zeropoints
+from imgturbo.mosaic.reducers import extensions
+from imgturbo.mosaic.sweep import Layout, sweep
+from imgturbo.mosaic.windows import choose_window, plan
+from imgturbo.nets import Generator
+from imgturbo.sky import SkyImage, Stretch
+
+__all__ = [
+    "Settings",
+    "in_unit",
+    "network_input",
+    "prepare",
+    "translate_array",
+    "translate_sky",
+    "unstretch",
+]
+
+Array = npt.NDArray[Any]
+
+MEMORY_CPU = 320 << 20  # bytes that one batch of windows may take at its peak, by default
+MAX_BATCH = 16
+
+
+class Settings(NamedTuple):
+    """How to compute, as opposed to what."""
+
+    samples: int | None = None
+    window: int | None = None
+    overlap: int | None = None
+    batch: int | None = None
+    device: str | torch.device | None = None
+    precision: str = "no"
+    seed: int = 0
+
+
+# ------------------------------------------------------------------------------- in memory
+
+
+def translate_array(
+    generator: Generator,
+    array: Array,
+    *,
+    stretch: Stretch | None = None,
+    target: Stretch | None = None,
+    **settings: Any,
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Translate an array in memory; without stretches, of values that are stretched already.
+
+    Args:
+        generator: keeps the contract of `imgturbo.nets`.
+        array: (C, H, W), NaN where not measured.
+        stretch, target: of the input and the output.
+        settings: as of `translate_sky`.
+
+    Returns:
+        ``{"SCI": (C', H, W) float32}``, and ``"STD"`` for two samples or more; NaN where any band
+        of the input is.
+    """
+    _check_channels(generator, array)
+    _, height, width = array.shape
+    apply, layout = prepare(generator, height, width, Settings(**settings))
+
+    def read(rows: slice, cols: slice) -> tuple[Array, Array]:
+        return network_input(array[:, rows, cols], stretch)
+
+    shape = (apply.channels, height, width)
+    planes = {name: np.empty(shape, np.float32) for name in layout.extensions}
+
+    def put(block: Array, rows: slice, cols: slice, name: str) -> None:
+        planes[name][:, rows, cols] = block
+
+    sweep(layout, layout.units, read, apply, unstretch(target), put, lambda unit: None)
+    return planes
+
+
+def translate_sky(
+    bundle: Any, image: SkyImage | Array, direction: str = "forward", **settings: Any
+) -> Any:
+    """Translate an image in memory.
+
+    Args:
+        bundle: a loaded bundle.
+        image: a `SkyImage`, bands in any order; or an array (C, H, W) in the unit and the band
+            order of the bundle's input side, NaN where not measured.
+        direction: ``"forward"``, source to target, or ``"backward"``.
+        settings: ``samples`` (draws of a stochastic network; None: without noise), ``window``
+            (pixels that the network sees at once; None: by memory), ``overlap`` (pixels shared by
+            neighbours; None: twice the receptive field, which is exact; less is blended),
+            ``batch``, ``device``, ``precision`` (``"no"``, ``"bf16"``), ``seed``.
+
+    Returns:
+        What came in, translated: a `SkyImage` or an array (C', H, W) float32; for two samples or
+        more the pair (mean, standard deviation).
+
+    Raises:
+        ImgturboError: bands, unit or settings that do not fit.
+    """
+    way = bundle.direction(direction)
+    source, target = (Stretch.from_dict(side["stretch"]) for side in (way.input, way.output))
+    if not isinstance(image, SkyImage):
+        array = np.asarray(image)
+        planes = translate_array(way.generator, array, stretch=source, target=target, **settings)
+        return _mean_or_pair(planes["SCI"], planes.get("STD"))
+    what = str(image.path or "the image")
+    order = band_order(way.input["bands"], image.bands, what)
+    zeropoints = [image.zeropoints[k] for k in order]
+    factors = flux_factors(image.unit, zeropoints, way.input, what)
+    check_scale(image.pixel_scale, way.input, what)
+    array = in_unit(image.data[order], factors)
+    planes = translate_array(way.generator, array, stretch=source, target=target, **settings)
+    results = [
+        replace(
+            image,
+            data=plane,
+            valid=np.all(np.isfinite(plane), axis=0),
+            unit=way.output["unit"] or "",
+            bands=tuple(way.output["bands"]),
+            zeropoints=output_zeropoints(way.output, image.pixel_scale),
+        )
+        for plane in planes.values()
+    ]
+    return _mean_or_pair(*results)
+
+
+def _mean_or_pair(mean: Any, deviation: Any = None) -> Any:
+    return mean if deviation is None else (mean, deviation)
+
+
+# ----------------------------------------------------------- shared with the road through files
+
+
+def prepare(
+    generator: Generator, height: int, width: int, settings: Settings
+) -> tuple[Applier, Layout]:
+    """The network on its device, and the windows that suit it, the image and the memory.
+
+    Raises:
+        ImgturboError: settings that make no sense or cannot be met.
+    """
+    device = pick_device(settings.device)
+    apply = Applier(generator, device, settings.samples, settings.seed, settings.precision)
+    halo, exact = halo_of(generator, settings.overlap)
+    stride = generator.stride
+    budget = _budget(device)
+    cost = bytes_per_pixel(generator, generator.in_channels)
+    side = settings.window or choose_window(halo, stride, cost, budget)
+    windows = plan(height, width, side, halo, stride)
+    batch = settings.batch
+    if batch is None:
+        tallest, widest = (max(window.shape[axis] for window in windows) for axis in (0, 1))
+        batch = min(MAX_BATCH, max(1, int(budget / (cost * tallest * widest))))
+    if batch < 1:
+        raise ImgturboError(f"batches of {batch} windows make no image; use 1 or more")
+    # A single window has no neighbour to be blended with.
+    exact = exact or len(windows) == 1
+    return apply, Layout(windows, exact, batch, extensions(apply.draws))
+
+
+def _budget(device: torch.device) -> float:
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free / 4
+    return MEMORY_CPU
+
+
+def network_input(
+    flux: Array, stretch: Stretch | None
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """(stretched (C, h, w) with 0 where any band is missing, valid (h, w))."""
+    valid = np.all(np.isfinite(flux), axis=0)
+    values = flux if stretch is None else stretch(flux)
+    return np.where(valid, values, 0).astype(np.float32), valid
+
+
+def unstretch(target: Stretch | None) -> Callable[[Array], Array]:
+    """Network output (C', h, w) → flux, float64."""
+    if target is None:
+        return lambda values: values.astype(np.float64)
+    return lambda values: target.inverse(values.astype(np.float64))
+
+
+def in_unit(flux: Array, factors: Array | None) -> Array:
+    """Flux in the unit of the model's input side."""
+    if factors is None:
+        return flux
+    return (flux * factors[:, None, None]).astype(np.float32)
+
+
+def _check_channels(generator: Generator, array: Array) -> None:
+    if array.ndim != 3 or array.shape[0] != generator.in_channels:
+        raise ImgturboError(
+            f"the network reads arrays of shape ({generator.in_channels}, H, W); "
+            f"got {tuple(array.shape)}"
+        )
