@@ -1,8 +1,8 @@
 """One sky, two telescopes: the embedded default data, and a sky whose truth is known.
 
-A scene (``scene``: galaxies, a cluster, stars, with ``spectra``) is painted (``render``) through
+A scene (``scene`` draws ``sources`` with ``spectra``) is painted (``render``) through
 two cameras (``camera``, each with a PSF computed from its pupil, ``psf``), and written as the
-archives write it (``observe``). Everything is drawn from two seeds: one of the sky, one of the noise.
+archives write it (``observe``). All of it is drawn from two seeds: the sky's and the noise's.
 
     pair = simulate(Path("runs/sky"))
     pair.source  # (runs/sky/hst_f606w.fits, runs/sky/hst_f814w.fits)
@@ -19,7 +19,8 @@ import numpy as np
 
 from data_prep.simulate.camera import Camera, Channel, hubble, webb
 from data_prep.simulate.observe import Exposure, expose, write_exposure, write_truth
-from data_prep.simulate.scene import Scene, draw_scene
+from data_prep.simulate.scene import draw_scene
+from data_prep.simulate.sources import Scene
 from imgturbo.errors import ImgturboError
 
 __all__ = [

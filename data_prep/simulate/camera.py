@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from astropy.wcs import WCS
@@ -120,15 +121,15 @@ class Camera:
         c, s = np.cos(np.radians(self.position_angle)), np.sin(np.radians(self.position_angle))
         return self.pixel_scale * np.array([[-c, s], [s, c]])
 
-    def to_pixel(self, xi: Array, eta: Array) -> tuple[Array, Array]:
-        """True pixel position (x, y), from 0, of a point of the tangent plane (arcsec)."""
+    def to_pixel(self, xi: Any, eta: Any) -> tuple[Any, Any]:
+        """True pixel position (x, y), from 0, of points of the tangent plane (arcsec)."""
         inverse = np.linalg.inv(self.cd)
         x = self.centre[0] + inverse[0, 0] * xi + inverse[0, 1] * eta
         y = self.centre[1] + inverse[1, 0] * xi + inverse[1, 1] * eta
         return x, y
 
     def wcs(self, sky: tuple[float, float], true: bool = False) -> WCS:
-        """TAN projection about ``sky`` (ra, dec in degrees), with the pointing error unless true."""
+        """TAN projection about ``sky`` (ra, dec, degrees), including the pointing error unless true."""
         error = np.zeros(2) if true else np.array(self.pointing_error)
         wcs = WCS(naxis=2)
         wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]

@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 
 from data_prep.simulate.camera import Camera, Channel
 from data_prep.simulate.render import render
-from data_prep.simulate.scene import Scene, half_light_radius
+from data_prep.simulate.sources import Scene, half_light_radius
 from data_prep.simulate.spectra import BANDS, ab_magnitude
 from imgturbo.errors import ImgturboError
 
@@ -96,7 +97,7 @@ def write_exposure(exposure: Exposure, folder: Path) -> tuple[Path, ...]:
         path = folder / f"{camera.telescope.lower()}_{channel.band.lower()}.fits"
         layout = _drz if camera.telescope == "HST" else _i2d
         hdus = layout(exposure, c, channel)
-        _put(path, lambda part, hdus=hdus: hdus.writeto(part, overwrite=True))
+        _put(path, partial(hdus.writeto, overwrite=True))
         paths.append(path)
     return tuple(paths)
 
@@ -107,10 +108,11 @@ def write_truth(
     """Catalogue as an ECSV table, one row a source, brightest first in each kind.
 
     Columns: ``ra``, ``dec`` (degrees, true, without any pointing error), ``kind`` (``galaxy``,
-    ``cluster``, ``bcg``, ``star``), ``redshift`` (NaN for stars), ``mag_<band>`` (AB, total),
-    ``half_light_radius`` (arcsec along the major axis, in the reddest band), ``sersic_n``,
+    ``cluster``, ``bcg``, ``arc``, ``star``), ``redshift`` (NaN for stars), ``mag_<band>`` (AB,
+    total), ``half_light_radius`` (arcsec along the major axis, in the reddest band), ``sersic_n``,
     ``axis_ratio`` and ``position_angle`` (degrees east of north) of the brightest component there,
-    and ``bulge_fraction``, the part of the light there in profiles with n > 1.
+    and ``bulge_fraction``, the part of the light there in profiles with n > 1. An ``arc`` stands at
+    its brightest image, with the flux of all images and the shape of the galaxy without its lens.
 
     Raises:
         ImgturboError: the file cannot be written.
@@ -149,7 +151,7 @@ def write_truth(
     table["half_light_radius"].unit = "arcsec"
     table.meta.update(meta)
     table.sort(["kind", f"mag_{scene.bands[reddest]}"])
-    _put(path, lambda part: table.write(part, format="ascii.ecsv", overwrite=True))
+    _put(path, partial(table.write, format="ascii.ecsv", overwrite=True))
     return path
 
 

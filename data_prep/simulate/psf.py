@@ -86,8 +86,8 @@ def _hubble(x: Array, y: Array, step: float) -> tuple[Array, Array]:
 def _webb_segments() -> tuple[tuple[float, float, float, float, float], ...]:
     """Centre (m), piston (m) and two slopes (m/m) of the 18 hexagons.
 
-    The errors of the alignment are drawn once: 40 nm of piston, 25 nm of tilt at the segment's edge,
-    near the ~70 nm in total measured in flight (Rigby et al. 2023, arXiv:2207.05632).
+    Errors of alignment are drawn once: 40 nm of piston, 25 nm of tilt at a segment's edge, near the
+    ~70 nm in total measured in flight (Rigby et al. 2023, arXiv:2207.05632).
     """
     rng = np.random.default_rng(18)
     pitch = WEBB_FLAT_TO_FLAT + WEBB_GAP
@@ -100,8 +100,10 @@ def _webb_segments() -> tuple[tuple[float, float, float, float, float], ...]:
                 centre = i * first + j * second
                 piston = 40e-9 * rng.standard_normal()
                 slopes = 25e-9 / (WEBB_FLAT_TO_FLAT / 2) * rng.standard_normal(2)
-                segments.append((*map(float, (*centre, piston, *slopes)),))
-    return tuple(segments)  # type: ignore[return-value]
+                segments.append(
+                    (float(centre[0]), float(centre[1]), piston, float(slopes[0]), float(slopes[1]))
+                )
+    return tuple(segments)
 
 
 def _webb(x: Array, y: Array, step: float) -> tuple[Array, Array]:

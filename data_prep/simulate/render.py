@@ -22,7 +22,7 @@ from scipy import fft
 from scipy.special import gamma, gammaincinv
 
 from data_prep.simulate.camera import Camera
-from data_prep.simulate.scene import Profile, Scene, Source
+from data_prep.simulate.sources import Profile, Scene, Source
 
 __all__ = ["render"]
 
@@ -92,24 +92,21 @@ def _paint(
 ) -> None:
     """Add a source to a canvas (C, h, w) whose first sample is ``origin`` (row, column)."""
     k = camera.oversample
-    x, y = camera.to_pixel(np.float64(source.xi), np.float64(source.eta))
+    x, y = camera.to_pixel(source.xi, source.eta)
     # A pixel's centre lies (k − 1)/2 samples after its first sample.
-    column, row = k * float(x) + (k - 1) / 2, k * float(y) + (k - 1) / 2
+    column, row = float(k * x + (k - 1) / 2), float(k * y + (k - 1) / 2)
     if not source.profiles:
         _deposit(canvas, row - origin[0], column - origin[1], source.flux[columns])
     for profile in source.profiles:
-        half = _reach(profile, camera)
+        half = int(np.ceil(_reach(profile) * camera.oversample / camera.pixel_scale))
         top, left = round(row) - half, round(column) - half
         inside = [
-            slice(
-                max(0, origin[a] - first),
-                min(2 * half + 1, origin[a] + canvas.shape[1 + a] - first),
-            )
-            for a, first in enumerate((top, left))
+            slice(max(0, start - first), min(2 * half + 1, start + length - first))
+            for start, length, first in zip(origin, canvas.shape[1:], (top, left), strict=True)
         ]
         if any(part.stop <= part.start for part in inside):
             continue
-        stamp = _stamp(profile, camera, half, row - round(row), column - round(column))
+        stamp = _stamp(source, profile, camera, half, (row - round(row), column - round(column)))
         stamp = stamp[inside[0], inside[1]]
         rows = slice(top + inside[0].start - origin[0], top + inside[0].stop - origin[0])
         cols = slice(left + inside[1].start - origin[1], left + inside[1].stop - origin[1])
@@ -131,52 +128,71 @@ def _corners(v: float, u: float) -> Iterator[tuple[int, int, float]]:
             yield dr, dc, a * b
 
 
-def _reach(profile: Profile, camera: Camera) -> int:
-    """Half side of a stamp in samples: where the brightest band fades below ``FAINTEST``."""
+def _edge(profile: Profile) -> float:
+    """Radius along the major axis at which the brightest band fades below ``FAINTEST``, arcsec."""
     n = profile.index
     b = gammaincinv(2 * n, 0.5)
     total = 2 * np.pi * n * profile.radius**2 * profile.axis_ratio * np.exp(b) * b ** (-2 * n)
     effective = float(profile.flux.max()) / (total * gamma(2 * n))  # brightness at the radius
     fade = max(0.0, 1 + np.log(max(effective / FAINTEST, 1e-9)) / b) ** n
-    reach = profile.radius * float(np.clip(fade, 3.5, 16.0))
-    return int(np.ceil(reach * camera.oversample / camera.pixel_scale))
+    return profile.radius * float(np.clip(fade, 3.5, 16.0))
 
 
-def _stamp(profile: Profile, camera: Camera, half: int, dy: float, dx: float) -> Float32:
-    """(2·half + 1)² samples of a profile centred (dy, dx) from the middle sample, sum 1."""
-    offset = np.arange(-half, half + 1, dtype=np.float32)
-    rows, cols = (offset - np.float32(dy))[:, None], offset - np.float32(dx)
-    light = _brightness(profile, camera, rows, cols, half)
+def _reach(profile: Profile) -> float:
+    """Half side of a stamp, arcsec; that of a lensed galaxy holds all its images."""
+    images = 0.0 if profile.lens is None else 2.1 * profile.lens.radius
+    return _edge(profile) + images
+
+
+def _stamp(
+    source: Source, profile: Profile, camera: Camera, half: int, offset: tuple[float, float]
+) -> Float32:
+    """(2·half + 1)² samples of a profile centred ``offset`` (y, x) from the middle one, sum 1."""
+    dy, dx = np.float32(offset[0]), np.float32(offset[1])
+    axis = np.arange(-half, half + 1, dtype=np.float32)
+    light = _brightness(source, profile, camera, (axis - dy)[:, None], axis - dx)
     # The cusp: the middle samples are means over a finer grid.
     core = min(half, 3)
     middle = slice(half - core, half + core + 1)
-    fine = (np.arange((2 * core + 1) * 5, dtype=np.float32) + 0.5) / 5 - core - 0.5
-    cusp = _brightness(
-        profile, camera, (fine - np.float32(dy))[:, None], fine - np.float32(dx), half
-    )
+    fine = ((np.arange((2 * core + 1) * 5) + 0.5) / 5 - core - 0.5).astype(np.float32)
+    cusp = _brightness(source, profile, camera, (fine - dy)[:, None], fine - dx)
     light[middle, middle] = cusp.reshape(2 * core + 1, 5, 2 * core + 1, 5).mean((1, 3))
     light /= light.sum(dtype=np.float64)
     if len(profile.clumps):
         light *= np.float32(1 - profile.clumps[:, 3].sum())
-        _add_clumps(light, profile, camera, dy, dx)
+        _add_clumps(light, profile, camera, offset)
     return light
 
 
-def _axes(profile: Profile, camera: Camera) -> Array:
-    """(2, 2): samples (x, y) → (major, minor) axis of the profile in units of its radius."""
+def _axes(profile: Profile) -> Array:
+    """(2, 2): (ξ, η) in arcsec → (major, minor) axis of the profile in units of its radius."""
     angle = np.radians(profile.position_angle)
     turn = np.array([[np.sin(angle), np.cos(angle)], [np.cos(angle), -np.sin(angle)]])
     turn[1] /= profile.axis_ratio
-    return turn @ camera.cd / (camera.oversample * profile.radius)
+    return turn / profile.radius
 
 
 def _brightness(
-    profile: Profile, camera: Camera, rows: Float32, cols: Float32, half: int
+    source: Source, profile: Profile, camera: Camera, rows: Float32, cols: Float32
 ) -> Float32:
-    """Surface brightness at samples, up to a factor."""
-    axes = _axes(profile, camera).astype(np.float32)
-    u = axes[0, 0] * cols + axes[0, 1] * rows
-    v = axes[1, 0] * cols + axes[1, 1] * rows
+    """Surface brightness at samples counted from the source's position, up to a factor."""
+    axes, sample = _axes(profile), camera.cd / camera.oversample
+    if profile.lens is None:
+        axes = (axes @ sample).astype(np.float32)
+        u = axes[0, 0] * cols + axes[0, 1] * rows
+        v = axes[1, 0] * cols + axes[1, 1] * rows
+    else:
+        lens = profile.lens
+        sample, axes = sample.astype(np.float32), axes.astype(np.float32)
+        here = np.float32(source.xi - lens.xi), np.float32(source.eta - lens.eta)
+        xi, eta = lens.source_plane(
+            here[0] + sample[0, 0] * cols + sample[0, 1] * rows,
+            here[1] + sample[1, 0] * cols + sample[1, 1] * rows,
+        )
+        centre = lens.source_plane(*here)
+        xi, eta = xi - np.float32(centre[0]), eta - np.float32(centre[1])
+        u = axes[0, 0] * xi + axes[0, 1] * eta
+        v = axes[1, 0] * xi + axes[1, 1] * eta
     r = np.sqrt(u * u + v * v)
     b = np.float32(gammaincinv(2 * profile.index, 0.5))
     power = r if profile.index == 1 else r ** np.float32(1 / profile.index)
@@ -189,23 +205,27 @@ def _brightness(
         phase = arms.count * (np.arctan2(v, u) - winding) - np.float32(np.radians(arms.phase))
         # Arms begin outside the bulge.
         exponent += np.float32(arms.strength) * np.cos(phase) * np.clip(2 * r - 0.4, 0, 1)
-    edge = np.float32(half * camera.pixel_scale / (camera.oversample * profile.radius))
+    edge = np.float32(_edge(profile) / profile.radius)
     fade = np.clip((edge - r) / (0.3 * edge), 0, 1)
     return np.exp(exponent) * fade * fade * (3 - 2 * fade)
 
 
-def _add_clumps(light: Float32, profile: Profile, camera: Camera, dy: float, dx: float) -> None:
+def _add_clumps(
+    light: Float32, profile: Profile, camera: Camera, offset: tuple[float, float]
+) -> None:
     """Add Gaussian knots at their place in the plane of the disk; cut ones move to the edge."""
     half = light.shape[0] // 2
-    samples = np.linalg.inv(_axes(profile, camera)) @ profile.clumps[:, :2].T  # (2, K) x, y
+    dy, dx = offset
+    axes = _axes(profile) @ camera.cd / camera.oversample
+    samples = np.linalg.inv(axes) @ profile.clumps[:, :2].T  # (2, K) x, y
     for (x, y), (_, _, width, share) in zip(samples.T, profile.clumps, strict=True):
         sigma = max(0.7, width * profile.radius * camera.oversample / camera.pixel_scale)
         reach = min(half, int(np.ceil(4 * sigma)))
         column = float(np.clip(x + dx + half, reach, 2 * half - reach))
         row = float(np.clip(y + dy + half, reach, 2 * half - reach))
-        offset = np.arange(-reach, reach + 1)
-        across = np.exp(-0.5 * ((offset + round(column) - column) / sigma) ** 2)
-        along = np.exp(-0.5 * ((offset + round(row) - row) / sigma) ** 2)
+        axis = np.arange(-reach, reach + 1)
+        across = np.exp(-0.5 * ((axis + round(column) - column) / sigma) ** 2)
+        along = np.exp(-0.5 * ((axis + round(row) - row) / sigma) ** 2)
         knot = along[:, None] * across
         rows = slice(round(row) - reach, round(row) + reach + 1)
         cols = slice(round(column) - reach, round(column) + reach + 1)

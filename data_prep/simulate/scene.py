@@ -1,12 +1,12 @@
 r"""What is on the sky: field galaxies, a cluster, stars, drawn once from a seed.
 
-Counts of field galaxies rise as dN/dm ∝ 10^{0.30 m} in the reference band; redshifts at a given
+Counts of field galaxies rise as dN/dm ∝ 10^{0.22 m} in the reference band; redshifts at a given
 magnitude follow p(z) ∝ z² exp(−(z/z₀)^1.5) with z₀ growing faintwards, plus a thin tail to z = 9;
-half-light radii shrink as lg r = −0.19 − 0.11 (m − 20) with 0.18 dex of scatter. A galaxy is a sum
+half-light radii shrink as lg r = −0.12 − 0.11 (m − 20) with 0.18 dex of scatter. A galaxy is a sum
 of up to three profiles that share a centre, each with a spectrum of its own: a bulge (old stars,
 Sérsic 2.5–4), a disk (exponential), and young stars (an exponential disk thrown into spiral arms
 and clumps). The cluster is a red sequence at one redshift, concentrated about a brightest galaxy
-that sits in intracluster light.
+that sits in intracluster light. It is a lens too, and draws a few galaxies behind it into arcs.
 
 Positions are (ξ, η) in the tangent plane, arcsec; fluxes nJy; angles degrees east of north.
 """
@@ -14,87 +14,24 @@ Positions are (ξ, η) in the tangent plane, arcsec; fluxes nJy; angles degrees 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammainc, gammaincinv
 
+from data_prep.simulate.sources import Arms, Lens, Profile, Scene, Source
 from data_prep.simulate.spectra import (
-    ab_magnitude,
     flux_from_magnitude,
     galaxy_fluxes,
     star_fluxes,
 )
 
-__all__ = ["Arms", "Profile", "Scene", "Source", "draw_scene", "half_light_radius"]
+__all__ = ["draw_scene"]
 
 Array = NDArray[np.float64]
 
 BRIGHT, FAINT = 20.0, 30.0
 """Limits of the field counts, AB in the reference band."""
-
-
-@dataclass(frozen=True)
-class Arms:
-    """Spiral arms: surface brightness × exp(strength · cos(m(φ − ln(r/r_e)/tan pitch) − phase))."""
-
-    count: int
-    pitch: float  # degrees; the sign is the sense of winding
-    phase: float  # degrees
-    strength: float
-
-
-@dataclass(frozen=True)
-class Profile:
-    """One Sérsic component; ``radius`` is the half-light radius along the major axis.
-
-    ``clumps`` (K, 4) puts part of the light into knots: x, y, width in units of ``radius`` in the
-    component's own plane, and share of the component's flux.
-    """
-
-    radius: float
-    index: float
-    axis_ratio: float
-    position_angle: float
-    flux: Array  # (B,)
-    arms: Arms | None = None
-    clumps: Array = field(default_factory=lambda: np.zeros((0, 4)))
-
-
-@dataclass(frozen=True)
-class Source:
-    """One entry of the catalogue; a star has no profiles."""
-
-    kind: str  # "galaxy", "cluster", "bcg", "star"
-    xi: float
-    eta: float
-    redshift: float  # NaN for stars
-    flux: Array  # (B,)
-    profiles: tuple[Profile, ...] = ()
-
-
-@dataclass(frozen=True)
-class Scene:
-    """Sources in a square of the tangent plane, with fluxes in ``bands``."""
-
-    bands: tuple[str, ...]
-    sky: tuple[float, float]  # ra, dec of the plane's origin, degrees
-    sources: tuple[Source, ...]
-    cluster_redshift: float
-
-
-def half_light_radius(profiles: Sequence[Profile], band: int) -> float:
-    """Radius along the major axis that holds half the light of all profiles in one band, arcsec."""
-    share = np.array([p.flux[band] for p in profiles])
-    if not profiles or share.sum() <= 0:
-        return 0.0
-    radius = np.geomspace(1e-3, 1e2, 600)
-    index = np.array([p.index for p in profiles])
-    scale = gammaincinv(2 * index, 0.5)
-    size = np.array([p.radius for p in profiles])
-    grown = gammainc(2 * index, scale * (radius[:, None] / size) ** (1 / index)) @ share
-    return float(np.interp(0.5, grown / share.sum(), radius))
 
 
 def draw_scene(
@@ -150,17 +87,15 @@ def _redshifts(magnitude: Array, rng: np.random.Generator) -> Array:
 def _field_galaxies(
     bands: Sequence[str], side: float, number: int, rng: np.random.Generator
 ) -> list[Source]:
-    magnitude = _counts(number, BRIGHT, FAINT, 0.30, rng)
+    magnitude = _counts(number, BRIGHT, FAINT, 0.22, rng)
     redshift = _redshifts(magnitude, rng)
-    radius = 10 ** (-0.19 - 0.11 * (magnitude - 20) + 0.18 * rng.standard_normal(number))
+    radius = 10 ** (-0.12 - 0.11 * (magnitude - 20) + 0.18 * rng.standard_normal(number))
     radius = np.clip(radius, 0.03, 1.6)
     xi, eta = rng.uniform(-side / 2, side / 2, (2, number))
     # Quiescent galaxies are common when bright and near, rare when faint or young.
     quiescent = rng.uniform(size=number) < np.where(magnitude < 24.5, 0.28, 0.10) * (redshift < 2.2)
     bulge = np.where(quiescent, 1.0, rng.beta(0.8, 2.6, number) * (magnitude < 26))
-    young = np.where(
-        quiescent, 0.0, np.clip(rng.normal(0.45, 0.18, number) + 0.08 * redshift, 0, 1)
-    )
+    young = np.clip(rng.normal(0.45, 0.18, number) + 0.08 * redshift, 0, 1) * ~quiescent
     bursting = rng.uniform(size=number) < 0.15 + 0.1 * (redshift > 1.5)
     dust = np.where(quiescent, 0.05, rng.gamma(1.6, 0.35, number))
     # A rare very dusty disk: nearly absent from Hubble's bands, bright in Webb's.
@@ -171,13 +106,12 @@ def _field_galaxies(
     angle = rng.uniform(0, 180, number)
     reference = flux_from_magnitude(magnitude)
     share = np.stack([bulge, (1 - bulge) * (1 - young), (1 - bulge) * young], axis=1)
-    hot = np.where(bursting, "burst", "young")
+    hot = np.where(bursting, "burst", "young").tolist()
+    parts = ((["old"] * number, dust * 0.5), (["disk"] * number, dust), (hot, dust * 0.7))
     fluxes = np.stack(
         [
             galaxy_fluxes(template, redshift, a_v, reference * share[:, part], bands)
-            for part, (template, a_v) in enumerate(
-                ((["old"] * number, dust * 0.5), (["disk"] * number, dust), (hot, dust * 0.7))
-            )
+            for part, (template, a_v) in enumerate(parts)
         ],
         axis=1,
     )  # (N, 3, B)
@@ -230,13 +164,14 @@ def _structure(
 def _cluster(
     bands: Sequence[str], side: float, redshift: float, rng: np.random.Generator
 ) -> list[Source]:
-    """Ellipticals of one redshift, a brightest one and intracluster light, off the field's middle."""
+    """Ellipticals of one redshift about a brightest one, off the field's middle, and the arcs."""
     centre = rng.uniform(0.12, 0.24, 2) * side * rng.choice([-1, 1], 2)
-    number = max(6, int(round(70 * min(1.0, (side / 45) ** 2))))
-    magnitude = _counts(number, 19.2, 26.5, 0.14, rng)
+    scale = min(1.0, side / 45)
+    number = max(6, round(70 * scale**2))
+    magnitude = _counts(number, 19.6, 26.5, 0.14, rng)
     # Projected density flat within a core and falling as 1/r² outside it.
     core = 0.13 * side
-    r = core * np.sqrt(np.expm1(rng.uniform(0, np.log(12.0), number)))
+    r = core * np.sqrt(np.expm1(rng.uniform(np.log(1.08), np.log(12.0), number)))
     phi = rng.uniform(0, 2 * np.pi, number)
     long_axis = rng.uniform(0, np.pi)
     along, across = r * np.cos(phi), 0.65 * r * np.sin(phi)
@@ -247,12 +182,11 @@ def _cluster(
     blue = np.clip(0.03 * (magnitude - 19) + 0.03 * rng.standard_normal(number), 0, 0.5)
     reference = flux_from_magnitude(magnitude)
     fixed = np.full(number, redshift)
-    fluxes = galaxy_fluxes(
-        ["old"] * number, fixed, np.full(number, 0.1), reference * (1 - blue), bands
-    )
-    fluxes = fluxes + galaxy_fluxes(
-        ["disk"] * number, fixed, np.zeros(number), reference * blue, bands
-    )
+    light = [
+        galaxy_fluxes([template] * number, fixed, np.full(number, dust), reference * share, bands)
+        for template, dust, share in (("old", 0.1, 1 - blue), ("disk", 0.0, blue))
+    ]
+    fluxes = light[0] + light[1]
     inside = np.maximum(np.abs(xi), np.abs(eta)) < side / 2
     sources = []
     for i in range(number):
@@ -265,8 +199,8 @@ def _cluster(
         if inside[i]:
             profile = Profile(*shape, fluxes[i])
             sources.append(Source("cluster", xi[i], eta[i], redshift, fluxes[i], (profile,)))
-    magnitudes = np.array([18.1, 18.3]) - 5 * np.log10(min(1.0, max(side, 10.0) / 45))
-    light = galaxy_fluxes(
+    magnitudes = np.array([18.6, 19.3]) - 5 * np.log10(scale)
+    bright = galaxy_fluxes(
         ["old", "old"],
         np.full(2, redshift),
         np.array([0.1, 0.0]),
@@ -274,11 +208,33 @@ def _cluster(
         bands,
     )
     tilt = float(np.degrees(long_axis) % 180)
-    scale = min(1.0, side / 45)
-    body = Profile(1.1 * scale, 4.0, 0.72, tilt, light[0])
-    halo = Profile(6.0 * scale, 1.6, 0.55, tilt, light[1])
-    brightest = Source("bcg", centre[0], centre[1], redshift, light.sum(axis=0), (body, halo))
-    return [*sources, brightest]
+    body = Profile(1.0 * scale, 4.0, 0.72, tilt, bright[0])
+    halo = Profile(5.0 * scale, 1.3, 0.55, tilt, bright[1])
+    brightest = Source("bcg", centre[0], centre[1], redshift, bright.sum(axis=0), (body, halo))
+    lens = Lens(centre[0], centre[1], 0.13 * side, 0.08, tilt)
+    return [*sources, *_arcs(bands, lens, rng), brightest]
+
+
+def _arcs(bands: Sequence[str], lens: Lens, rng: np.random.Generator) -> list[Source]:
+    """A few young galaxies behind the cluster, near the line of sight to its centre."""
+    number = 6
+    redshift = rng.uniform(1.2, 3.5, number)
+    magnitude = rng.uniform(22.0, 24.5, number)
+    template = np.where(rng.uniform(size=number) < 0.4, "burst", "young").tolist()
+    dust = rng.gamma(1.6, 0.25, number)
+    fluxes = galaxy_fluxes(template, redshift, dust, flux_from_magnitude(magnitude), bands)
+    sources = []
+    for i in range(number):
+        deeper = replace(lens, radius=lens.radius * rng.uniform(0.75, 1.0))
+        phi = rng.uniform(0, 2 * np.pi)
+        # Of an isothermal sphere the brighter image lies at β + θ_E on the source's side.
+        distance = deeper.radius * (1 + rng.uniform(0.10, 0.45))
+        size, arms = rng.uniform(0.02, 0.045) * lens.radius, Arms(2, 25.0, 0.0, 1.2)
+        shape = (size, 1.0, rng.uniform(0.35, 0.9), rng.uniform(0, 180))
+        profile = Profile(*shape, fluxes[i], arms, lens=deeper)
+        xi, eta = lens.xi + distance * np.sin(phi), lens.eta + distance * np.cos(phi)
+        sources.append(Source("arc", xi, eta, redshift[i], fluxes[i], (profile,)))
+    return sources
 
 
 def _stars(
@@ -292,8 +248,3 @@ def _stars(
     xi, eta = rng.uniform(-0.42 * side, 0.42 * side, (2, number))
     fluxes = star_fluxes(temperature, flux_from_magnitude(magnitude), bands)
     return [Source("star", xi[i], eta[i], float("nan"), fluxes[i]) for i in range(number)]
-
-
-def magnitudes(source: Source) -> Array:
-    """AB magnitudes of a source in the scene's bands, (B,)."""
-    return ab_magnitude(source.flux)

@@ -5,8 +5,8 @@ can see. What arrives at redshift z is
 
     f_ν(λ) ∝ T(λ/(1+z)) · 10^{−0.4 A_V (λ/(1+z)/0.55 µm)^{−0.7}} · exp(−τ_IGM(λ, z)),
 
-with dust after Charlot & Fall (2000, A ∝ λ^−0.7) and the mean opacity of Lyman α in the intergalactic
-medium after Madau (1995): τ = 0.0036 (λ/λ_α)^3.46 between 912(1+z) and 1216(1+z) Å, opaque below.
+with dust after Charlot & Fall (2000, A ∝ λ^−0.7) and the mean opacity of Lyman α between the
+galaxies after Madau (1995): τ = 0.0036 (λ/λ_α)^3.46 from 912(1+z) to 1216(1+z) Å, opaque below.
 A band of transmission R weighs photons, so that the flux density it reports is
 
     f_b = ∫ f_ν R dlnλ / ∫ R dlnλ,     m_AB = 31.4 − 2.5 log10(f_b / nJy).
