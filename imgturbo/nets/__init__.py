@@ -1,0 +1,27 @@
+"""Plain networks: generators that leave no seams, critics, noise, and how far a network sees."""
+
+from imgturbo.nets.build import build_critic, build_generator, count_parameters
+from imgturbo.nets.generator import Generator
+from imgturbo.nets.mlp import MLP, DenseCritic
+from imgturbo.nets.noise import FreshNoise, Noise, PositionalNoise
+from imgturbo.nets.patchgan import PatchGAN
+from imgturbo.nets.receptive import patch_field, receptive_field
+from imgturbo.nets.resnet import ResNet
+from imgturbo.nets.unet import UNet
+
+__all__ = [
+    "DenseCritic",
+    "FreshNoise",
+    "Generator",
+    "MLP",
+    "Noise",
+    "PatchGAN",
+    "PositionalNoise",
+    "ResNet",
+    "UNet",
+    "build_critic",
+    "build_generator",
+    "count_parameters",
+    "patch_field",
+    "receptive_field",
+]

@@ -1,0 +1,98 @@
+r"""What every generator has in common: z ↦ x̃, any height and width, windows that agree.
+
+A window of the image, started at a multiple of ``stride`` and stripped of a halo as wide as the
+receptive field, must hold the same pixels as the whole image (law 1). Three rules make it so, and
+the networks here are built of nothing else:
+
+1. no statistics over the image or the batch: normalisation is over the channels of one pixel;
+2. zeros outside: every convolution sees zeros beyond the image, and at the window's edge beyond
+   the window, which reaches no further than the receptive field;
+3. sizes that are no multiple of the stride grow at the *right and bottom*, by repeating the last
+   row and column, so that the grids of all the levels start at the window's first pixel.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from imgturbo.errors import ImgturboError
+from imgturbo.nets.noise import Noise
+
+__all__ = ["Generator", "ImageGenerator", "pad_to_multiple"]
+
+
+class Generator(nn.Module, ABC):
+    """A network from one space to the other, with a linear, unbounded output.
+
+    Attributes:
+        in_channels, out_channels: bands (or numbers) read and written.
+        stride: window origins must be multiples of this many pixels.
+        stochastic: whether noise enters, so that one input has many outputs.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, stride: int = 1, stochastic: bool = False
+    ) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.stride = stride
+        self.stochastic = stochastic
+
+    @abstractmethod
+    def forward(self, u: Tensor, noise: Noise | None = None) -> Tensor:
+        """(B, C, …) → (B, C', …); ``noise`` is the source of ε, None meaning ε = 0."""
+
+
+class ImageGenerator(Generator):
+    """A generator of images: (B, C, H, W) → (B, C', H, W) for any H, W ≥ 1."""
+
+    def forward(self, u: Tensor, noise: Noise | None = None) -> Tensor:
+        """Translate images.
+
+        Args:
+            u: (B, C, H, W), stretched values.
+            noise: source of ε for a stochastic network; None: ε = 0, its mean. Other networks
+                take no notice.
+
+        Returns:
+            (B, C', H, W).
+
+        Raises:
+            ImgturboError: ``u`` is no image, or has another number of bands.
+        """
+        if u.ndim != 4:
+            raise ImgturboError(
+                f"{type(self).__name__} translates images (B, C, H, W), not an array of shape "
+                f"{tuple(u.shape)}; for tables of numbers set model.decoder.kind: mlp"
+            )
+        if u.shape[1] != self.in_channels:
+            raise ImgturboError(
+                f"the network reads {self.in_channels} bands but the image has {u.shape[1]}; "
+                "give it the bands it was trained on"
+            )
+        height, width = u.shape[2:]
+        padded = pad_to_multiple(u, self.stride)
+        return self.translate(padded, noise)[..., :height, :width]
+
+    @abstractmethod
+    def translate(self, u: Tensor, noise: Noise | None) -> Tensor:
+        """(B, C, H, W) → (B, C', H, W), with H and W multiples of ``stride``."""
+
+
+def pad_to_multiple(u: Tensor, multiple: int) -> Tensor:
+    """Repeat the last row and column until H and W are multiples of ``multiple``.
+
+    Written as a concatenation: the gradient of torch's replicate padding is not deterministic on
+    CUDA.
+    """
+    bottom = -u.shape[2] % multiple
+    right = -u.shape[3] % multiple
+    if bottom:
+        u = torch.cat([u, u[:, :, -1:].expand(-1, -1, bottom, -1)], dim=2)
+    if right:
+        u = torch.cat([u, u[:, :, :, -1:].expand(-1, -1, -1, right)], dim=3)
+    return u

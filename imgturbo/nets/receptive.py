@@ -1,0 +1,202 @@
+r"""How far a network sees, measured: NaN is put into some pixels, and where it comes out is read.
+
+NaN survives every sum and product, also with weights that are zero, so the outputs it reaches are
+the outputs that depend on the pixels it was put into. For a generator of stride s let J(c) be the
+last output column that NaN in the columns a … c reaches. Then the reach to the right is
+
+    R₊ = max_{a ≤ c < a + s} (J(c) − c),
+
+the grids of the network repeating every s columns; likewise to the left, and for rows. J rises in
+steps, and only where it rises can the maximum be, so these columns are found by bisection rather
+than by trying all s. The halo of a mosaic window is the largest of the four reaches. A critic's
+patch is found in the same way: the first and the last column that change one given score.
+
+Probes are thin strips in double precision, because fast kernels for single precision (Winograd)
+leak NaN to neighbours. How far a network sees is a matter of its layers and not of its weights, nor
+of its width: every weight is replaced by one small number, and convolutions, which connect every
+channel to every other, are done once on the sum of all channels. So large networks cost little.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.overrides import TorchFunctionMode
+
+from imgturbo.errors import ImgturboError
+from imgturbo.nets.mlp import MLP
+from imgturbo.nets.patchgan import PatchGAN
+
+__all__ = ["patch_field", "receptive_field"]
+
+_LONGEST = 8192  # pixels of strip before a network is said to see everything
+_CACHE = "_receptive_field"
+
+Probe = Callable[[int, int], Tensor]
+"""First and last pixel of NaN along a strip ↦ which outputs along it get NaN."""
+
+
+def receptive_field(generator: nn.Module) -> int:
+    """The halo in pixels: the largest distance at which an input pixel can change an output pixel.
+
+    Measured once and remembered on the module, which is otherwise left as it was; 0 for tables.
+
+    Args:
+        generator: has ``in_channels`` and ``stride`` and maps (B, C, H, W) → (B, C', H, W).
+
+    Raises:
+        ImgturboError: every output depends on the whole image, as with a statistic over it, so that
+            windows would leave seams whatever their overlap.
+    """
+    if isinstance(generator, MLP):
+        return 0
+    if _CACHE not in generator.__dict__:
+        generator.__dict__[_CACHE] = max(_reach(generator, axis) for axis in (2, 3))
+    return int(generator.__dict__[_CACHE])
+
+
+def patch_field(critic: PatchGAN) -> list[int]:
+    """Width in pixels of the patch that one score depends on, for each scale of the critic."""
+    return [
+        max(_patch(critic, scale, axis) for axis in (2, 3)) for scale in range(len(critic.scales))
+    ]
+
+
+def _reach(generator: nn.Module, axis: int) -> int:
+    """Largest distance between an input and an output that it changes, along ``axis``."""
+    channels, stride = int(generator.in_channels), int(generator.stride)  # type: ignore[arg-type]
+    length = stride * max(8, 64 // stride)
+    while length <= _LONGEST:
+        with _prober(generator, channels, stride, length, axis) as probe:
+            reach = _reach_within(probe, length, stride)
+        if reach is not None:
+            return reach
+        length *= 2
+    raise ImgturboError(
+        f"{type(generator).__name__} sees more than {_LONGEST // 2} pixels far: it cannot be "
+        "applied to a mosaic by windows; use a network without statistics over the image"
+    )
+
+
+def _reach_within(probe: Probe, length: int, stride: int) -> int | None:
+    """The reach, or None where it might not fit into a strip of this length."""
+    first = length // stride // 2 * stride
+    last = first + stride - 1
+
+    def touched(a: int, b: int) -> tuple[int, int]:
+        reached = probe(a, b).nonzero()
+        return int(reached[0]), int(reached[-1])
+
+    low, high = touched(first, last)
+    if low == 0 or high == length - 1:
+        return None
+    right = _widest(lambda t: touched(first, first + t)[1], stride) - first
+    left = _widest(lambda t: -touched(last - t, last)[0], stride) + last
+    return max(left, right)
+
+
+def _patch(critic: PatchGAN, scale: int, axis: int) -> int:
+    """Pixels along ``axis`` that one score of scale ``scale`` depends on."""
+    channels = critic.channels + critic.condition_channels
+    across = critic.smallest
+    length = 4 * across
+    while length <= _LONGEST:
+        with _prober(_Joined(critic, scale), channels, across, length, axis) as probe:
+            pixels = range(length)
+            score = len(probe(0, 0)) // 2
+            first = bisect_left(pixels, True, key=lambda c: bool(probe(0, c)[score]))
+            after = bisect_left(pixels, True, key=lambda c: not bool(probe(c, length - 1)[score]))
+        if first > 0 and after < length:
+            return after - first
+        length *= 2
+    raise ImgturboError(f"the critic's patch is wider than {_LONGEST} pixels")
+
+
+class _Joined(nn.Module):
+    """A critic as a map from all its channels at once to one score map."""
+
+    def __init__(self, critic: PatchGAN, scale: int) -> None:
+        super().__init__()
+        self.critic = critic
+        self.scale = scale
+
+    def forward(self, h: Tensor) -> Tensor:
+        split = self.critic.channels
+        condition = h[:, split:] if self.critic.condition_channels else None
+        return self.critic(h[:, :split], condition)[self.scale]
+
+
+def _widest(rising: Callable[[int], int], stride: int) -> int:
+    """max over 0 ≤ t < stride of rising(t) − t, for a function that rises in steps."""
+    best = rising(0)
+
+    def search(low: int, at_low: int, high: int, at_high: int) -> None:
+        nonlocal best
+        if at_low == at_high:
+            return
+        if high - low == 1:
+            best = max(best, at_high - high)
+            return
+        middle = (low + high) // 2
+        at_middle = rising(middle)
+        search(low, at_low, middle, at_middle)
+        search(middle, at_middle, high, at_high)
+
+    search(0, best, stride - 1, rising(stride - 1))
+    return best
+
+
+class _OneChannel(TorchFunctionMode):
+    """Inside, convolutions without groups compute one output channel from the inputs' sum.
+
+    As far as NaN goes that is exact: NaN in any channel reaches all of the output's.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.conv2d and kwargs.get("groups", 1) == 1 and (args[6:] or (1,))[0] == 1:
+            h, weight, *others = args
+            thin = func(h.sum(1, keepdim=True), weight[:1, :1], None, *others[1:], **kwargs)
+            return thin.expand(-1, weight.shape[0], -1, -1)
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def _prober(
+    module: nn.Module, channels: int, across: int, length: int, axis: int
+) -> Iterator[Probe]:
+    """A probe of strips ``length`` long on ``axis`` and ``across`` wide on the other.
+
+    The module is in eval while it is probed; its weights and buffers are not touched.
+    """
+    small = torch.tensor(1e-3, dtype=torch.float64)
+    state = {name: small.expand(p.shape) for name, p in module.named_parameters()}
+    for name, buffer in module.named_buffers():
+        known = buffer.detach().cpu()
+        state[name] = known.double() if known.is_floating_point() else known
+    clean = torch.zeros(1, channels, across, length, dtype=torch.float64)
+    if axis == 2:
+        clean = clean.transpose(2, 3).contiguous()
+    modes = {part: part.training for part in module.modules()}
+
+    def probe(first: int, last: int) -> Tensor:
+        u = clean.clone()
+        u.narrow(axis, first, last - first + 1).fill_(torch.nan)
+        with torch.no_grad(), torch.autocast("cpu", enabled=False), _OneChannel():
+            output = functional_call(module, state, (u,))
+        return output.isnan().any(1)[0].any(3 - axis)
+
+    module.eval()
+    try:
+        yield probe
+    finally:
+        for part, training in modes.items():
+            part.training = training
