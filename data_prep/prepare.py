@@ -1,0 +1,385 @@
+"""From files to a tile store: survey → register → resample → divide → stretch → cut.
+
+    survey     every header is read and compared before any work (:mod:`data_prep.survey`)
+    align      each field is brought on one grid, in parallel, and put aside (:mod:`.staging`)
+    divide     the sky of all fields is divided into training and validation (:mod:`.split`)
+    stretch    y = asinh((f − offset)/softening)/scale is fitted a band, on training sky alone
+    cut        tiles go into the store, which appears whole or not at all (:mod:`.tile`)
+
+Run again after an interruption, it goes on with what is not finished; run again when nothing has
+changed, neither a file nor the config, it does nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.products import aligned_files, write_aligned
+from data_prep.split import Areas, FieldSky, divide, exclusion
+from data_prep.staging import Staged, piece_key, stage
+from data_prep.survey import FieldSurvey, checksum, survey
+from data_prep.tile import Windows, cut, lay_tiles
+from imgturbo.config import PrepareConfig, RegisterConfig, StretchConfig
+from imgturbo.errors import ImgturboError
+from imgturbo.sky.stretch import Stretch
+from imgturbo.tiles.store import SplitName, Tiles, TileSpec, TileStore, TileWriter
+
+__all__ = ["FieldReport", "PrepareReport", "prepare"]
+
+Report = Callable[[str, float], None]
+"""``report(what, fraction)``: what is being done, and how much of the whole is done, 0 to 1."""
+
+_VERSION = 1
+"""Part of the store's key: raise it when division, stretches or tiles change."""
+
+_STRETCH_PIXELS = 1 << 22  # of all fields together, plenty for a percentile of 99.9
+_ALIGNED = 0.85  # of the time goes into registering and resampling
+
+
+@dataclass(frozen=True)
+class FieldReport:
+    """One field's line of the report; residuals in pixels of the tiles, None where unknown."""
+
+    name: str
+    kind: str
+    matched: int | None
+    residual_before: float | None
+    residual_after: float | None
+    valid_fraction: float
+    train: int
+    validation: int
+
+
+@dataclass(frozen=True)
+class PrepareReport:
+    """What :func:`prepare` did; ``reused`` says that the store was there already, unchanged."""
+
+    out: Path
+    fields: tuple[FieldReport, ...]
+    reused: bool = False
+
+    @property
+    def train(self) -> int:
+        """Training tiles of all fields."""
+        return sum(field.train for field in self.fields)
+
+    @property
+    def validation(self) -> int:
+        """Validation tiles of all fields."""
+        return sum(field.validation for field in self.fields)
+
+
+def prepare(
+    config: PrepareConfig,
+    *,
+    progress: Report | None = None,
+    resume: bool = True,
+    keep_aligned: Path | str | None = None,
+) -> PrepareReport:
+    """Make the tile store ``config.out``.
+
+    Args:
+        config: fields, registration, tiles, division, stretch.
+        progress: told what is being done.
+        resume: use what an earlier, interrupted run has finished; False begins anew.
+        keep_aligned: a folder for each field's images on the common grid, ``NAME_source.fits`` and
+            ``NAME_target.fits``; with ``split.method: rows`` also ``NAME_validation_source.fits``
+            and ``NAME_validation_target.fits``, the held-out rows alone.
+
+    Raises:
+        ImgturboError: the files or the config cannot give a store; an older store is left as it is.
+    """
+    say = progress or (lambda what, fraction: None)
+    out = Path(config.out)
+    folder = None if keep_aligned is None else Path(keep_aligned)
+    say("reading headers", 0.0)
+    fields = survey(config)
+    paths = {str(path): path for f in fields for path in (*f.config.source, *f.config.target)}
+    checksums = {name: checksum(path) for name, path in paths.items()}
+    key = _store_key(config, checksums)
+    wanted = [] if folder is None else aligned_files(folder, fields, config.split)
+    if resume and all(path.exists() for path in wanted):
+        report = _finished(out, key)
+        if report is not None:
+            say("nothing to do: the tiles are there already", 1.0)
+            return report
+
+    work = out.parent / f".{out.name}.work"
+    if not resume:
+        shutil.rmtree(work, ignore_errors=True)
+    pieces = [work / piece_key(field, checksums, config.register_) for field in fields]
+    _stage_all(fields, pieces, config, say)
+    staged = [Staged.load(piece) for piece in pieces]
+
+    say("dividing the sky", _ALIGNED)
+    skies = [_sky(field, piece) for field, piece in zip(fields, staged, strict=True)]
+    areas = divide(skies, config.split, config.tile.size)
+    excluded = [exclusion(skies, areas, i, config.split.guard) for i in range(len(skies))]
+    stretches = _fit_stretches(staged, areas, excluded, config.stretch, out)
+    windows = [
+        lay_tiles([piece.valid(side) for side in piece.sides], area, mask, config.tile)
+        for piece, area, mask in zip(staged, areas, excluded, strict=True)
+    ]
+    reports = tuple(_field_report(*row) for row in zip(fields, staged, skies, windows, strict=True))
+    if not any(field.train or field.validation for field in reports):
+        raise ImgturboError(_no_tiles(skies, config))
+    recipe = {
+        "key": key,
+        "config": _config_content(config),
+        "inputs": checksums,
+        "registration": {
+            report.name: piece.facts["registration"]
+            for report, piece in zip(reports, staged, strict=True)
+        },
+        "areas": {report.name: asdict(area) for report, area in zip(reports, areas, strict=True)},
+        "report": [asdict(report) for report in reports],
+    }
+    spec = TileSpec(
+        tile=config.tile.size,
+        source=_side("source", staged, stretches),
+        target=_side("target", staged, stretches),
+        fields=tuple(report.name for report in reports),
+        recipe=recipe,
+    )
+    with TileStore.create(out, spec) as writer:
+        for index, piece in enumerate(staged):
+            say(f"{reports[index].name}: cutting", _ALIGNED + 0.1 * index / len(staged))
+            _append(writer, index, piece, windows[index], stretches, config.tile.size)
+    if folder is not None:
+        say("writing aligned images", 0.96)
+        write_aligned(folder, fields, staged, areas, config.split)
+    shutil.rmtree(work, ignore_errors=True)
+    say("done", 1.0)
+    return PrepareReport(out, reports)
+
+
+# -------------------------------------------------------------------------- what was done before
+
+
+def _config_content(config: PrepareConfig) -> dict[str, Any]:
+    """The part of a config that tiles depend on."""
+    return config.model_dump(mode="json", by_alias=True, exclude={"workers", "out"})
+
+
+def _store_key(config: PrepareConfig, checksums: dict[str, str]) -> str:
+    content = {"version": _VERSION, "config": _config_content(config), "inputs": checksums}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _finished(out: Path, key: str) -> PrepareReport | None:
+    """The report of a store that is there already and was made from the same things."""
+    try:
+        recipe = TileStore.open(out).recipe
+        if recipe["key"] != key:
+            return None
+        reports = tuple(FieldReport(**content) for content in recipe["report"])
+    except (ImgturboError, KeyError, TypeError):
+        return None
+    return PrepareReport(out, reports, reused=True)
+
+
+# ---------------------------------------------------------------------------------------- align
+
+
+def _stage_all(
+    fields: Sequence[FieldSurvey], pieces: Sequence[Path], config: PrepareConfig, say: Report
+) -> None:
+    """Align the fields that are not there yet, several at a time."""
+    todo = [(f, piece) for f, piece in zip(fields, pieces, strict=True) if not piece.exists()]
+    if not todo:
+        return
+    done = len(fields) - len(todo)
+
+    def partly(what: str, fraction: float) -> None:
+        say(what, _ALIGNED * (done + fraction) / len(fields))
+
+    workers = min(config.workers, len(todo))
+    if workers == 1:
+        for field, piece in todo:
+            stage(field, config.register_, piece, partly)
+            done += 1
+        return
+    # Fresh interpreters: a fork of a process that runs threads may hang.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        names: dict[Future[None], str] = {
+            pool.submit(_stage_one, field, config.register_, piece): field.config.name
+            for field, piece in todo
+        }
+        try:
+            for future in as_completed(names):
+                future.result()
+                done += 1
+                partly(f"{names[future]}: aligned", 0.0)
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _stage_one(field: FieldSurvey, register: RegisterConfig, piece: Path) -> None:
+    """What a worker process does."""
+    stage(field, register, piece)
+
+
+def _sky(field: FieldSurvey, piece: Staged) -> FieldSky:
+    return FieldSky(
+        name=field.config.name,
+        kind=field.kind,
+        valid=piece.all_valid(),
+        wcs=piece.sky,
+        asked=field.config.split,
+        scale=piece.facts["scale"],
+    )
+
+
+# -------------------------------------------------------------------------------------- stretch
+
+
+def _fit_stretches(
+    staged: Sequence[Staged],
+    areas: Sequence[Areas],
+    excluded: Sequence[NDArray[np.bool_]],
+    config: StretchConfig,
+    out: Path,
+) -> dict[str, Stretch]:
+    """A stretch a side, from training pixels of all fields together."""
+    stretches = {}
+    for side in ("source", "target"):
+        here = [i for i, piece in enumerate(staged) if side in piece.sides]
+        if not here:
+            continue
+        facts = staged[here[0]].sides[side]
+        kind = config.kind
+        if kind == "auto":
+            kind = "linear" if facts["unit"] == "display" else "asinh"
+        if kind == "linear" and facts["unit"] == "display":
+            stretches[side] = Stretch.linear(len(facts["bands"]))
+            continue
+        share = max(1, _STRETCH_PIXELS // len(here))
+        pixels = np.concatenate(
+            [_training_pixels(staged[i], side, areas[i], excluded[i], share) for i in here], axis=1
+        )
+        if pixels.shape[1] == 0:
+            raise ImgturboError(
+                f"{out}: no training sky is left on the {side} side to fit its stretch; "
+                "hold less out in 'prepare.split', or add a field with 'split: train'"
+            )
+        fitted = Stretch.fit(pixels, None, config.softening, config.percentile)
+        if kind == "linear":
+            bright = fitted.softening * np.sinh(fitted.scale)
+            fitted = Stretch(fitted.offset, np.full(len(fitted), np.inf), bright)
+        stretches[side] = fitted
+    return stretches
+
+
+def _training_pixels(
+    piece: Staged, side: str, areas: Areas, excluded: NDArray[np.bool_], share: int
+) -> NDArray[np.float32]:
+    """Up to about ``share`` evenly spread training pixels (C, n)."""
+    mask = np.zeros(excluded.shape, bool)
+    for y0, y1, x0, x1 in areas.train:
+        mask[y0:y1, x0:x1] = True
+    mask &= ~excluded & piece.valid(side)
+    index = np.flatnonzero(mask)
+    index = index[:: max(1, len(index) // share)]
+    return np.stack([plane.reshape(-1)[index] for plane in piece.data(side)])
+
+
+def _side(
+    side: str, staged: Sequence[Staged], stretches: dict[str, Stretch]
+) -> dict[str, Any] | None:
+    """A side's description, for the store's attributes."""
+    for piece in staged:
+        if side in piece.sides:
+            facts = piece.sides[side]
+            return {
+                "bands": facts["bands"],
+                "unit": facts["unit"],
+                "pixel_scale": piece.pixel_scale,
+                "zeropoints": facts["zeropoints"],
+                "stretch": stretches[side].to_dict(),
+            }
+    return None
+
+
+# ------------------------------------------------------------------------------------------ cut
+
+
+def _append(
+    writer: TileWriter,
+    index: int,
+    piece: Staged,
+    windows: Windows,
+    stretches: dict[str, Stretch],
+    size: int,
+) -> None:
+    """Cut a field's tiles into the store, a batch at a time."""
+    split: SplitName
+    for split in ("train", "validation"):
+        positions: NDArray[np.int32] = getattr(windows, split)
+        y, x = (positions + (size - 1) / 2).T
+        sky = np.stack([x, y] if piece.sky is None else piece.sky.all_pix2world(x, y, 0), axis=1)
+        residual = piece.residual(x, y)
+        cuts = {
+            side: cut(piece.data(side), piece.valid(side), positions, size, stretches[side])
+            for side in piece.sides
+        }
+        first = 0
+        while first < len(positions):
+            parts = {side: next(tiles) for side, tiles in cuts.items()}
+            rows = slice(first, first + len(next(iter(parts.values()))[1]))
+            source, target = parts.get("source"), parts.get("target")
+            writer.append(
+                split,
+                Tiles(
+                    source=source and source[0],
+                    target=target and target[0],
+                    source_valid=source and source[1],
+                    target_valid=target and target[1],
+                    sky=sky[rows],
+                    position=positions[rows],
+                    residual=residual[rows],
+                    field=np.full(rows.stop - rows.start, index, np.int32),
+                ),
+            )
+            first = rows.stop
+
+
+def _field_report(
+    field: FieldSurvey, piece: Staged, sky: FieldSky, windows: Windows
+) -> FieldReport:
+    facts = piece.facts
+    return FieldReport(
+        name=field.config.name,
+        kind=field.kind,
+        matched=facts["matched"],
+        residual_before=facts["residual_before"],
+        residual_after=facts["residual_after"],
+        valid_fraction=float(sky.valid.mean()),
+        train=len(windows.train),
+        validation=len(windows.validation),
+    )
+
+
+def _no_tiles(skies: Sequence[FieldSky], config: PrepareConfig) -> str:
+    largest = max((sky.valid.shape for sky in skies), key=min)
+    size = config.tile.size
+    if min(largest) < size:
+        return (
+            f"{config.out}: no tile fits: tiles are {size} pixels and the largest field is "
+            f"{largest[1]} × {largest[0]}; set a smaller 'prepare.tile.size'"
+        )
+    return (
+        f"{config.out}: no tile of {size} pixels is measured for {config.tile.min_valid:.0%}; "
+        "set a smaller 'prepare.tile.size' or 'prepare.tile.min_valid'"
+    )

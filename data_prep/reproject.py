@@ -1,0 +1,198 @@
+"""One grid for both sides: the target's, or the target's at another pixel scale.
+
+A network sees z and x pixel upon pixel, so both must lie on one grid. The target's own grid is
+kept where possible, since resampling correlates the noise of neighbouring pixels and the target
+is what errors are measured on. The source goes there in a single interpolation, from its own
+pixels through the *registered* WCS. ``prepare.pixel_scale`` asks for another scale: the target's
+pixel axes and sky centre stay, both sides are resampled. Fluxes are kept by :func:`resample`,
+which knows a surface brightness from a flux per pixel.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from astropy.wcs import WCS
+from astropy.wcs.utils import proj_plane_pixel_scales
+from numpy.typing import NDArray
+
+from data_prep.register import Registration, register
+from imgturbo.config import RegisterConfig
+from imgturbo.errors import ImgturboError
+from imgturbo.sky import SkyImage, resample
+
+__all__ = ["Aligned", "align", "overlap", "scaled_grid"]
+
+SAME_SCALE = 0.01
+"""Pixel scales that differ by less than this fraction are one scale."""
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """The sides of a field on one grid.
+
+    Attributes:
+        source, target: images of the same height and width, or None for an absent side.
+        registration: how the source was moved onto the target; None where a side is absent.
+        scale: pixels of this grid a pixel of the target as it was read.
+    """
+
+    source: SkyImage | None
+    target: SkyImage | None
+    registration: Registration | None
+    scale: float
+
+    @property
+    def reference(self) -> SkyImage:
+        """The side whose grid it is: the target, or the source where there is no target."""
+        image = self.target or self.source
+        assert image is not None
+        return image
+
+    def residuals(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Registration residual in pixels of this grid at pixels (x, y) of it; NaN if unknown."""
+        if self.registration is None:
+            return np.full(np.shape(x), np.nan)
+        f = self.scale
+        there = self.registration.residual_at((x + 0.5) / f - 0.5, (y + 0.5) / f - 0.5)
+        return np.asarray(there, float) * f
+
+
+def scaled_grid(
+    wcs: WCS, shape: tuple[int, int], pixel_scale: float
+) -> tuple[WCS, tuple[int, int], float]:
+    """The same sky and axes with pixels of ``pixel_scale`` arcsec.
+
+    Returns:
+        The WCS (without distortions: the new grid is a plain projection), its shape (H, W), and
+        the number of new pixels an old one.
+    """
+    height, width = shape
+    old = float(np.sqrt(np.prod(proj_plane_pixel_scales(wcs)))) * 3600
+    factor = old / pixel_scale
+    plain = WCS(naxis=2)
+    plain.wcs.ctype = [name.removesuffix("-SIP") for name in wcs.wcs.ctype]
+    plain.wcs.cunit = wcs.wcs.cunit
+    plain.wcs.crval = wcs.wcs.crval
+    plain.wcs.crpix = (wcs.wcs.crpix - 0.5) * factor + 0.5
+    plain.wcs.cd = wcs.pixel_scale_matrix / factor
+    plain.wcs.radesys = wcs.wcs.radesys
+    plain.wcs.equinox = wcs.wcs.equinox
+    plain.wcs.lonpole = wcs.wcs.lonpole
+    plain.wcs.latpole = wcs.wcs.latpole
+    plain.wcs.set()
+    shape = (max(1, math.ceil(height * factor - 1e-6)), max(1, math.ceil(width * factor - 1e-6)))
+    return plain, shape, factor
+
+
+def overlap(source: SkyImage, target: SkyImage, margin: float = 0.0) -> bool:
+    """Whether the two footprints touch, the target's widened by ``margin`` arcsec.
+
+    Both must have a WCS. A lattice of points is enough: it includes the corners and the edges.
+    """
+    assert target.wcs is not None
+    assert target.pixel_scale is not None
+    wide = margin / target.pixel_scale
+    for a, b, widened in ((source, target, wide), (target, source, 0.0)):
+        assert a.wcs is not None
+        assert b.wcs is not None
+        (_, height, width), (_, rows, cols) = a.shape, b.shape
+        y, x = np.meshgrid(
+            np.linspace(-0.5, height - 0.5, 17), np.linspace(-0.5, width - 0.5, 17), indexing="ij"
+        )
+        sky = a.wcs.pixel_to_world(x, y)
+        centre = b.wcs.pixel_to_world((cols - 1) / 2, (rows - 1) / 2)
+        near = sky.separation(centre).deg < 60  # beyond 90° a projection folds back
+        if not near.any():
+            continue
+        u, v = (np.asarray(c) for c in b.wcs.world_to_pixel(sky[near]))
+        inside = (u > -0.5 - widened) & (u < cols - 0.5 + widened)
+        inside &= (v > -0.5 - widened) & (v < rows - 0.5 + widened)
+        if inside.any():
+            return True
+    return False
+
+
+def align(
+    source: SkyImage | None,
+    target: SkyImage | None,
+    config: RegisterConfig,
+    pixel_scale: float | None = None,
+) -> Aligned:
+    """Register the source onto the target and bring both onto one grid.
+
+    Args:
+        source, target: as read; one may be None, the other is then only brought to the scale.
+        config: how to register.
+        pixel_scale: arcsec, or None to keep the target's grid (the source's, without a target).
+
+    Raises:
+        ImgturboError: no common sky, no valid pixel, no WCS for a pixel scale, or a registration
+            that fails.
+    """
+    for image in (source, target):
+        if image is not None:
+            _check_measured(image)
+    if source is None or target is None:
+        alone = source or target
+        assert alone is not None
+        wcs, shape, factor = _grid(alone, pixel_scale)
+        moved = alone if factor == 1 else resample(alone, wcs, shape)
+        return Aligned(moved if source else None, moved if target else None, None, factor)
+
+    if source.wcs is not None and target.wcs is not None:
+        margin = config.max_shift if config.method == "sources" else 0.0
+        if not overlap(source, target, margin):
+            raise ImgturboError(
+                f"{source.path} and {target.path} have no sky in common by their WCS; pair files "
+                "of the same field, or put them into two fields as an unpaired set"
+            )
+    wcs, shape, factor = _grid(target, pixel_scale)
+    registration = register(source, target, config)
+    if factor == 1:
+        wcs, moved_target = registration.target_wcs, target
+    else:
+        moved_target = resample(replace(target, wcs=registration.target_wcs), wcs, shape)
+    if registration.source_wcs is None or wcs is None:
+        if source.shape[1:] != shape:
+            raise ImgturboError(
+                f"{source.path} is {source.shape[1:]} pixels and {target.path} {shape}, and "
+                "neither has a WCS: set 'prepare.register.method: sources'"
+            )
+        moved = source
+    else:
+        moved = resample(replace(source, wcs=registration.source_wcs), wcs, shape)
+        # A nominal WCS of pictures stays with them, so that both files say the same.
+        moved_target = replace(moved_target, wcs=wcs)
+    if not (moved.valid & moved_target.valid).any():
+        raise ImgturboError(
+            f"{source.path} and {target.path} have no valid pixel in common; pair files of the "
+            "same field, or put them into two fields as an unpaired set"
+        )
+    return Aligned(moved, moved_target, registration, factor)
+
+
+def _grid(image: SkyImage, pixel_scale: float | None) -> tuple[WCS | None, tuple[int, int], float]:
+    _, height, width = image.shape
+    if pixel_scale is None:
+        return image.wcs, (height, width), 1.0
+    if image.wcs is None or image.pixel_scale is None:
+        raise ImgturboError(
+            f"{image.path}: has no WCS, so 'prepare.pixel_scale' means nothing to it; leave it out"
+        )
+    if abs(image.pixel_scale / pixel_scale - 1) < SAME_SCALE:
+        return image.wcs, (height, width), 1.0
+    return scaled_grid(image.wcs, (height, width), pixel_scale)
+
+
+def _check_measured(image: SkyImage) -> None:
+    for band, plane in zip(image.bands, image.data, strict=True):
+        if not np.isfinite(plane).any():
+            raise ImgturboError(f"{image.path}: band {band} has no valid pixel; leave the file out")
+    if not image.valid.any():
+        raise ImgturboError(
+            f"{image.path}: no pixel was measured in all of {', '.join(image.bands)}; "
+            "give bands of the same sky"
+        )

@@ -1,0 +1,261 @@
+"""Train and validation are different *sky*, never random tiles of the same sky.
+
+Neighbouring tiles share galaxies, halos and correlated noise, so a random tile is no test. Here
+each field is divided into rectangles first, and only then into tiles:
+
+``blocks``  squares of ``block`` × ``block`` tiles; a hash of each square's sky position orders
+            them, and the first ones, up to ``fraction`` of the valid sky, are validation;
+``rows``    rows [first, last) of the target are validation, the rest is training;
+``field``   whole fields are held out, named by ``split: validation`` or chosen by the same hash.
+
+V is the union of all fields' validation rectangles on the sky. No training tile touches V, nor
+comes nearer to it than ``guard`` pixels, not even a tile of *another* field that sees the same sky:
+rectangles are projected through both WCSs (pictures without a WCS are taken for different sky).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import numpy as np
+from astropy.wcs import WCS
+from astropy.wcs.utils import proj_plane_pixel_area
+from numpy.typing import NDArray
+from skimage.draw import polygon
+
+from imgturbo.config import SplitConfig
+from imgturbo.errors import ImgturboError
+
+__all__ = ["Areas", "FieldSky", "Rect", "divide", "exclusion"]
+
+
+class Rect(NamedTuple):
+    """Pixels [y0, y1) × [x0, x1) of a field's grid."""
+
+    y0: int
+    y1: int
+    x0: int
+    x1: int
+
+
+@dataclass(frozen=True)
+class FieldSky:
+    """What the division needs to know of a field.
+
+    Attributes:
+        name: of the field.
+        kind: which sides it has; each kind is divided in the same proportion.
+        valid: (H, W) bool, True where every side that it has was measured.
+        wcs: of the grid, None where the sky position is unknown (pictures).
+        asked: the division that the config asks for.
+        scale: pixels of the grid a pixel of the target file, for ``rows``.
+    """
+
+    name: str
+    kind: Literal["pair", "source", "target"]
+    valid: NDArray[np.bool_]
+    wcs: WCS | None = None
+    asked: Literal["auto", "train", "validation"] = "auto"
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Areas:
+    """Rectangles of one field; tiles are laid from the first pixel of each."""
+
+    train: tuple[Rect, ...]
+    validation: tuple[Rect, ...]
+
+
+def divide(fields: Sequence[FieldSky], config: SplitConfig, tile: int) -> list[Areas]:
+    """Areas of each field. What training must avoid besides is :func:`exclusion`'s.
+
+    Raises:
+        ImgturboError: ``rows`` without rows, or rows outside the image.
+    """
+    validation: list[list[Rect]] = [[] for _ in fields]
+    for index, field in enumerate(fields):
+        if field.asked == "validation":
+            validation[index] = [_whole(field)]
+        elif field.asked == "auto" and config.method == "rows":
+            validation[index] = [_validation_rows(field, config)]
+    if config.method != "rows" and config.fraction > 0:
+        for kind in ("pair", "source", "target"):
+            free = [i for i, f in enumerate(fields) if f.kind == kind and f.asked == "auto"]
+            candidates = _candidates(fields, free, config, tile)
+            for index, rect in _hold_out(fields, candidates, config.fraction):
+                validation[index].append(rect)
+    return [
+        Areas(_training(field, rects, config), tuple(sorted(rects)))
+        for field, rects in zip(fields, validation, strict=True)
+    ]
+
+
+def _whole(field: FieldSky) -> Rect:
+    height, width = field.valid.shape
+    return Rect(0, height, 0, width)
+
+
+def _validation_rows(field: FieldSky, config: SplitConfig) -> Rect:
+    height, width = field.valid.shape
+    if config.rows is None:
+        raise ImgturboError(
+            "'prepare.split.method: rows' needs 'prepare.split.rows: [first, last]'"
+        )
+    first, last = config.rows
+    y0, y1 = math.floor(first * field.scale), min(math.ceil(last * field.scale), height)
+    if not 0 <= y0 < y1:
+        raise ImgturboError(
+            f"field {field.name}: 'prepare.split.rows' is [{first}, {last}) but the target has "
+            f"{height / field.scale:.0f} rows; choose rows within it"
+        )
+    return Rect(y0, y1, 0, width)
+
+
+def _training(field: FieldSky, held_out: Sequence[Rect], config: SplitConfig) -> tuple[Rect, ...]:
+    whole = _whole(field)
+    if whole in held_out:
+        return ()
+    if config.method != "rows" or not held_out:
+        return (whole,)
+    # The bands above and below the strip, so that tiles fill each from its own first row.
+    y0, y1, *_ = held_out[0]
+    above = whole._replace(y1=max(y0 - config.guard, 0))
+    below = whole._replace(y0=min(y1 + config.guard, whole.y1))
+    return tuple(rect for rect in (above, below) if rect.y1 > rect.y0)
+
+
+def _candidates(
+    fields: Sequence[FieldSky], free: Sequence[int], config: SplitConfig, tile: int
+) -> list[tuple[int, Rect]]:
+    """Rectangles that may be held out, with the index of their field."""
+    if config.method == "field":
+        return [(i, _whole(fields[i])) for i in free]
+    block = config.block
+    while True:
+        found = [
+            (i, rect)
+            for i in free
+            for rect in _blocks(fields[i].valid.shape, block * tile)
+            if fields[i].valid[rect.y0 : rect.y1, rect.x0 : rect.x1].any()
+        ]
+        # On a small sky one block would be far more than the fraction: take smaller ones.
+        if block == 1 or len(found) >= 1 / config.fraction:
+            return found
+        block //= 2
+
+
+def _blocks(shape: tuple[int, ...], side: int) -> list[Rect]:
+    """Squares that cover an image; the last of each line takes what remains."""
+    edges = []
+    for length in shape:
+        count = max(1, length // side)
+        edges.append([*(side * i for i in range(count)), length])
+    ys, xs = edges
+    return [Rect(y0, y1, x0, x1) for y0, y1 in pairwise(ys) for x0, x1 in pairwise(xs)]
+
+
+def _hold_out(
+    fields: Sequence[FieldSky], candidates: Sequence[tuple[int, Rect]], fraction: float
+) -> list[tuple[int, Rect]]:
+    """Candidates in the order of their hash, while each brings the sum nearer to the fraction.
+
+    At least one is held out and one is left, where there are two.
+    """
+    if len(candidates) < 2:
+        return []
+    weights = {
+        (i, rect): int(fields[i].valid[rect.y0 : rect.y1, rect.x0 : rect.x1].sum())
+        for i, rect in candidates
+    }
+    goal = fraction * sum(weights.values())
+    held: list[tuple[int, Rect]] = []
+    total = 0.0
+    for candidate in sorted(candidates, key=lambda c: _hash(fields[c[0]], c[1])):
+        if total + weights[candidate] / 2 <= goal and len(held) < len(candidates) - 1:
+            held.append(candidate)
+            total += weights[candidate]
+    return held or [min(candidates, key=lambda c: weights[c])]
+
+
+def _hash(field: FieldSky, rect: Rect) -> bytes:
+    """A number that depends on the place in the sky alone, where that is known."""
+    x, y = (rect.x0 + rect.x1 - 1) / 2, (rect.y0 + rect.y1 - 1) / 2
+    if field.wcs is None:
+        place = f"{field.name} {y} {x}"
+    else:
+        ra, dec = field.wcs.all_pix2world(x, y, 0)
+        place = f"{float(ra):.4f} {float(dec):.4f}"
+    return hashlib.sha256(place.encode()).digest()
+
+
+# ------------------------------------------------------------------- what training must avoid
+
+
+def exclusion(
+    fields: Sequence[FieldSky], areas: Sequence[Areas], index: int, guard: int
+) -> NDArray[np.bool_]:
+    """(H, W) mask of a field, True where no training tile may reach: V widened by the guard."""
+    here = fields[index]
+    mask = np.zeros(here.valid.shape, bool)
+    for rect in areas[index].validation:
+        mask[
+            max(rect.y0 - guard, 0) : rect.y1 + guard, max(rect.x0 - guard, 0) : rect.x1 + guard
+        ] = True
+    for other, there in enumerate(areas):
+        if other != index and there.validation and _may_overlap(here, fields[other]):
+            for rect in there.validation:
+                _fill_projected(mask, here, fields[other], rect, guard)
+    return mask
+
+
+def _outline(rect: Rect, margin: float, points: int = 65) -> tuple[NDArray, NDArray]:
+    """Pixel x, y along the outer edge of a rectangle."""
+    t = np.linspace(0, 1, points)
+    y0, y1 = rect.y0 - 0.5 - margin, rect.y1 - 0.5 + margin
+    x0, x1 = rect.x0 - 0.5 - margin, rect.x1 - 0.5 + margin
+    x = np.concatenate([x0 + (x1 - x0) * t, 0 * t + x1, x1 + (x0 - x1) * t, 0 * t + x0])
+    y = np.concatenate([0 * t + y0, y0 + (y1 - y0) * t, 0 * t + y1, y1 + (y0 - y1) * t])
+    return x, y
+
+
+def _may_overlap(a: FieldSky, b: FieldSky) -> bool:
+    """Whether the circles around two fields touch; far fields would project to nonsense."""
+    if a.wcs is None or b.wcs is None:
+        return False
+    circles = []
+    for field in (a, b):
+        assert field.wcs is not None
+        height, width = field.valid.shape
+        x = np.array([(width - 1) / 2, 0, width, 0, width])
+        y = np.array([(height - 1) / 2, 0, 0, height, height])
+        ra, dec = np.radians(field.wcs.all_pix2world(x, y, 0))
+        vectors = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], 1)
+        circles.append((vectors[0], _angles(vectors[0], vectors[1:]).max()))
+    (centre_a, radius_a), (centre_b, radius_b) = circles
+    return float(_angles(centre_a, centre_b[None])[0]) <= 1.1 * (radius_a + radius_b)
+
+
+def _angles(vector: NDArray, others: NDArray) -> NDArray:
+    # The chord keeps its precision at arcseconds, where the cosine does not.
+    return 2 * np.arcsin(np.clip(np.linalg.norm(others - vector, axis=1) / 2, 0, 1))
+
+
+def _fill_projected(
+    mask: NDArray[np.bool_], here: FieldSky, there: FieldSky, rect: Rect, guard: int
+) -> None:
+    """Mark the pixels of ``here`` that see a rectangle of ``there``, a pixel's margin included."""
+    assert here.wcs is not None
+    assert there.wcs is not None
+    # Widths of a pixel of `here` in pixels of `there`, in which the outline is drawn.
+    ratio = math.sqrt(proj_plane_pixel_area(here.wcs) / proj_plane_pixel_area(there.wcs))
+    x, y = _outline(rect, margin=(guard + 1) * max(ratio, 1.0))
+    ra, dec = there.wcs.all_pix2world(x, y, 0)
+    x, y = here.wcs.all_world2pix(ra, dec, 0, quiet=True)
+    rows, cols = polygon(y, x, mask.shape)
+    mask[rows, cols] = True

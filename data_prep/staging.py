@@ -1,0 +1,214 @@
+"""Aligned fields, kept on disk between registration and tiling.
+
+Registering and resampling a field takes minutes, cutting it takes seconds, and the cut needs all
+fields at once (one stretch, one division of the sky). So each aligned field is put aside in a work
+folder beside the store, named by a hash of everything that it depends on: an interrupted
+``prepare`` finds what is finished and goes on with the rest. A piece is written as ``NAME.part``
+and renamed, so what has its name is whole; arrays are ``.npy`` and read as memory maps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
+
+from data_prep.reproject import Aligned, align
+from data_prep.survey import FieldSurvey
+from imgturbo.config import RegisterConfig
+from imgturbo.errors import ImgturboError
+from imgturbo.sky import SkyImage, read_sky
+
+__all__ = ["Staged", "piece_key", "stage"]
+
+_VERSION = 1
+"""Part of every key: raise it when alignment changes its results."""
+
+_LATTICE = 16
+"""Pixels between the points at which the registration residual is kept; it is a smooth function."""
+
+
+def piece_key(field: FieldSurvey, checksums: dict[str, str], register: RegisterConfig) -> str:
+    """A hash of all that an aligned field depends on."""
+    content = {
+        "version": _VERSION,
+        "sides": {
+            side: [checksums[str(path)] for path in getattr(field.config, side)]
+            for side in ("source", "target")
+        },
+        "register": register.model_dump(mode="json"),
+        "pixel_scale": field.pixel_scale,
+    }
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return f"{field.config.name}-{digest[:16]}"
+
+
+def stage(
+    field: FieldSurvey,
+    register: RegisterConfig,
+    folder: Path,
+    report: Callable[[str, float], None] | None = None,
+) -> None:
+    """Read, register and resample a field, and leave the result as ``folder``.
+
+    Raises:
+        ImgturboError: as :func:`data_prep.reproject.align`, or the folder cannot be written.
+    """
+    say = report or (lambda what, fraction: None)
+    name = field.config.name
+    say(f"{name}: reading", 0.0)
+    source = read_sky(list(field.source.paths)) if field.source else None
+    target = read_sky(list(field.target.paths)) if field.target else None
+    say(f"{name}: registering and resampling", 0.2)
+    aligned = align(source, target, register, field.pixel_scale)
+    say(f"{name}: storing", 0.9)
+    part = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        part.mkdir(parents=True)
+        _write(aligned, field, part)
+        part.rename(folder)
+    except OSError as error:
+        shutil.rmtree(part, ignore_errors=True)
+        raise ImgturboError(
+            f"{folder.parent}: the work folder cannot be written: {error.strerror or error}; "
+            "free some space or choose another 'prepare.out'"
+        ) from None
+
+
+def _write(aligned: Aligned, field: FieldSurvey, folder: Path) -> None:
+    sides: dict[str, Any] = {}
+    for side in ("source", "target"):
+        image: SkyImage | None = getattr(aligned, side)
+        if image is None:
+            continue
+        np.save(folder / f"{side}.npy", image.data, allow_pickle=False)
+        np.save(folder / f"{side}_valid.npy", image.valid, allow_pickle=False)
+        sides[side] = {
+            "unit": image.unit,
+            "bands": list(image.bands),
+            "zeropoints": list(image.zeropoints),
+            "header": image.header.tostring(sep="\n") if image.header is not None else None,
+            "path": str(image.path),
+        }
+    grid = aligned.reference
+    _, height, width = grid.shape
+    y = np.arange(0, height + _LATTICE, _LATTICE, dtype=float)
+    x = np.arange(0, width + _LATTICE, _LATTICE, dtype=float)
+    xx, yy = np.meshgrid(x, y)
+    np.save(folder / "residual.npy", aligned.residuals(xx, yy), allow_pickle=False)
+    registration = aligned.registration
+    content = {
+        "sides": sides,
+        "wcs": grid.wcs.to_header_string(relax=True) if grid.wcs is not None else None,
+        # The nominal WCS of pictures says nothing of their place in the sky.
+        "celestial": field.reference.pixel_scale is not None,
+        "scale": aligned.scale,
+        "registration": None if registration is None else _json(registration.to_dict()),
+        "matched": None if registration is None else int(registration.matched),
+        "residual_before": _number(registration and registration.residual_before),
+        "residual_after": _number(registration and registration.residual_after),
+    }
+    (folder / "field.json").write_text(json.dumps(content))
+
+
+def _json(tree: Any) -> Any:
+    """The same content in JSON's types."""
+    if isinstance(tree, dict):
+        return {str(key): _json(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_json(value) for value in tree]
+    if isinstance(tree, np.ndarray | np.generic):
+        return _json(tree.tolist())
+    return _number(tree) if isinstance(tree, float) else tree
+
+
+def _number(value: Any) -> float | None:
+    """A finite number, or None: JSON has no NaN."""
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+@dataclass(frozen=True)
+class Staged:
+    """An aligned field on disk; arrays are memory maps.
+
+    Attributes:
+        folder: where it lies.
+        facts: the content of its ``field.json``.
+        wcs: of the grid; for pictures the nominal one of the registration, or None.
+    """
+
+    folder: Path
+    facts: dict[str, Any]
+    wcs: WCS | None
+
+    @classmethod
+    def load(cls, folder: Path) -> Staged:
+        """Open a finished piece."""
+        facts = json.loads((folder / "field.json").read_text())
+        wcs = None
+        if facts["wcs"] is not None:
+            wcs = WCS(fits.Header.fromstring(facts["wcs"]))
+        return cls(folder, facts, wcs)
+
+    @property
+    def sides(self) -> dict[str, dict[str, Any]]:
+        """Unit, bands, zero points, header and path of each side that there is."""
+        return self.facts["sides"]
+
+    @property
+    def sky(self) -> WCS | None:
+        """The WCS if it is true, None for pictures."""
+        return self.wcs if self.facts["celestial"] else None
+
+    @property
+    def pixel_scale(self) -> float | None:
+        """Arcsec a pixel, None for pictures."""
+        side = next(iter(self.sides))
+        return None if self.sky is None else self.image(side).pixel_scale
+
+    def data(self, side: str) -> NDArray[np.float32]:
+        """Fluxes (C, H, W) of a side."""
+        return np.load(self.folder / f"{side}.npy", mmap_mode="r", allow_pickle=False)
+
+    def valid(self, side: str) -> NDArray[np.bool_]:
+        """Mask (H, W) of a side."""
+        return np.load(self.folder / f"{side}_valid.npy", mmap_mode="r", allow_pickle=False)
+
+    def all_valid(self) -> NDArray[np.bool_]:
+        """(H, W) True where every side was measured."""
+        return np.logical_and.reduce([self.valid(side) for side in self.sides])
+
+    def residual(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Registration residual at pixels (x, y), in pixels of the grid; NaN where unknown."""
+        lattice = np.load(self.folder / "residual.npy", allow_pickle=False)
+        at = [y / _LATTICE, x / _LATTICE]
+        return map_coordinates(lattice, at, order=1, mode="nearest").astype(np.float32)
+
+    def image(self, side: str) -> SkyImage:
+        """A side as an image, with its provenance."""
+        facts = self.sides[side]
+        header = None
+        if facts["header"] is not None:
+            header = fits.Header.fromstring(facts["header"], sep="\n")
+        return SkyImage(
+            data=self.data(side),
+            valid=self.valid(side),
+            wcs=self.wcs,
+            unit=facts["unit"],
+            bands=tuple(facts["bands"]),
+            header=header,
+            zeropoints=tuple(facts["zeropoints"]),
+            path=Path(facts["path"]),
+        )

@@ -1,0 +1,193 @@
+"""Before any work: do the fields of a config belong together?
+
+One tile store feeds one pair of networks, so a channel must mean the same everywhere: the same
+bands in the same order, the same unit, zero points that agree, and pixels of one size. All of it
+is read from headers, so a mistake in the last of a hundred fields is named within seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from astropy.wcs import WCS
+from astropy.wcs.utils import proj_plane_pixel_area
+
+from data_prep.reproject import SAME_SCALE
+from imgturbo.config import FieldConfig, PrepareConfig
+from imgturbo.errors import ImgturboError
+from imgturbo.sky import open_sky
+
+__all__ = ["FieldSurvey", "SideSurvey", "checksum", "survey"]
+
+_SAME_ZEROPOINT = 0.05  # mag: calibrations of one band drift by less, other units differ by more
+
+
+@dataclass(frozen=True)
+class SideSurvey:
+    """One side of one field, by its headers."""
+
+    paths: tuple[Path, ...]
+    bands: tuple[str, ...]
+    unit: str
+    zeropoints: tuple[float | None, ...]
+    shape: tuple[int, ...]
+    pixel_scale: float | None
+
+
+@dataclass(frozen=True)
+class FieldSurvey:
+    """One field by its headers, and the pixel scale that it will be brought to (None: its own)."""
+
+    config: FieldConfig
+    source: SideSurvey | None
+    target: SideSurvey | None
+    pixel_scale: float | None
+
+    @property
+    def kind(self) -> Literal["pair", "source", "target"]:
+        """Which sides the field has."""
+        if self.source and self.target:
+            return "pair"
+        return "source" if self.source else "target"
+
+    @property
+    def reference(self) -> SideSurvey:
+        """The side whose grid is kept."""
+        side = self.target or self.source
+        assert side is not None
+        return side
+
+
+def survey(config: PrepareConfig) -> list[FieldSurvey]:
+    """Open every file's header and check that the fields agree.
+
+    Raises:
+        ImgturboError: no fields, two of one name, a file that cannot be opened, or fields that
+            disagree in bands, unit, zero point or pixel scale; the message names the files.
+    """
+    if not config.fields:
+        raise ImgturboError(
+            "'prepare.fields' is empty: name at least one field with its source and target files"
+        )
+    names = [field.name for field in config.fields]
+    for name in names:
+        if names.count(name) > 1:
+            raise ImgturboError(f"two fields are named {name!r} in 'prepare.fields'; rename one")
+        if not name or "/" in name or name.startswith("."):
+            raise ImgturboError(
+                f"field {name!r}: the name becomes a file name, use letters, digits, - and _"
+            )
+    sides = {
+        side: [_look(getattr(field, side)) for field in config.fields]
+        for side in ("source", "target")
+    }
+    for side, looks in sides.items():
+        _check_agreement(side, [look for look in looks if look])
+    pairs = list(zip(config.fields, sides["source"], sides["target"], strict=True))
+    fields = [FieldSurvey(field, source, target, None) for field, source, target in pairs]
+    _check_distinct_pictures(fields)
+    scale = config.pixel_scale or _common_scale(fields)
+    return [FieldSurvey(f.config, f.source, f.target, _scale_of(f, scale, config)) for f in fields]
+
+
+def _look(paths: Sequence[Path]) -> SideSurvey | None:
+    if not paths:
+        return None
+    with open_sky(paths) as reader:
+        return SideSurvey(
+            paths=tuple(paths),
+            bands=tuple(reader.bands),
+            unit=reader.unit,
+            zeropoints=tuple(reader.zeropoints),
+            shape=tuple(reader.shape),
+            pixel_scale=_scale(reader.wcs),
+        )
+
+
+def _scale(wcs: WCS | None) -> float | None:
+    return None if wcs is None else float(proj_plane_pixel_area(wcs)) ** 0.5 * 3600
+
+
+def _check_agreement(side: str, looks: Sequence[SideSurvey]) -> None:
+    for look in looks[1:]:
+        first = looks[0]
+        here, there = look.paths[0], first.paths[0]
+        if len(look.bands) != len(first.bands):
+            raise ImgturboError(
+                f"{here}: the {side} has {len(look.bands)} bands ({', '.join(look.bands)}) but "
+                f"{there} has {len(first.bands)} ({', '.join(first.bands)}); every field needs "
+                "the same bands"
+            )
+        if look.bands != first.bands:
+            raise ImgturboError(
+                f"{here}: the {side}'s bands are {', '.join(look.bands)} but {there} has "
+                f"{', '.join(first.bands)}; give every field the same bands in the same order"
+            )
+        if look.unit != first.unit:
+            raise ImgturboError(
+                f"{here}: the {side} is in {look.unit or 'no unit'} but {there} is in "
+                f"{first.unit or 'no unit'}; convert one of them or prepare them apart"
+            )
+        for band, a, b in zip(look.bands, look.zeropoints, first.zeropoints, strict=True):
+            if a is not None and b is not None and abs(a - b) > _SAME_ZEROPOINT:
+                raise ImgturboError(
+                    f"{here}: band {band} has zero point {a:.3f} AB but {there} has {b:.3f}; "
+                    "bring them to one zero point or prepare them apart"
+                )
+
+
+def _check_distinct_pictures(fields: Sequence[FieldSurvey]) -> None:
+    """Without a WCS nothing tells that two fields are the same sky, except the same file."""
+    seen: dict[Path, str] = {}
+    for field in fields:
+        for side in (field.source, field.target):
+            if side is None or side.pixel_scale is not None:
+                continue
+            for path in side.paths:
+                other = seen.setdefault(path.resolve(), field.config.name)
+                if other != field.config.name:
+                    raise ImgturboError(
+                        f"{path}: in fields {other} and {field.config.name}; without a WCS its "
+                        "training and validation sky cannot be told apart, so name it once"
+                    )
+
+
+def _common_scale(fields: Sequence[FieldSurvey]) -> float | None:
+    """The first target's pixel scale, or the first source's where there is no target."""
+    looks = [f.target for f in fields if f.target] or [f.source for f in fields if f.source]
+    return looks[0].pixel_scale
+
+
+def _scale_of(field: FieldSurvey, scale: float | None, config: PrepareConfig) -> float | None:
+    """The scale that a field must be resampled to; None where its own grid will do."""
+    own, where = field.reference.pixel_scale, field.reference.paths[0]
+    if own is None and config.pixel_scale is not None:
+        raise ImgturboError(
+            f"{where}: has no WCS, so 'prepare.pixel_scale' means nothing to it; leave it out"
+        )
+    if (own is None) != (scale is None):
+        raise ImgturboError(
+            f"{where}: {'has no WCS' if own is None else 'has a WCS'}, unlike the first field; "
+            "prepare pictures and FITS files apart"
+        )
+    if own is None or scale is None or abs(own / scale - 1) < SAME_SCALE:
+        return None
+    if config.pixel_scale is None and field.target is not None:
+        raise ImgturboError(
+            f"{where}: pixels of {own:.4f} arcsec, the first target's are {scale:.4f}; "
+            "set 'prepare.pixel_scale' to the scale that all fields shall have"
+        )
+    return scale
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ImgturboError(f"{path}: cannot be read: {error.strerror or error}") from None
