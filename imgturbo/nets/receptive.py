@@ -62,10 +62,14 @@ def receptive_field(generator: nn.Module) -> int:
 
 
 def patch_field(critic: PatchGAN) -> list[int]:
-    """Width in pixels of the patch that one score depends on, for each scale of the critic."""
-    return [
-        max(_patch(critic, scale, axis) for axis in (2, 3)) for scale in range(len(critic.scales))
-    ]
+    """Width in pixels of the patch that one score depends on, for each scale of the critic.
+
+    Measured on a critic of the same layers with a single channel: spectral norms cost much and
+    change nothing here.
+    """
+    thin = PatchGAN(critic.config.model_copy(update={"width": 1, "norm": "none"}), channels=1)
+    scales = range(len(critic.scales))
+    return [max(_patch(thin, scale, axis) for axis in (2, 3)) for scale in scales]
 
 
 def _reach(generator: nn.Module, axis: int) -> int:
@@ -91,23 +95,23 @@ def _reach_within(probe: Probe, length: int, stride: int) -> int | None:
 
     def touched(a: int, b: int) -> tuple[int, int]:
         reached = probe(a, b).nonzero()
-        return int(reached[0]), int(reached[-1])
+        # A network need not use every pixel; those unused reach nothing.
+        return (int(reached[0]), int(reached[-1])) if len(reached) else (length, -1)
 
     low, high = touched(first, last)
     if low == 0 or high == length - 1:
         return None
     right = _widest(lambda t: touched(first, first + t)[1], stride) - first
     left = _widest(lambda t: -touched(last - t, last)[0], stride) + last
-    return max(left, right)
+    return max(left, right, 0)
 
 
 def _patch(critic: PatchGAN, scale: int, axis: int) -> int:
     """Pixels along ``axis`` that one score of scale ``scale`` depends on."""
-    channels = critic.channels + critic.condition_channels
     across = critic.smallest
     length = 4 * across
     while length <= _LONGEST:
-        with _prober(_Joined(critic, scale), channels, across, length, axis) as probe:
+        with _prober(_Scale(critic, scale), critic.channels, across, length, axis) as probe:
             pixels = range(length)
             score = len(probe(0, 0)) // 2
             first = bisect_left(pixels, True, key=lambda c: bool(probe(0, c)[score]))
@@ -118,18 +122,16 @@ def _patch(critic: PatchGAN, scale: int, axis: int) -> int:
     raise ImgturboError(f"the critic's patch is wider than {_LONGEST} pixels")
 
 
-class _Joined(nn.Module):
-    """A critic as a map from all its channels at once to one score map."""
+class _Scale(nn.Module):
+    """One of a critic's score maps."""
 
     def __init__(self, critic: PatchGAN, scale: int) -> None:
         super().__init__()
         self.critic = critic
         self.scale = scale
 
-    def forward(self, h: Tensor) -> Tensor:
-        split = self.critic.channels
-        condition = h[:, split:] if self.critic.condition_channels else None
-        return self.critic(h[:, :split], condition)[self.scale]
+    def forward(self, u: Tensor) -> Tensor:
+        return self.critic(u)[self.scale]
 
 
 def _widest(rising: Callable[[int], int], stride: int) -> int:
