@@ -1,0 +1,236 @@
+"""``register``: find the residual misalignment of a source image against a target image.
+
+With P the map of source pixels to target pixels that the two WCS predict (the identity for pictures
+without coordinates), matched sources (r_k, q_k) give the correction
+
+    T(r) = G(P(r)) + L(G(P(r))),
+
+G a shift, affine map or polynomial, L an optional smooth local shift. The result is not a resampled
+image but a WCS of the source in the target's frame (``coordinates``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from astropy.wcs.utils import proj_plane_pixel_scales
+from numpy.typing import NDArray
+
+from data_prep.register.coordinates import fit_wcs, nominal_wcs, pixels_to_pixels
+from data_prep.register.local import LocalShift, choose_local, fit_local
+from data_prep.register.matching import coarse_map, mutual_nearest, refine, vote_shift
+from data_prep.register.polynomial import (
+    Polynomial,
+    fit_polynomial,
+    fit_robust,
+    folds,
+    parameters,
+)
+from data_prep.register.registration import Registration
+from data_prep.register.sources import WINDOW, Sources, centroid, find_sources, luminance
+from imgturbo.config import RegisterConfig
+from imgturbo.errors import ImgturboError
+
+if TYPE_CHECKING:
+    from imgturbo.sky import SkyImage
+
+__all__ = ["register"]
+
+Floats = NDArray[np.float64]
+Map = Callable[[Floats], Floats]
+
+_REACH = 3.0  # last matching radius, in pixels of the coarser image
+_REMEDY = "set prepare.register.method=none, or lower prepare.register.min_sources"
+
+
+def register(source: SkyImage, target: SkyImage, config: RegisterConfig) -> Registration:
+    """Register ``source`` onto ``target``.
+
+    Images that both have a WCS are trusted to ``config.max_shift`` arcsec; others are registered
+    from their sources alone, whatever the rotation and shift between them (scale up to a factor
+    of a few), and get nominal coordinates.
+
+    Raises:
+        ImgturboError: the footprints do not overlap; too few sources are found or matched.
+    """
+    both = source.wcs is not None and target.wcs is not None
+    size = source.data.shape[1:]
+    target_wcs = target.wcs if target.wcs is not None else nominal_wcs(target.data.shape[1:])
+    predict: Map
+    if both:
+        source_wcs = source.wcs
+
+        def predict(points: Floats) -> Floats:
+            return pixels_to_pixels(source_wcs, target_wcs, points)
+
+        _require_overlap(source, target, predict)
+    else:
+        predict = _identity
+    if config.method == "none":
+        nothing = np.zeros((0, 2))
+        same = source.wcs if both else fit_wcs(_identity, size, target_wcs)
+        return Registration(
+            same, target_wcs, "none", "none", (0, 0), 0, nothing, nothing, nothing, nothing
+        )
+
+    images = [luminance(image.data) for image in (source, target)]
+    found = [find_sources(*image) for image in images]
+    _require(found, min(len(s) for s in found), config, source, target, "detected")
+    ours, theirs = found[0].positions, found[1].positions
+    degree = {"shift": 0, "affine": 1, "polynomial": config.degree}[config.model]
+
+    start = _start(predict(ours), theirs, source, target, config, found, both)
+    # From here on both images are measured in the same window on the sky.
+    scale = _relative_scale(lambda points: start(predict(points)), size)
+    window = WINDOW * max(1.0, scale)
+    ours = _recentre(images[0][0], ours, window / scale)
+    theirs = _recentre(images[1][0], theirs, window)
+    predicted = predict(ours)
+    usable = np.isfinite(predicted).all(axis=1)
+    predicted = predicted[usable]
+
+    reach = _REACH * max(1.0, scale)
+    working, _, _ = refine(predicted, theirs, start, [2 * reach, reach, reach], min(degree, 1))
+    here, there = mutual_nearest(working(predicted), theirs, reach)
+    _require(found, len(here), config, source, target, "matched")
+    polynomial, keep = fit_robust(predicted[here], theirs[there], degree)
+    # A better map finds more of the pairs and fewer of the wrong ones.
+    here, there = mutual_nearest(polynomial(predicted), theirs, reach)
+    _require(found, len(here), config, source, target, "matched")
+    polynomial, keep = fit_robust(predicted[here], theirs[there], degree)
+    given, observed = predicted[here][keep], theirs[there][keep]
+    _require(found, len(given), config, source, target, "matched")
+
+    local = None
+    if config.local:
+        mapped = polynomial(given)
+        local = choose_local(mapped, observed - mapped)
+    complete = _compose(polynomial, local)
+    source_wcs = fit_wcs(
+        lambda points: complete(predict(points)), size, target_wcs, tables=local is not None
+    )
+    return Registration(
+        source_wcs=source_wcs,
+        target_wcs=target_wcs,
+        method="sources",
+        model=config.model if config.model != "polynomial" else f"polynomial {degree}",
+        found=(len(found[0]), len(found[1])),
+        rejected=int((~keep).sum()),
+        positions=observed,
+        before=observed - given,
+        after=observed - complete(given),
+        held_out=_held_out(given, observed, degree, local),
+        polynomial=polynomial,
+        local=local,
+    )
+
+
+def _start(
+    predicted: Floats,
+    observed: Floats,
+    source: SkyImage,
+    target: SkyImage,
+    config: RegisterConfig,
+    found: list[Sources],
+    both: bool,
+) -> Map:
+    """The first correction, good to a few pixels: a voted shift, or asterisms without a WCS."""
+    if not both:
+        size, onto = source.data.shape[1:], target.data.shape[1:]
+        coarse = coarse_map(predicted, observed, size, onto)
+        if coarse is None:
+            _require(found, 0, config, source, target, "matched")
+            raise AssertionError("unreachable: zero matches are always too few")
+        return coarse
+    assert target.wcs is not None
+    pixel = float(np.mean(proj_plane_pixel_scales(target.wcs.celestial))) * 3600
+    reach = config.max_shift / pixel
+    finite = predicted[np.isfinite(predicted).all(axis=1)]
+    tolerance = max(1.5, reach / 10)
+    shift = vote_shift(finite, observed, reach, tolerance)
+
+    def shifted(points: Floats) -> Floats:
+        return points + shift
+
+    radii = [r for r in (2 * tolerance, tolerance) if r > _REACH]
+    return refine(finite, observed, shifted, [*radii, _REACH], 0)[0]
+
+
+def _identity(points: Floats) -> Floats:
+    return points
+
+
+def _compose(polynomial: Polynomial, local: LocalShift | None) -> Map:
+    def complete(points: Floats) -> Floats:
+        mapped = polynomial(points)
+        return mapped if local is None else mapped + local(mapped)
+
+    return complete
+
+
+def _held_out(given: Floats, observed: Floats, degree: int, local: LocalShift | None) -> Floats:
+    """Residuals (N, 2) of every pair under a map fitted without it; NaN where too few are left."""
+    residual = np.full(given.shape, np.nan)
+    for held in folds(len(given)):
+        kept = np.setdiff1d(np.arange(len(given)), held)
+        if len(kept) < parameters(degree):
+            return residual
+        polynomial = fit_polynomial(given[kept], observed[kept], degree)
+        mapped = polynomial(given[kept])
+        again = local and fit_local(mapped, observed[kept] - mapped, local.smoothing)
+        residual[held] = observed[held] - _compose(polynomial, again)(given[held])
+    return residual
+
+
+def _relative_scale(to_target: Map, shape: tuple[int, int]) -> float:
+    """Size of a source pixel in target pixels, at the middle of the source."""
+    middle = np.array([[(shape[1] - 1) / 2, (shape[0] - 1) / 2]])
+    corners = to_target(middle + np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
+    area = abs(np.linalg.det(corners[1:] - corners[0]))
+    return float(np.sqrt(area)) if np.isfinite(area) and area > 0 else 1.0
+
+
+def _recentre(image: NDArray[np.float32], positions: Floats, window: float) -> Floats:
+    if abs(window / WINDOW - 1) < 0.02:
+        return positions
+    moved, good = centroid(image, positions, window)
+    return moved[good]
+
+
+def _name(image: SkyImage) -> str:
+    return str(image.path) if image.path else "an image without a file"
+
+
+def _require_overlap(source: SkyImage, target: SkyImage, predict: Map) -> None:
+    height, width = source.data.shape[1:]
+    rows, columns = target.data.shape[1:]
+    x, y = np.meshgrid(np.linspace(0, width - 1, 33), np.linspace(0, height - 1, 33))
+    there = predict(np.stack([x.ravel(), y.ravel()], axis=1))
+    with np.errstate(invalid="ignore"):
+        low, high = np.nanmin(there, 0, initial=np.inf), np.nanmax(there, 0, initial=-np.inf)
+    if not ((high > -0.5) & (low < np.array([columns, rows]) - 0.5)).all():
+        raise ImgturboError(
+            f"{_name(source)} and {_name(target)}: no common sky, their footprints do not overlap; "
+            "name files of the same field, or list them in separate unpaired fields"
+        )
+
+
+def _require(
+    found: list[Sources],
+    count: int,
+    config: RegisterConfig,
+    source: SkyImage,
+    target: SkyImage,
+    what: str,
+) -> None:
+    """Too few sources, detected or matched, is an error with its counts and its remedy."""
+    degree = {"shift": 0, "affine": 1, "polynomial": config.degree}[config.model]
+    needed = max(config.min_sources, parameters(degree))
+    if count < needed:
+        raise ImgturboError(
+            f"{_name(source)} and {_name(target)}: too few sources to register, {count} {what} "
+            f"of {needed} needed ({len(found[0])} and {len(found[1])} detected, "
+            f"model {config.model!r}); {_REMEDY}"
+        )
