@@ -11,10 +11,14 @@ tangent plane and WCS agree without approximation. The header's CRPIX is displac
 
 An image is a drizzled stack of ``dithers``. Each exposure covers a square turned by ``tilt``
 against the pixels; the weight counts the exposures, and where there is none the image is NaN.
-White detector noise dropped on a finer grid is correlated: its kernel along each axis is the
-overlap of a drop of d output pixels with a pixel, averaged over phase,
+White detector noise that is dropped on this grid is correlated: a drop of side d pixels gives each
+pixel in proportion to their overlap t(x) = (box_d ∗ box_1)(x), and over drops of every phase
 
-    k = box_d ⊛ box_1 sampled at whole pixels,      ρ(j) = Σᵢ k(i) k(i+j) / Σᵢ k(i)².
+    ρ(j) = ∫ t(x) t(x + j) dx / ∫ t(x)² dx      along each axis,
+
+so that a pixel's rms is 1/Σⱼρ(j) of what the noise of large apertures would suggest (Casertano et
+al. 2000, arXiv:astro-ph/0010245). Noise with this ρ is white noise filtered by the root of its
+Fourier transform.
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ from typing import Any
 import numpy as np
 from astropy.wcs import WCS
 from numpy.typing import NDArray
-from scipy.ndimage import convolve1d
+from scipy import fft
 
 from data_prep.simulate.psf import (
     ARCSEC,
@@ -129,7 +133,7 @@ class Camera:
         return x, y
 
     def wcs(self, sky: tuple[float, float], true: bool = False) -> WCS:
-        """TAN projection about ``sky`` (ra, dec, degrees), including the pointing error unless true."""
+        """TAN projection about ``sky`` (ra, dec, degrees), with the pointing error unless true."""
         error = np.zeros(2) if true else np.array(self.pointing_error)
         wcs = WCS(naxis=2)
         wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
@@ -174,38 +178,48 @@ class Camera:
             total += across <= self.footprint / 2
         return total / len(self.dithers)
 
-    def noise_kernel(self, channel: Channel) -> Array:
-        """(K,) correlation kernel along one axis, sum 1: a drop of d pixels met by a pixel."""
+    def noise_correlation(self, channel: Channel) -> Array:
+        """(K,) ρ(j) of the noise along one axis at lags j = 0 … K − 1, ρ(0) = 1."""
         drop = self.pixfrac * channel.native / self.pixel_scale
-        reach = int(np.ceil((drop + 1) / 2))
-        offset = np.abs(np.arange(-reach, reach + 1, dtype=float))
-        kernel = np.clip((drop + 1) / 2 - offset, 0, min(drop, 1.0))
-        kernel = np.trim_zeros(kernel)
-        return kernel / kernel.sum()
+        reach = int(np.ceil(drop + 1))
+        fine = 100  # steps a pixel
+        x = np.arange(-reach * fine, reach * fine + 1) / fine
+        overlap = np.clip((drop + 1) / 2 - np.abs(x), 0, min(drop, 1.0))
+        lags = [
+            float((overlap[j * fine :] * overlap[: len(x) - j * fine]).sum()) for j in range(reach)
+        ]
+        return np.array(lags) / lags[0]
+
+    def _white_share(self, channel: Channel) -> float:
+        """Per-pixel variance over that of the white noise of the same large apertures."""
+        rho = self.noise_correlation(channel)
+        return float((2 * rho.sum() - 1) ** -2)
 
     def sky_noise(self, channel: Channel) -> float:
         """Per-pixel rms of the sky, nJy, after correlation, at full exposure."""
         pixels = np.pi * APERTURE**2 / self.pixel_scale**2
         white = float(flux_from_magnitude(channel.depth)) / 5 / np.sqrt(pixels)
-        kernel = self.noise_kernel(channel)
-        return float(white * (kernel**2).sum())
+        return float(white * np.sqrt(self._white_share(channel)))
 
     def noise_rms(self, clean: Array, channel: Channel) -> Array:
         """(H, W) per-pixel rms in nJy: sky and the sources' own photons; infinite where unseen."""
         electrons = channel.exposure * 10 ** (-0.4 * (AB_NANOJANSKY - channel.zeropoint))
         # The same correlation that lowers the sky's per-pixel rms lowers the photons'.
-        share = (self.noise_kernel(channel) ** 2).sum() ** 2
+        share = self._white_share(channel)
         variance = self.sky_noise(channel) ** 2 + share * np.maximum(clean, 0) / electrons
         with np.errstate(divide="ignore"):
             return np.sqrt(variance / self.weight())
 
     def unit_noise(self, channel: Channel, rng: np.random.Generator) -> Array:
         """(H, W) Gaussian noise of rms 1, correlated as drizzling leaves it."""
-        kernel = self.noise_kernel(channel)
-        noise = rng.standard_normal(self.shape)
-        for axis in (0, 1):
-            noise = convolve1d(noise, kernel, axis=axis, mode="wrap")
-        return noise / (kernel**2).sum()
+        rho = self.noise_correlation(channel)
+        noise = fft.rfft2(rng.standard_normal(self.shape))
+        for axis, size in enumerate(self.shape):
+            frequency = fft.fftfreq(size) if axis == 0 else fft.rfftfreq(size)
+            waves = np.cos(2 * np.pi * np.arange(len(rho)) * frequency[:, None])
+            power = np.maximum(2 * waves @ rho - 1, 0)
+            noise *= np.sqrt(power)[:, None] if axis == 0 else np.sqrt(power)
+        return fft.irfft2(noise, s=self.shape)
 
     def pixel_area(self) -> float:
         """Steradians."""
@@ -237,6 +251,12 @@ def _off_grid(pixels: int, dx: float, dy: float) -> tuple[float, float]:
     return (pixels - 1) / 2 + dx, (pixels - 1) / 2 + dy
 
 
+def _dithers(step: float) -> tuple[tuple[float, float], ...]:
+    """Four pointings, no two of which share an edge; ``step`` in arcsec."""
+    corners = ((0.86, 0.36), (-0.5, 1.0), (-1.0, -0.57), (0.64, -0.79))
+    return tuple((step * dx, step * dy) for dx, dy in corners)
+
+
 def hubble(bands: Sequence[str], field: float) -> Camera:
     """A Hubble-like ACS mosaic, north up at 0.05″, that covers a Webb field of ``field`` arcsec."""
     pixels = int(np.ceil(1.18 * field / 0.05))
@@ -252,7 +272,7 @@ def hubble(bands: Sequence[str], field: float) -> Camera:
         roll=13.0,
         tilt=12.0,
         footprint=1.07 * field,
-        dithers=((0.6, 0.25), (-0.35, 0.7), (-0.7, -0.4), (0.45, -0.55)),
+        dithers=_dithers(0.017 * field),
         pixfrac=0.8,
         jitter=0.022,
     )
@@ -273,7 +293,7 @@ def webb(bands: Sequence[str], pixels: int) -> Camera:
         roll=0.0,
         tilt=1.1,
         footprint=0.985 * pixels * scale,
-        dithers=((0.16, 0.08), (-0.12, 0.2), (-0.2, -0.12), (0.12, -0.16)),
+        dithers=_dithers(0.005 * pixels * scale),
         pixfrac=0.8,
         jitter=0.007,
     )

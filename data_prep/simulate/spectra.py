@@ -6,7 +6,11 @@ can see. What arrives at redshift z is
     f_ν(λ) ∝ T(λ/(1+z)) · 10^{−0.4 A_V (λ/(1+z)/0.55 µm)^{−0.7}} · exp(−τ_IGM(λ, z)),
 
 with dust after Charlot & Fall (2000, A ∝ λ^−0.7) and the mean opacity of Lyman α between the
-galaxies after Madau (1995): τ = 0.0036 (λ/λ_α)^3.46 from 912(1+z) to 1216(1+z) Å, opaque below.
+galaxies after Fan et al. (2006, arXiv:astro-ph/0512082): with 1 + z_a = λ/0.1216 µm,
+
+    τ = 0.85 ((1+z_a)/5)^4.3 for 1 + z_a ≤ 6.5, growing as (1+z_a)^10.9 beyond,
+
+between 912(1+z) and 1216(1+z) Å; nothing comes through blueward of that.
 A band of transmission R weighs photons, so that the flux density it reports is
 
     f_b = ∫ f_ν R dlnλ / ∫ R dlnλ,     m_AB = 31.4 − 2.5 log10(f_b / nJy).
@@ -118,7 +122,7 @@ def _bump(wavelength: Array, blue: float, red: float, turn: float) -> Array:
 
 def _old(rest: Array) -> Array:
     """No star younger than some Gyr: 4000 Å break, little ultraviolet, 1.6 µm bump."""
-    return _bump(rest, 1.1, 1.1, 1.6) * _step(rest, 0.395, 0.42) * _step(rest, 0.27, 0.25, 0.1)
+    return _bump(rest, 1.7, 1.1, 1.5) * _step(rest, 0.4, 0.3) * _step(rest, 0.27, 0.25, 0.1)
 
 
 def _disk(rest: Array) -> Array:
@@ -145,7 +149,8 @@ TEMPLATES = {"old": _old, "disk": _disk, "young": _young, "burst": _burst}
 def _transmitted(wavelength: Array, redshift: Array) -> Array:
     """Mean transmission of the intergalactic medium, broadcast over both arguments."""
     rest = wavelength / (1 + redshift)
-    opacity = 0.0036 * (wavelength / 0.1216) ** 3.46
+    absorber = wavelength / 0.1216
+    opacity = 0.85 * (np.minimum(absorber, 6.5) / 5) ** 4.3 * np.maximum(absorber / 6.5, 1) ** 10.9
     forest = np.where(rest < 0.1216, np.exp(-opacity), 1.0)
     return np.where(rest < 0.0912, 0.0, forest)
 
