@@ -33,7 +33,14 @@ from data_prep.tile import Windows, cut, lay_tiles
 from imgturbo.config import PrepareConfig, RegisterConfig, StretchConfig
 from imgturbo.errors import ImgturboError
 from imgturbo.sky.stretch import Stretch
-from imgturbo.tiles.store import SplitName, Tiles, TileSpec, TileStore, TileWriter
+from imgturbo.tiles.store import (
+    SplitName,
+    Tiles,
+    TileSpec,
+    TileStore,
+    TileWriter,
+    require_replaceable,
+)
 
 __all__ = ["FieldReport", "PrepareReport", "prepare"]
 
@@ -103,6 +110,7 @@ def prepare(
     say = progress or (lambda what, fraction: None)
     out = Path(config.out)
     folder = None if keep_aligned is None else Path(keep_aligned)
+    require_replaceable(out)
     say("reading headers", 0.0)
     fields = survey(config)
     paths = {str(path): path for f in fields for path in (*f.config.source, *f.config.target)}

@@ -23,7 +23,7 @@ from imgturbo.config import RegisterConfig
 from imgturbo.errors import ImgturboError
 from imgturbo.sky import SkyImage, resample
 
-__all__ = ["Aligned", "align", "overlap", "scaled_grid"]
+__all__ = ["Aligned", "align", "scaled_grid"]
 
 SAME_SCALE = 0.01
 """Pixel scales that differ by less than this fraction are one scale."""
@@ -87,34 +87,6 @@ def scaled_grid(
     return plain, shape, factor
 
 
-def overlap(source: SkyImage, target: SkyImage, margin: float = 0.0) -> bool:
-    """Whether the two footprints touch, the target's widened by ``margin`` arcsec.
-
-    Both must have a WCS. A lattice of points is enough: it includes the corners and the edges.
-    """
-    assert target.wcs is not None
-    assert target.pixel_scale is not None
-    wide = margin / target.pixel_scale
-    for a, b, widened in ((source, target, wide), (target, source, 0.0)):
-        assert a.wcs is not None
-        assert b.wcs is not None
-        (_, height, width), (_, rows, cols) = a.shape, b.shape
-        y, x = np.meshgrid(
-            np.linspace(-0.5, height - 0.5, 17), np.linspace(-0.5, width - 0.5, 17), indexing="ij"
-        )
-        sky = a.wcs.pixel_to_world(x, y)
-        centre = b.wcs.pixel_to_world((cols - 1) / 2, (rows - 1) / 2)
-        near = sky.separation(centre).deg < 60  # beyond 90° a projection folds back
-        if not near.any():
-            continue
-        u, v = (np.asarray(c) for c in b.wcs.world_to_pixel(sky[near]))
-        inside = (u > -0.5 - widened) & (u < cols - 0.5 + widened)
-        inside &= (v > -0.5 - widened) & (v < rows - 0.5 + widened)
-        if inside.any():
-            return True
-    return False
-
-
 def align(
     source: SkyImage | None,
     target: SkyImage | None,
@@ -139,33 +111,18 @@ def align(
         alone = source or target
         assert alone is not None
         wcs, shape, factor = _grid(alone, pixel_scale)
-        moved = alone if factor == 1 else resample(alone, wcs, shape)
+        moved = alone if factor == 1 or wcs is None else resample(alone, wcs, shape)
         return Aligned(moved if source else None, moved if target else None, None, factor)
 
-    if source.wcs is not None and target.wcs is not None:
-        margin = config.max_shift if config.method == "sources" else 0.0
-        if not overlap(source, target, margin):
-            raise ImgturboError(
-                f"{source.path} and {target.path} have no sky in common by their WCS; pair files "
-                "of the same field, or put them into two fields as an unpaired set"
-            )
     wcs, shape, factor = _grid(target, pixel_scale)
     registration = register(source, target, config)
-    if factor == 1:
-        wcs, moved_target = registration.target_wcs, target
+    # Pictures get a nominal WCS here, so that the files of both sides say the same.
+    moved_target = replace(target, wcs=registration.target_wcs)
+    if factor == 1 or wcs is None:
+        wcs = registration.target_wcs
     else:
-        moved_target = resample(replace(target, wcs=registration.target_wcs), wcs, shape)
-    if registration.source_wcs is None or wcs is None:
-        if source.shape[1:] != shape:
-            raise ImgturboError(
-                f"{source.path} is {source.shape[1:]} pixels and {target.path} {shape}, and "
-                "neither has a WCS: set 'prepare.register.method: sources'"
-            )
-        moved = source
-    else:
-        moved = resample(replace(source, wcs=registration.source_wcs), wcs, shape)
-        # A nominal WCS of pictures stays with them, so that both files say the same.
-        moved_target = replace(moved_target, wcs=wcs)
+        moved_target = resample(moved_target, wcs, shape)
+    moved = resample(replace(source, wcs=registration.source_wcs), wcs, shape)
     if not (moved.valid & moved_target.valid).any():
         raise ImgturboError(
             f"{source.path} and {target.path} have no valid pixel in common; pair files of the "

@@ -36,7 +36,16 @@ from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
 
-__all__ = ["FORMAT", "Rows", "Split", "TileSpec", "TileStore", "TileWriter", "Tiles"]
+__all__ = [
+    "FORMAT",
+    "Rows",
+    "Split",
+    "TileSpec",
+    "TileStore",
+    "TileWriter",
+    "Tiles",
+    "require_replaceable",
+]
 
 FORMAT = 1
 """Version of the layout; a store of another version is refused, never guessed at."""
@@ -290,6 +299,17 @@ def _checked_attrs(path: Path) -> dict[str, Any]:
     return attrs
 
 
+def require_replaceable(path: Path) -> None:
+    """An older tile store may be replaced by a new one; nothing else is ever overwritten."""
+    if path.exists():
+        try:
+            _checked_attrs(path)
+        except ImgturboError as error:
+            raise ImgturboError(
+                f"{error}; it is not overwritten: move it or name another"
+            ) from None
+
+
 class TileWriter:
     """Writes a store aside and puts it in place when closed; a context manager.
 
@@ -304,13 +324,7 @@ class TileWriter:
         self._waiting: dict[str, dict[str, list[NDArray[Any]]]] = {
             split: {column: [] for column in _DTYPES} for split in SPLITS
         }
-        if path.exists():
-            try:
-                _checked_attrs(path)  # an older store may be replaced, nothing else may
-            except ImgturboError as error:
-                raise ImgturboError(
-                    f"{error}; it is not overwritten: move it or name another"
-                ) from None
+        require_replaceable(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(self._part, ignore_errors=True)
