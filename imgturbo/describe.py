@@ -143,23 +143,26 @@ def _bundle(path: Path) -> Facts:
 
 
 def _run(path: Path) -> Facts:
-    from imgturbo.training.checkpoint import latest_checkpoint
+    from imgturbo.training.checkpoint import Checkpoints
 
-    newest = latest_checkpoint(path / "checkpoints")
-    if newest is None:
+    found = Checkpoints(path / "checkpoints").all()
+    if not found:
         raise ImgturboError(f"{path}: a run's folder without a complete checkpoint yet")
-    return _checkpoint(newest) | {"run": str(path)}
+    return _checkpoint(found[0].path) | {"run": str(path)}
 
 
 def _checkpoint(path: Path) -> Facts:
-    from imgturbo.training.checkpoint import read_state, verify
+    from imgturbo.training.checkpoint import Checkpoint
 
-    state = read_state(path)
-    problem = verify(path)
+    checkpoint = Checkpoint(path)
+    problem = checkpoint.damage()
+    if problem is not None:
+        return {"what": "checkpoint", "warnings": [f"cannot be resumed from: {problem}"]}
+    state = checkpoint.state
     facts: Facts = {"what": "checkpoint", "step": state["step"]}
     facts |= {k: v for k, v in state.items() if isinstance(v, str | int | float) and k != "step"}
     facts["size"] = f"{sum(f.stat().st_size for f in path.iterdir()) / 2**20:.1f} MiB"
-    return facts | {"warnings": [problem] if problem else []}
+    return facts | {"warnings": []}
 
 
 def _side_facts(name: str, side: dict[str, Any] | None) -> Facts:

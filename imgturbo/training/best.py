@@ -1,0 +1,93 @@
+"""Which weights are the best, and the bundle that is made of them.
+
+The averaged generators are scored on the validation tiles. Whenever ``train.select`` improves they
+become ``<out>/bundle``; where nothing can be scored (no pairs) the latest weights are the best.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import nn
+
+from imgturbo.bundle import save_bundle
+from imgturbo.tiles.store import TileStore
+from imgturbo.training.checkpoint import Checkpoints, copy_tensors, named_tensors
+from imgturbo.training.processes import naming
+from imgturbo.training.state import RunState, device_name, versions
+from imgturbo.training.validate import HIGHER_IS_BETTER, validate, write_samples
+
+__all__ = ["consider", "is_better", "write_best_bundle"]
+
+
+def consider(state: RunState, store: TileStore) -> tuple[dict[str, float], bool]:
+    """Score the averaged weights, write sample pictures, and the bundle if they are the best.
+
+    Every process calls this.
+
+    Returns:
+        The scores, and whether they are the best so far.
+    """
+    settings, progress, team = state.config.train, state.progress, state.team
+    networks = dict(state.ema.networks.items())
+    scores, samples = validate(
+        networks, store, state.config.data.batch_size, settings.validate_tiles, team
+    )
+    better = is_better(scores, progress.best_scores, settings.select)
+    if better:
+        progress.best_step, progress.best_scores = progress.step, scores
+    with naming(settings.out), team.together():
+        if team.first:
+            for direction, tiles in samples.items():
+                write_samples(
+                    settings.out / "samples" / f"step-{progress.step:08d}-{direction}.png",
+                    tiles,
+                    pictures=state.sides["target"]["unit"] == "display",
+                    caption=f"{state.config.name}, {direction}, step {progress.step}",
+                )
+            if better:
+                _write_bundle(state, networks)
+    return scores, better
+
+
+def is_better(scores: Mapping[str, float], best: Mapping[str, float], select: str) -> bool:
+    """Whether the forward direction improved; where nothing can be compared, yes."""
+    new, old = scores.get(f"forward/{select}"), best.get(f"forward/{select}")
+    if new is None or old is None:
+        return True
+    return new > old if HIGHER_IS_BETTER[select] else new < old
+
+
+def write_best_bundle(state: RunState, checkpoints: Checkpoints) -> Path | None:
+    """At the end: the best weights again, with the whole run in their record."""
+    best = state.progress.best_step
+    with state.team.together():
+        if state.team.first and best is not None:
+            checkpoint = checkpoints.at(best)
+            if checkpoint.damage() is None:
+                networks = copy.deepcopy(state.ema.networks)
+                copy_tensors(named_tensors(networks), checkpoint.tensors("ema"), checkpoint.path)
+                _write_bundle(state, dict(networks.items()))
+    return bundle if (bundle := state.config.train.out / "bundle").exists() else None
+
+
+def _write_bundle(state: RunState, networks: Mapping[str, nn.Module]) -> None:
+    progress = state.progress
+    save_bundle(
+        state.config.train.out / "bundle",
+        decoder=networks["decoder"],
+        encoder=networks.get("encoder"),
+        config=state.config,
+        sides=state.sides,
+        record={
+            "step": progress.best_step,
+            "steps": progress.step,
+            "seconds": round(progress.seconds, 1),
+            "device": device_name(state.team),
+            "validation": progress.best_scores,
+            "tiles": state.tiles_digest,
+            "versions": versions(),
+        },
+    )

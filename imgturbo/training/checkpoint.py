@@ -1,0 +1,366 @@
+"""Checkpoints that are whole or not there at all, and that hold everything a run needs.
+
+    checkpoints/step-00001000/
+        objective.safetensors      weights and buffers of generators and critics
+        optimizers.safetensors     Adam's moments, by the parameter's name
+        ema.safetensors            averaged generators
+        pools-0000.safetensors     image pools of process 0, 1, …
+        state.json                 step, best score, config, versions
+        manifest.json              bytes and sha256 of every file above
+    checkpoints/last.json, best.json     pointers: {"checkpoint": name, "step": n}
+
+Order of writing (law 6): into ``tmp-…``, each file and the folder fsynced, then renamed, then the
+pointers replaced, and only then are older checkpoints pruned. Whatever the moment of a kill, the
+newest folder named ``step-…`` is complete; a disk may still corrupt it, hence the hashes: a damaged
+folder is passed over with a warning, and the one before it is used.
+
+Tensors are safetensors, the rest is JSON: no pickle is ever loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from imgturbo.config import Config
+from imgturbo.errors import ImgturboError
+from imgturbo.training.processes import Team
+
+__all__ = [
+    "FORMAT",
+    "Checkpoint",
+    "Checkpoints",
+    "copy_tensors",
+    "differing_key",
+    "load_optimizer_tensors",
+    "named_tensors",
+    "optimizer_tensors",
+]
+
+FORMAT = 1
+"""Version of the layout; a checkpoint of a newer one is refused."""
+
+_NAME = re.compile(r"step-(\d{8,})")
+
+_MAY_DIFFER = (
+    "name",
+    "prepare",  # what the tiles are is compared by their digest, wherever they lie
+    "data.tiles",
+    "data.workers",
+    "train.out",
+    "train.steps",
+    "train.validate_every",
+    "train.validate_tiles",
+    "train.checkpoint_every",
+    "train.keep",
+    "train.log_every",
+    "train.trackers",
+    "train.select",
+    "train.compile",
+    "train.channels_last",
+)
+
+
+# ------------------------------------------------------------------------- tensors by name
+
+
+def named_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and persistent buffers by name, each tensor once though two modules share it."""
+    tensors: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in module.state_dict(keep_vars=True).items():
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            tensors[name] = tensor
+    return tensors
+
+
+@torch.no_grad()
+def copy_tensors(target: Mapping[str, Tensor], saved: Mapping[str, Tensor], where: Path) -> None:
+    """Copy saved values into tensors of the same names, in place.
+
+    Raises:
+        ImgturboError: other names or shapes, that is, another network.
+    """
+    for name in [*target, *saved]:
+        if name not in saved or name not in target or target[name].shape != saved[name].shape:
+            raise ImgturboError(
+                f"{where}: {name!r} does not fit this network; it was saved by another version or "
+                "config, choose another 'train.out' or start anew"
+            )
+    for name, tensor in target.items():
+        tensor.copy_(saved[name])
+
+
+def optimizer_tensors(
+    optimizer: torch.optim.Optimizer, names: Mapping[Tensor, str]
+) -> dict[str, Tensor]:
+    """The optimiser's state as ``<parameter name>.<key>``."""
+    return {
+        f"{names[parameter]}.{key}": value
+        for parameter, state in optimizer.state.items()
+        for key, value in state.items()
+    }
+
+
+@torch.no_grad()
+def load_optimizer_tensors(
+    optimizer: torch.optim.Optimizer, names: Mapping[Tensor, str], saved: Mapping[str, Tensor]
+) -> None:
+    """Take up what ``optimizer_tensors`` gave, in each parameter's own device and layout."""
+    states: dict[str, dict[str, Tensor]] = {}
+    for full_name, value in saved.items():
+        name, _, key = full_name.rpartition(".")
+        states.setdefault(name, {})[key] = value
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            state = states.get(names[parameter])
+            if state is None:
+                continue
+            optimizer.state[parameter] = {
+                key: torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+                if value.shape == parameter.shape and value.ndim
+                else value.to(parameter.device if group.get("fused") else "cpu")
+                for key, value in state.items()
+            }
+
+
+# --------------------------------------------------------------------------------- reading
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint on disk."""
+
+    path: Path
+
+    @property
+    def step(self) -> int:
+        """Updates made when it was written."""
+        match = _NAME.fullmatch(self.path.name)
+        assert match is not None
+        return int(match[1])
+
+    @cached_property
+    def state(self) -> dict[str, Any]:
+        """Contents of ``state.json``."""
+        return json.loads((self.path / "state.json").read_text())
+
+    def tensors(self, name: str, optional: bool = False) -> dict[str, Tensor]:
+        """Tensors of ``<name>.safetensors`` on the CPU."""
+        file = self.path / f"{name}.safetensors"
+        if optional and not file.exists():
+            return {}
+        return load_file(file)
+
+    def damage(self) -> str | None:
+        """What is wrong with the folder, in a few words; None if every hash agrees."""
+        try:
+            manifest = json.loads((self.path / "manifest.json").read_text())
+            if manifest["format"] > FORMAT:
+                raise ImgturboError(
+                    f"{self.path}: a checkpoint of format {manifest['format']}, this imgturbo "
+                    f"reads up to {FORMAT}; update imgturbo"
+                )
+            for name, entry in manifest["files"].items():
+                if (self.path / name).stat().st_size != entry["bytes"]:
+                    return f"{name} has the wrong size"
+                if _sha256(self.path / name) != entry["sha256"]:
+                    return f"{name} is corrupt"
+        except FileNotFoundError as error:
+            return f"{Path(error.filename).name} is missing"
+        except (OSError, ValueError, KeyError, TypeError):
+            return "it cannot be read"
+        return None
+
+    def refuse_other(self, config: Config, tiles: str) -> None:
+        """Raise ImgturboError, naming the key, where this run has another config or other tiles."""
+        start_anew = "choose another 'train.out', or start anew (imgturbo train --fresh)"
+        if difference := differing_key(self.state["config"], config.model_dump(mode="json")):
+            key, saved, asked = difference
+            raise ImgturboError(
+                f"{self.path}: this run was started with {key} = {saved!r}, not {asked!r}; "
+                f"set it back, {start_anew}"
+            )
+        if self.state["tiles"] != tiles:
+            raise ImgturboError(
+                f"{self.path}: this run was started on other tiles than {config.tiles} holds now; "
+                f"give 'data.tiles' the former, {start_anew}"
+            )
+
+
+def differing_key(saved: Any, asked: Any, key: str = "") -> tuple[str, Any, Any] | None:
+    """First key, in dots, at which two configs differ and must not; None if they may go on."""
+    if key in _MAY_DIFFER or saved == asked:
+        return None
+    if not isinstance(saved, dict) or not isinstance(asked, dict):
+        return key, saved, asked
+    for name in [*asked, *(name for name in saved if name not in asked)]:
+        inner = f"{key}.{name}" if key else name
+        if difference := differing_key(saved.get(name), asked.get(name), inner):
+            return difference
+    return None
+
+
+class Checkpoints:
+    """The folder of a run's checkpoints.
+
+    Args:
+        folder: ``<out>/checkpoints``, made when first written to.
+        keep: how many are kept besides the best.
+    """
+
+    def __init__(self, folder: Path, keep: int = 1) -> None:
+        self.folder, self.keep = folder, keep
+
+    def all(self) -> list[Checkpoint]:
+        """Every folder named as one, newest first, whatever its state."""
+        if not self.folder.is_dir():
+            return []
+        found = [Checkpoint(p) for p in self.folder.iterdir() if _NAME.fullmatch(p.name)]
+        return sorted(found, key=lambda checkpoint: checkpoint.step, reverse=True)
+
+    def at(self, step: int) -> Checkpoint:
+        """The checkpoint of a step, which may or may not exist."""
+        return Checkpoint(self.folder / f"step-{step:08d}")
+
+    def latest(self, warn: Callable[[str], None]) -> Checkpoint | None:
+        """The newest undamaged one; says through ``warn`` which ones it had to pass over."""
+        for checkpoint in self.all():
+            damage = checkpoint.damage()
+            if damage is None:
+                return checkpoint
+            warn(f"warning: {checkpoint.path} is passed over: {damage}")
+        return None
+
+    # ----------------------------------------------------------------------------- writing
+
+    def write(
+        self,
+        step: int,
+        tensors: Mapping[str, Mapping[str, Tensor]],
+        own: Mapping[str, Tensor],
+        state: Mapping[str, Any],
+        team: Team,
+    ) -> Checkpoint:
+        """Write a checkpoint. Every process calls this; all return, or all raise.
+
+        Args:
+            step: updates made so far.
+            tensors: by file name without suffix; the same in all processes, written by the first.
+            own: this process's image pools.
+            state: JSON; ``state["best"]["step"]`` names the checkpoint that is never pruned.
+            team: the processes.
+
+        Raises:
+            ImgturboError: the disk is full or not writable; earlier checkpoints are as they were.
+        """
+        final = self.at(step).path
+        aside = self.folder / f"tmp-{final.name}"
+        mine = f"pools-{team.rank:04d}.safetensors"
+        try:
+            with team.together():
+                if team.first:
+                    shutil.rmtree(aside, ignore_errors=True)
+                    aside.mkdir(parents=True)
+            with team.together():
+                if own:
+                    _write(aside / mine, _serialise(own))
+            with team.together():
+                if team.first:
+                    self._finish(aside, final, tensors, state)
+        except OSError as error:
+            if team.first:
+                shutil.rmtree(aside, ignore_errors=True)
+            raise ImgturboError(
+                f"{final}: the checkpoint cannot be written: {error.strerror or error}; make room, "
+                "then run the same command to continue from the one before"
+            ) from None
+        return Checkpoint(final)
+
+    def _finish(
+        self,
+        aside: Path,
+        final: Path,
+        tensors: Mapping[str, Mapping[str, Tensor]],
+        state: Mapping[str, Any],
+    ) -> None:
+        for name, contents in tensors.items():
+            _write(aside / f"{name}.safetensors", _serialise(contents))
+        _write(aside / "state.json", _json(state))
+        files = {
+            path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+            for path in sorted(aside.iterdir())
+        }
+        _write(aside / "manifest.json", _json({"format": FORMAT, "files": files}))
+        _sync(aside)
+        if final.exists():  # a damaged one that was passed over on resume
+            self._remove(final)
+        aside.rename(final)
+        _sync(self.folder)
+        step, best = Checkpoint(final).step, state["best"]["step"]
+        self._point("last", step)
+        if best is not None:
+            self._point("best", best)
+        self._prune(step, best)
+
+    def _point(self, name: str, step: int) -> None:
+        aside = self.folder / f"tmp-{name}.json"
+        _write(aside, _json({"checkpoint": self.at(step).path.name, "step": step}))
+        aside.replace(self.folder / f"{name}.json")
+
+    def _prune(self, step: int, best: int | None) -> None:
+        """Remove all but the best and the newest; later ones are of a course that was abandoned."""
+        steps = [checkpoint.step for checkpoint in self.all()]
+        kept = {*[s for s in steps if s <= step][: self.keep], best}
+        for old in steps:
+            if old not in kept:
+                self._remove(self.at(old).path)
+        for path in self.folder.glob("tmp-*"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def _remove(self, path: Path) -> None:
+        """Take the name away first, so that a half-deleted folder never looks like a checkpoint."""
+        doomed = self.folder / f"tmp-removed-{path.name}"
+        path.rename(doomed)
+        shutil.rmtree(doomed)
+
+
+def _serialise(tensors: Mapping[str, Tensor]) -> bytes:
+    return save({name: tensor.detach().contiguous() for name, tensor in tensors.items()})
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=1) + "\n").encode()
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

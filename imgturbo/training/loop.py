@@ -1,0 +1,320 @@
+r"""The training loop: one forward and one backward a step, for generators and critics alike.
+
+At step t, on every process,
+
+    g   = ∇ (1/K) Σ_k (L_generator + L_critic)(batch_{tK+k})
+    φ,θ ← AdamW(g, η(t))   for the generators,      ψ ← AdamW(g, η(t))   for the critics
+    θ̄   ← β_t θ̄ + (1 − β_t) θ
+
+Neither loss's gradient reaches the other's parameters (see :mod:`imgturbo.turbo.objective`), so one
+backward of their sum serves both optimisers, and DDP wraps the objective once (law 8).
+
+The batch, the noise, the learning rate and β_t are functions of (seed, t, rank) alone. With the
+weights, Adam's moments, the average and the image pools in the checkpoint, a killed run goes on as
+if nothing had happened: bit for bit on a CPU with one or two processes (law 5; with more, the order
+in which gradients are summed may change).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
+from torch import Tensor, nn
+
+from imgturbo.config import Config
+from imgturbo.errors import ImgturboError
+from imgturbo.tiles.batch import Batch
+from imgturbo.tiles.loader import TileLoader
+from imgturbo.tiles.store import TileStore
+from imgturbo.training.best import consider, write_best_bundle
+from imgturbo.training.checkpoint import Checkpoints
+from imgturbo.training.processes import TRAINING, StopSignal, Team, naming, seed_step
+from imgturbo.training.schedule import learning_rate_factor
+from imgturbo.training.state import RunState
+from imgturbo.training.trackers import JsonlTracker, ProgressReport, start_trackers
+
+__all__ = ["TrainResult", "train"]
+
+_OWN = ("bundle", "checkpoints", "config.yaml", "metrics.jsonl", "samples", "tensorboard")
+"""What a run writes into its folder, and what starting anew removes."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a run ended.
+
+    Attributes:
+        out: the run's folder.
+        step: updates made, in this and earlier sittings.
+        finished: False if a signal stopped it before ``train.steps``.
+        seconds: spent training, in this and earlier sittings.
+        scores: validation scores of the best weights, such as ``forward/psnr``.
+        best_step: the step of those weights; they are what the bundle holds.
+        bundle: the bundle's folder; None if none was written yet.
+    """
+
+    out: Path
+    step: int
+    finished: bool
+    seconds: float
+    scores: dict[str, float]
+    best_step: int | None
+    bundle: Path | None
+
+    @property
+    def message(self) -> str:
+        """The result in a line or two."""
+        if not self.finished:
+            return f"stopped at step {self.step}; run the same command to continue"
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in self.scores.items())
+        return (
+            f"trained {self.step} steps in {self.seconds:.0f} s; best at step {self.best_step}"
+            f"{': ' + shown if shown else ''}\nbundle: {self.bundle}"
+        )
+
+
+def train(config: Config, resume: bool = True, store: TileStore | None = None) -> TrainResult:
+    """Train a model, or go on with training it.
+
+    Args:
+        config: read by ``load_config``.
+        resume: go on from the newest undamaged checkpoint in ``train.out``; False starts anew and
+            removes what an earlier run wrote there.
+        store: the tiles; None opens ``config.tiles``.
+
+    Raises:
+        ImgturboError: no tiles, a config that fits neither tiles nor checkpoint, a loss that is not
+            finite (before the update, naming the tiles), a disk that is full or not writable.
+    """
+    store = store or TileStore.open(config.tiles)
+    accelerator = _accelerator(config)
+    try:
+        with StopSignal() as stop:
+            result = _train(config, store, accelerator, resume, stop)
+        accelerator.end_training()
+        return result
+    finally:
+        # The next run in this process may ask for another precision.
+        AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def _accelerator(config: Config) -> Accelerator:
+    out, settings = config.train.out, config.train
+    trackers: list[Any] = [
+        JsonlTracker(out / "metrics.jsonl") if name == "jsonl" else name
+        for name in dict.fromkeys(settings.trackers)
+    ]
+    try:
+        return Accelerator(
+            mixed_precision=settings.precision,
+            # Buffers of critics (spectral norm) evolve alike on all ranks, from like weights.
+            kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+            log_with=trackers,
+            project_config=ProjectConfiguration(project_dir=str(out), logging_dir=str(out)),
+        )
+    except ValueError as error:
+        raise ImgturboError(
+            f"train.precision = {settings.precision!r} is not possible on this device ({error}); "
+            "use 'no' or 'bf16'"
+        ) from None
+
+
+def _train(
+    config: Config, store: TileStore, accelerator: Accelerator, resume: bool, stop: StopSignal
+) -> TrainResult:
+    settings, team = config.train, Team(accelerator)
+    state = RunState(config, store, accelerator, team)
+    loader = TileLoader(store, config.data, config.seed, team.rank, team.size)
+    checkpoints = Checkpoints(settings.out / "checkpoints", settings.keep)
+    report = ProgressReport(settings.steps, shown=team.first)
+
+    with naming(settings.out), team.together():
+        if team.first:
+            _open_folder(settings.out, resume)
+    if resume:
+        state.resume(checkpoints, report.line)
+    with naming(settings.out), team.together():
+        if team.first:
+            _write_config(config)
+    progress = state.progress
+    start_trackers(accelerator, progress.step)
+
+    batches = loader.iterate(progress.step * settings.accumulate)
+    earlier, started = progress.seconds, time.monotonic()
+    rate = _Rate(progress.step, config.data.batch_size * settings.accumulate * team.size)
+    stopped = False
+    with report:
+        while progress.step < settings.steps and not stopped:
+            values, stopped = _update(state, batches, stop.received)
+            progress.step += 1
+            progress.seconds = earlier + time.monotonic() - started
+            report.advance(progress.step)
+            last = progress.step == settings.steps
+            if progress.step % settings.log_every == 0 or last:
+                _log(state, values, rate.since_last(progress.step), report)
+            better, paused = False, time.monotonic()
+            if last or (progress.step % settings.validate_every == 0 and not stopped):
+                scores, better = consider(state, store)
+                accelerator.log({f"validation/{k}": v for k, v in scores.items()}, progress.step)
+                report.scores(progress.step, scores)
+            if last or stopped or better or progress.step % settings.checkpoint_every == 0:
+                state.save(checkpoints)
+            rate.skip(time.monotonic() - paused)
+    finished = progress.step >= settings.steps
+    return TrainResult(
+        out=settings.out,
+        step=progress.step,
+        finished=finished,
+        seconds=progress.seconds,
+        scores=progress.best_scores,
+        best_step=progress.best_step,
+        bundle=write_best_bundle(state, checkpoints) if finished else None,
+    )
+
+
+def _update(
+    state: RunState, batches: Iterator[Batch], stop: bool
+) -> tuple[dict[str, Tensor], bool]:
+    """One update of all weights; returns what may be logged, and whether any process is to stop.
+
+    Raises:
+        ImgturboError: in all processes, before any weight has changed, if a loss or a gradient is
+            not finite in one of them.
+    """
+    settings, accelerator, step = state.config.train, state.accelerator, state.progress.step
+    seed_step(state.config.seed, TRAINING, step, state.team.rank)
+    totals: list[Tensor] = []
+    names: list[list[str]] = []
+    for part in range(settings.accumulate):
+        batch = _to_device(next(batches), state)
+        waits = part + 1 < settings.accumulate  # ranks add up their gradients at the last part
+        with accelerator.no_sync(state.model) if waits else nullcontext():
+            losses = state.model(batch)
+            total = (losses.generator + losses.critic) / settings.accumulate
+            accelerator.backward(total)
+        totals.append(total.detach())
+        names.append(batch.names())
+
+    scaler = accelerator.scaler  # fp16 on a GPU only
+    norms = {}
+    for name, optimizer in state.optimizers.items():
+        if scaler is not None:
+            scaler.unscale_(optimizer)
+        parameters = optimizer.param_groups[0]["params"]
+        norms[name] = nn.utils.clip_grad_norm_(parameters, settings.clip or float("inf"))
+
+    bad = ~torch.stack(totals).isfinite()
+    # With fp16 an overflowing gradient is the scaler's business: it skips the update.
+    bad_norms = ~torch.stack(list(norms.values())).isfinite() if scaler is None else bad[:0]
+    counts = torch.stack([bad.sum(), bad_norms.sum(), bad.new_tensor(stop).sum()])
+    bad_losses, bad_gradients, stops = state.team.sum(counts).tolist()  # the step's only wait
+    if bad_losses:
+        parts = zip(names, bad.tolist(), strict=True)
+        _refuse(state, "loss", [name for part, is_bad in parts if is_bad for name in part])
+    if bad_gradients:
+        _refuse(state, "gradient", [name for part in names for name in part])
+
+    factor = learning_rate_factor(step, settings.steps, settings.warmup, settings.final_lr)
+    for optimizer in state.optimizers.values():
+        optimizer.param_groups[0]["lr"] = optimizer.defaults["lr"] * factor
+        if scaler is None:
+            optimizer.step()
+        else:
+            scaler.step(optimizer)
+        optimizer.zero_grad()
+    if scaler is not None:
+        scaler.update()
+    state.ema.update(step)
+    values = {
+        "loss/generator": losses.generator.detach(),
+        "loss/critic": losses.critic.detach(),
+        **{f"term/{name}": value.detach() for name, value in losses.terms.items()},
+        **{f"gradient/{name}": norm for name, norm in norms.items()},
+    }
+    return values, stops > 0
+
+
+def _to_device(batch: Batch, state: RunState) -> Batch:
+    batch = batch.to(state.team.device, non_blocking=True)
+    if not state.channels_last:
+        return batch
+    z, x = (u.contiguous(memory_format=torch.channels_last) for u in (batch.z, batch.x))
+    return dataclasses.replace(batch, z=z, x=x)
+
+
+def _refuse(state: RunState, what: str, mine: list[str]) -> None:
+    """Raise the same error in all processes, naming the tiles of all of them."""
+    tiles = state.team.collect(mine)
+    more = f" and {len(tiles) - 8} more" if len(tiles) > 8 else ""
+    raise ImgturboError(
+        f"step {state.progress.step + 1}: the {what} is not finite, no weight was changed; tiles: "
+        f"{'; '.join(tiles[:8])}{more}; look at them (imgturbo inspect {state.config.tiles}), or "
+        "lower train.lr or train.clip"
+    )
+
+
+class _Rate:
+    """Samples a second between logged steps."""
+
+    def __init__(self, step: int, samples_a_step: int) -> None:
+        self._step, self._time, self._samples = step, time.monotonic(), samples_a_step
+
+    def since_last(self, step: int) -> float:
+        now = time.monotonic()
+        rate = (step - self._step) * self._samples / (now - self._time)
+        self._step, self._time = step, now
+        return rate
+
+    def skip(self, seconds: float) -> None:
+        """Do not count this time: it went into validation and checkpoints."""
+        self._time += seconds
+
+
+def _log(state: RunState, values: dict[str, Tensor], rate: float, report: ProgressReport) -> None:
+    """Every process calls this: losses are averaged over them (of the step's last micro-batch)."""
+    stacked = torch.stack([value.float() for value in values.values()])
+    means = (state.team.sum(stacked) / state.team.size).tolist()
+    numbers = dict(zip(values, means, strict=True))
+    numbers["learning_rate"] = state.optimizers["generators"].param_groups[0]["lr"]
+    numbers["samples_per_second"] = rate
+    numbers["seconds"] = state.progress.seconds
+    state.accelerator.log(numbers, step=state.progress.step)
+    report.values(
+        state.progress.step,
+        {
+            "generators": numbers["loss/generator"],
+            "critics": numbers["loss/critic"],
+            "samples/s": rate,
+        },
+    )
+
+
+def _open_folder(out: Path, resume: bool) -> None:
+    if not resume:
+        for name in _OWN:
+            path = out / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def _write_config(config: Config) -> None:
+    out = config.train.out
+    tree = config.model_dump(mode="json", by_alias=True)
+    aside = out / ".config.yaml.part"
+    aside.write_text(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    aside.replace(out / "config.yaml")

@@ -1,0 +1,201 @@
+"""Everything of a run that changes from step to step, and how it is saved and taken up again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import accelerate
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+import imgturbo
+from imgturbo.config import Config
+from imgturbo.errors import ImgturboError
+from imgturbo.tiles.store import TileStore
+from imgturbo.training.checkpoint import (
+    Checkpoint,
+    Checkpoints,
+    copy_tensors,
+    load_optimizer_tensors,
+    named_tensors,
+    optimizer_tensors,
+)
+from imgturbo.training.ema import EMA
+from imgturbo.training.processes import INITIAL, Team, seed_step
+from imgturbo.turbo import build_objective
+
+__all__ = ["Progress", "RunState", "device_name", "versions"]
+
+
+@dataclass
+class Progress:
+    """What changes besides tensors."""
+
+    step: int = 0
+    seconds: float = 0.0
+    best_step: int | None = None
+    best_scores: dict[str, float] = field(default_factory=dict)
+
+
+class RunState:
+    """Networks, optimisers, averages, image pools and counters of one process.
+
+    Attributes:
+        objective: both networks and all critics.
+        model: the same, as Accelerate wrapped it; what the loop calls.
+        optimizers: ``generators`` and, where there are any, ``critics``.
+        ema: averaged generators.
+        sides: the tile store's description of source and target.
+        tiles_digest: 16 hexadecimal digits of the store's attributes, its recipe among them.
+        progress: step, seconds, the best so far.
+    """
+
+    def __init__(
+        self, config: Config, store: TileStore, accelerator: Accelerator, team: Team
+    ) -> None:
+        if store.source is None or store.target is None:
+            side = "source" if store.source is None else "target"
+            raise ImgturboError(
+                f"{store.path}: the tiles have no {side} side; name {side} files in "
+                "'prepare.fields' and prepare again"
+            )
+        self.config, self.team, self.accelerator = config, team, accelerator
+        self.sides: dict[str, dict[str, Any]] = {"source": store.source, "target": store.target}
+        attrs = json.dumps(store.attrs, sort_keys=True).encode()
+        self.tiles_digest = hashlib.sha256(attrs).hexdigest()[:16]
+        self.progress = Progress()
+
+        seed_step(config.seed, INITIAL, 0, 0)  # all processes start from the same weights
+        counts = (len(side["bands"]) for side in self.sides.values())
+        self.objective = build_objective(config, *counts)
+        self.channels_last = config.train.channels_last and store.tile is not None
+        if self.channels_last:
+            self.objective.to(memory_format=torch.channels_last)
+        self.objective.to(team.device)
+        networks = {"decoder": self.objective.decoder, "encoder": self.objective.encoder}
+        generators = {name: net for name, net in networks.items() if net is not None}
+        self.ema = EMA(generators, config.train.ema)
+        if config.train.compile:
+            for network in generators.values():
+                network.compile()
+        self.model: nn.Module = accelerator.prepare(self.objective)
+        self.optimizers = self._optimizers()
+        self._names = {parameter: name for name, parameter in self.objective.named_parameters()}
+
+    def _optimizers(self) -> dict[str, torch.optim.AdamW]:
+        """They are not given to ``accelerator.prepare``.
+
+        Its wrapper updates the fp16 scaler at each optimiser's step, so that two optimisers would
+        unscale one gradient twice.
+        """
+        settings = self.config.train
+        rates = {"generators": settings.lr, "critics": settings.critic_lr or settings.lr}
+        groups = {
+            "generators": self.objective.generator_parameters(),
+            "critics": self.objective.critic_parameters(),
+        }
+        return {
+            name: torch.optim.AdamW(
+                parameters,
+                lr=rates[name],
+                betas=settings.betas,
+                weight_decay=settings.weight_decay,
+                fused=self.team.device.type in ("cpu", "cuda"),
+            )
+            for name, parameters in groups.items()
+            if parameters
+        }
+
+    def save(self, checkpoints: Checkpoints) -> None:
+        """Write a checkpoint; every process calls this."""
+        progress, scaler = self.progress, self.accelerator.scaler
+        moments: dict[str, Tensor] = {}
+        for name, optimizer in self.optimizers.items():
+            for key, value in optimizer_tensors(optimizer, self._names).items():
+                moments[f"{name}/{key}"] = value
+        checkpoints.write(
+            progress.step,
+            {
+                "objective": named_tensors(self.objective),
+                "optimizers": moments,
+                "ema": named_tensors(self.ema.networks),
+            },
+            self.objective.pool_state(),
+            {
+                "step": progress.step,
+                "seconds": round(progress.seconds, 3),
+                "best": {"step": progress.best_step, "scores": progress.best_scores},
+                "processes": self.team.size,
+                "scaler": None if scaler is None else scaler.state_dict(),
+                "tiles": self.tiles_digest,
+                "device": device_name(self.team),
+                "versions": versions(),
+                "config": self.config.model_dump(mode="json"),
+            },
+            self.team,
+        )
+
+    def resume(self, checkpoints: Checkpoints, say: Callable[[str], None]) -> None:
+        """Take up the newest undamaged checkpoint, the first process's choice, if there is one.
+
+        Raises:
+            ImgturboError: in all processes, if it is of another config or other tiles.
+        """
+        found: Checkpoint | None = None
+        with self.team.together():
+            if self.team.first:
+                found = checkpoints.latest(say)
+            if found is not None:
+                found.refuse_other(self.config, self.tiles_digest)
+        checkpoint: Checkpoint | None = self.team.share(found)
+        if checkpoint is None:
+            return
+        saved, where = checkpoint.state, checkpoint.path
+        copy_tensors(named_tensors(self.objective), checkpoint.tensors("objective"), where)
+        copy_tensors(named_tensors(self.ema.networks), checkpoint.tensors("ema"), where)
+        moments = checkpoint.tensors("optimizers")
+        for name, optimizer in self.optimizers.items():
+            prefix = f"{name}/"
+            own = {k.removeprefix(prefix): v for k, v in moments.items() if k.startswith(prefix)}
+            load_optimizer_tensors(optimizer, self._names, own)
+        if self.accelerator.scaler is not None and saved["scaler"] is not None:
+            self.accelerator.scaler.load_state_dict(saved["scaler"])
+        pools = checkpoint.tensors(f"pools-{self.team.rank:04d}", optional=True)
+        if pools:
+            self.objective.load_pool_state(pools)
+        if saved["processes"] != self.team.size:
+            say(
+                f"warning: continued with {self.team.size} processes instead of "
+                f"{saved['processes']}: the order of the data differs, image pools may start empty"
+            )
+        best = saved["best"]
+        self.progress = Progress(saved["step"], saved["seconds"], best["step"], best["scores"])
+        say(f"continuing from {where}")
+
+
+def device_name(team: Team) -> str:
+    """Such as ``2 × NVIDIA H100``."""
+    name = (
+        torch.cuda.get_device_name(team.device)
+        if team.device.type == "cuda"
+        else f"{platform.machine()} {team.device.type}"
+    )
+    return f"{team.size} × {name}" if team.size > 1 else name
+
+
+def versions() -> dict[str, str]:
+    """Of what a result may depend on."""
+    return {
+        "imgturbo": imgturbo.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "accelerate": accelerate.__version__,
+        "numpy": np.__version__,
+    }
