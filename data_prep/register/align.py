@@ -42,6 +42,7 @@ Floats = NDArray[np.float64]
 Map = Callable[[Floats], Floats]
 
 _REACH = 3.0  # last matching radius, in pixels of the coarser image
+_ENOUGH = 200  # pairs that are all kept
 _REMEDY = "set prepare.register.method=none, or lower prepare.register.min_sources"
 
 
@@ -85,11 +86,11 @@ def register(source: SkyImage, target: SkyImage, config: RegisterConfig) -> Regi
     # From here on both images are measured in the same window on the sky.
     scale = _relative_scale(lambda points: start(predict(points)), size)
     window = WINDOW * max(1.0, scale)
-    ours = _recentre(images[0][0], ours, window / scale)
-    theirs = _recentre(images[1][0], theirs, window)
+    ours, our_weight = _recentre(images[0][0], found[0], window / scale)
+    theirs, their_weight = _recentre(images[1][0], found[1], window)
     predicted = predict(ours)
     usable = np.isfinite(predicted).all(axis=1)
-    predicted = predicted[usable]
+    predicted, our_weight = predicted[usable], our_weight[usable]
 
     reach = _REACH * max(1.0, scale)
     working, _, _ = refine(predicted, theirs, start, [2 * reach, reach, reach], min(degree, 1))
@@ -99,6 +100,8 @@ def register(source: SkyImage, target: SkyImage, config: RegisterConfig) -> Regi
     # A better map finds more of the pairs and fewer of the wrong ones.
     here, there = mutual_nearest(polynomial(predicted), theirs, reach)
     _require(found, len(here), config, source, target, "matched")
+    sure = _surest(our_weight[here], their_weight[there])
+    here, there = here[sure], there[sure]
     polynomial, keep = fit_robust(predicted[here], theirs[there], degree)
     given, observed = predicted[here][keep], theirs[there][keep]
     _require(found, len(given), config, source, target, "matched")
@@ -192,11 +195,23 @@ def _relative_scale(to_target: Map, shape: tuple[int, int]) -> float:
     return float(np.sqrt(area)) if np.isfinite(area) and area > 0 else 1.0
 
 
-def _recentre(image: NDArray[np.float32], positions: Floats, window: float) -> Floats:
+def _recentre(
+    image: NDArray[np.float32], sources: Sources, window: float
+) -> tuple[Floats, Floats]:
+    """Positions measured in another window, and significances, of the sources that have one."""
     if abs(window / WINDOW - 1) < 0.02:
-        return positions
-    moved, good = centroid(image, positions, window)
-    return moved[good]
+        return sources.positions, sources.significance
+    moved, good = centroid(image, sources.positions, window)
+    return moved[good], sources.significance[good]
+
+
+def _surest(ours: Floats, theirs: Floats) -> NDArray[np.int64]:
+    """The better half of the pairs, where there are plenty: faint sources add centroid noise only.
+
+    Chosen by how clearly they are seen in both images, never by how well they agree.
+    """
+    rank = np.minimum(ours.argsort().argsort(), theirs.argsort().argsort())
+    return np.argsort(-rank, kind="stable")[: max(_ENOUGH, len(rank) // 2)]
 
 
 def _name(image: SkyImage) -> str:

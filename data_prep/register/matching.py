@@ -31,6 +31,7 @@ _BRIGHT = (60, 150, 300)  # sources that make triangles, tried in turn
 _NEIGHBOURS = 7  # of each bright source, among the bright ones
 _ALIKE = 0.012  # difference of two ratios of sides
 _TRIED = 12  # hypotheses refined at each number of bright sources
+_CREDIBLE, _CERTAIN = 6.0, 15.0  # matches beyond chance, in standard deviations
 
 
 def mutual_nearest(
@@ -103,12 +104,14 @@ def coarse_map(
             hypotheses = _by_triangles(source[:bright], target[:bright], middle, size)
         for m, t in hypotheses:
             found, here, there = refine(source, target, _similarity(m, t), radii, 1)
+            if not _plausible(found, source):
+                continue
             score = _beyond_chance(found(source), target, len(here), radii[-1])
             if best is None or score > best[0]:
                 best = (score, found)
-        if best is not None and best[0] > 12:
+        if best is not None and best[0] > _CERTAIN:
             break
-    return best[1] if best is not None and best[0] > 5 else None
+    return best[1] if best is not None and best[0] > _CREDIBLE else None
 
 
 def _offsets(predicted: Floats, observed: Floats, reach: float, limit: int = 200_000) -> Floats:
@@ -232,6 +235,17 @@ def _beyond_chance(mapped: Floats, target: Floats, matched: int, radius: float) 
     """How many standard deviations the matches exceed what scattered sources would give."""
     low, high = target.min(axis=0), target.max(axis=0)
     inside = int(((mapped > low) & (mapped < high)).all(axis=1).sum())
+    if matched < max(6, 0.05 * inside):
+        return 0.0
     area = max(float(np.prod(high - low)), 1.0)
     chance = min(len(target) * np.pi * radius**2 / area, 1.0) * inside
     return (matched - chance) / np.sqrt(chance + 1)
+
+
+def _plausible(found: Map, points: Floats) -> bool:
+    """Telescopes do not mirror, shear or squeeze: a map that does was fitted to chance pairs."""
+    middle = points.mean(axis=0)
+    corners = found(middle + np.array([[0.0, 0.0], [100.0, 0.0], [0.0, 100.0]]))
+    matrix = (corners[1:] - corners[0]) / 100
+    large, small = np.linalg.svd(matrix, compute_uv=False)
+    return bool(np.linalg.det(matrix) > 0 and large < 1.15 * small and 1 / 8 < small < 8)

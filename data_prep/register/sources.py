@@ -32,6 +32,7 @@ WINDOW = 1.5  # σ of the filter and of the centroid's window, pixels: a well-sa
 _BOX = 64  # side of the boxes of the noise map, pixels
 _LOST = 2.5  # a centroid that walks further than this (in windows) has left its source
 _ITERATIONS = 15
+_FLOOR = 0.02  # least noise after the filter, in units of the unfiltered noise; white noise has 0.13
 
 
 @dataclass(frozen=True)
@@ -193,4 +194,4 @@ def _noise(
     if positive.size == 0:
         return whole or float(np.std(filtered[mask])) or None
     # Black frames and flat sky must not turn compression noise into sources.
-    return np.maximum(noise, 0.3 * np.median(positive))
+    return np.maximum(noise, max(0.3 * float(np.median(positive)), _FLOOR))
