@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
 
-__all__ = ["SkyImage"]
+__all__ = ["SkyImage", "measured"]
+
+
+def measured(data: NDArray[Any]) -> NDArray[np.bool_]:
+    """(H, W): True where every band of ``data`` (C, H, W) is finite."""
+    everywhere: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(data), axis=0)
+    return everywhere
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,12 +78,11 @@ class SkyImage:
         planes = np.asarray(data)
         planes = planes[None] if planes.ndim == 2 else planes
         planes = planes.astype(np.float32, copy=True)
-        finite = np.isfinite(planes)
-        planes[~finite] = np.nan
-        names = tuple(bands) if bands is not None else tuple(
-            f"BAND{i + 1}" for i in range(len(planes))
+        planes[~np.isfinite(planes)] = np.nan
+        names = (
+            tuple(bands) if bands is not None else tuple(f"BAND{i + 1}" for i in range(len(planes)))
         )
-        return cls(planes, finite.all(0), wcs, unit, names, zeropoints=tuple(zeropoints))
+        return cls(planes, measured(planes), wcs, unit, names, zeropoints=tuple(zeropoints))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -120,7 +125,7 @@ class SkyImage:
         return replace(
             self,
             data=data,
-            valid=np.isfinite(data).all(0),
+            valid=measured(data),
             bands=tuple(bands),
             zeropoints=tuple(self.zeropoints[i] for i in order),
         )

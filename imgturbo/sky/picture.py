@@ -1,0 +1,213 @@
+"""Pictures in and out: 8- and 16-bit PNG and TIFF, JPEG, floating-point TIFF.
+
+A picture is a display product: values 0 to 1, unit ``"display"``, no coordinates, row 0 at the top
+(rows are kept in the file's order). Fully transparent pixels were not measured. A floating-point
+TIFF is a plain array and is read as it is, unit ``""``.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from imgturbo.errors import ImgturboError
+from imgturbo.sky.photometry import DISPLAY, PICTURE_SUFFIXES
+
+__all__ = ["Picture", "encode_picture", "is_picture", "read_picture"]
+
+_TIFF = (".tif", ".tiff")
+_JPEG = (".jpg", ".jpeg")
+
+
+def is_picture(path: Path) -> bool:
+    """Whether the suffix is one of a picture's."""
+    return path.suffix.lower() in PICTURE_SUFFIXES
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture: ``pixels`` (C, H, W) as in the file, ``opaque`` (H, W) or None."""
+
+    pixels: NDArray[Any]
+    opaque: NDArray[np.bool_] | None
+    bands: tuple[str, ...]
+    unit: str
+
+    def read(self, band: int, rows: slice, cols: slice) -> NDArray[np.float32]:
+        """A window of a band: float32, NaN where transparent."""
+        part = self.pixels[band, rows, cols]
+        data = part.astype(np.float32)
+        if np.issubdtype(part.dtype, np.integer):
+            data /= np.float32(np.iinfo(part.dtype).max)
+        data[~np.isfinite(data)] = np.nan
+        if self.opaque is not None:
+            data[~self.opaque[rows, cols]] = np.nan
+        return data
+
+
+def read_picture(path: Path) -> Picture:
+    """Decode a picture.
+
+    Raises:
+        ImgturboError: it cannot be decoded, or is no picture of pixels (H, W[, C]).
+    """
+    try:
+        pixels = _decode(path)
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        KeyError,
+        tifffile.TiffFileError,
+        cv2.error,
+    ) as reason:
+        raise ImgturboError(
+            f"{path}: cannot be read as a picture ({_first_line(reason)}); is the file whole?"
+        ) from reason
+    if pixels.dtype == np.bool_:
+        pixels = pixels.astype(np.uint8) * 255
+    if pixels.dtype.kind not in "uf" or pixels.ndim != 3 or 0 in pixels.shape:
+        raise ImgturboError(
+            f"{path}: holds {pixels.dtype} values of shape {pixels.shape}; "
+            "a picture must have 8 or 16 bits, or floats, and 1 to 4 channels"
+        )
+    opaque = None
+    if pixels.dtype.kind == "u" and len(pixels) in (2, 4):  # grey or colour with transparency
+        opaque = pixels[-1] > 0
+        pixels = pixels[:-1]
+    unit = DISPLAY if pixels.dtype.kind == "u" else ""
+    names = {1: ("L",), 3: ("R", "G", "B")}
+    bands = names.get(len(pixels), tuple(f"BAND{i + 1}" for i in range(len(pixels))))
+    return Picture(pixels, None if opaque is None or opaque.all() else opaque, bands, unit)
+
+
+def _decode(path: Path) -> NDArray[Any]:
+    """Pixels (C, H, W) of the file's own type, native byte order."""
+    if path.suffix.lower() in _TIFF:
+        return _decode_tiff(path)
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # mosaics are large pictures
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # remarks on metadata
+            with Image.open(path) as file:
+                image: Image.Image = file
+                if file.format == "PNG" and _png_depth(path) == 16:
+                    return _decode_png16(path)  # Pillow would cut colours to 8 bits
+                if image.mode in ("P", "PA", "1", "CMYK", "YCbCr", "LAB", "HSV"):
+                    see_through = "transparency" in image.info or image.mode == "PA"
+                    grey = image.mode == "1"
+                    image = image.convert("L" if grey else "RGBA" if see_through else "RGB")
+                pixels = np.asarray(image)
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(np.moveaxis(pixels, -1, 0))
+
+
+def _png_depth(path: Path) -> int:
+    with path.open("rb") as file:
+        return file.read(25)[24]  # signature 8, chunk head 8, IHDR width 4, height 4, depth 1
+
+
+def _decode_png16(path: Path) -> NDArray[Any]:
+    import cv2  # slow to load, and of use to nothing else here
+
+    try:
+        pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as reason:
+        raise ValueError(str(reason)) from reason
+    if pixels is None:
+        raise ValueError("damaged PNG")
+    if pixels.ndim == 2:
+        return pixels[None]
+    order = [2, 1, 0, 3][: pixels.shape[2]] if pixels.shape[2] > 2 else [0, 1]
+    return np.ascontiguousarray(np.moveaxis(pixels[..., order], -1, 0))
+
+
+def _decode_tiff(path: Path) -> NDArray[Any]:
+    with tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        pixels = np.asarray(series.asarray())
+        axes = series.axes
+    while pixels.ndim > 3 and 1 in pixels.shape:
+        lonely = pixels.shape.index(1)
+        pixels, axes = pixels.squeeze(lonely), axes[:lonely] + axes[lonely + 1 :]
+    if pixels.ndim == 2:
+        pixels = pixels[None]
+    elif axes.endswith("S"):
+        pixels = np.moveaxis(pixels, -1, 0)
+    return np.ascontiguousarray(pixels).astype(pixels.dtype.newbyteorder("="), copy=False)
+
+
+def encode_picture(data: NDArray[np.float32], path: Path, unit: str) -> bytes:
+    """The bytes of a picture of ``data`` (C, H, W); NaN becomes transparent where that exists.
+
+    Display values are clipped to 0…1 here, and only here: PNG and JPEG have 8 bits, TIFF 16. A TIFF
+    of another unit keeps its floats, NaN included.
+
+    Raises:
+        ImgturboError: fluxes, or a number of bands that the format cannot hold.
+    """
+    suffix = path.suffix.lower()
+    check_picture(path, len(data), unit)
+    if suffix in _TIFF and unit != DISPLAY:
+        return _encode_tiff(data)
+    missing = ~np.isfinite(data).all(0)
+    top = 65535 if suffix in _TIFF else 255
+    kind = np.uint16 if suffix in _TIFF else np.uint8
+    shown = np.rint(np.clip(np.nan_to_num(data, nan=0.0), 0, 1) * top).astype(kind)
+    if missing.any() and suffix not in _JPEG and len(data) in (1, 3):
+        shown = np.concatenate([shown, np.where(missing, 0, top).astype(kind)[None]])
+    if suffix in _TIFF:
+        return _encode_tiff(shown)
+    buffer = io.BytesIO()
+    pixels = shown[0] if len(shown) == 1 else np.ascontiguousarray(np.moveaxis(shown, 0, -1))
+    image = Image.fromarray(pixels)
+    if suffix in _JPEG:
+        image.save(buffer, "JPEG", quality=95, subsampling=0)
+    else:
+        image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def check_picture(path: Path, channels: int, unit: str) -> None:
+    """Refuse, before any work is done, what a picture cannot hold.
+
+    Raises:
+        ImgturboError: see :func:`encode_picture`.
+    """
+    if path.suffix.lower() in _TIFF:
+        return
+    if channels not in (1, 3):
+        raise ImgturboError(
+            f"{path}: a picture holds 1 or 3 bands, not {channels}; write .fits or .tif"
+        )
+    if unit not in (DISPLAY, ""):
+        raise ImgturboError(
+            f"{path}: a picture holds display values from 0 to 1, not {unit}; write .fits or .tif"
+        )
+
+
+def _encode_tiff(pixels: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    options: dict[str, Any] = {"photometric": "minisblack"}
+    if len(pixels) in (3, 4) and pixels.dtype.kind == "u":
+        options = {"photometric": "rgb"}
+    if pixels.dtype.kind == "u" and len(pixels) in (2, 4):
+        options["extrasamples"] = ["unassalpha"]
+    if len(pixels) == 1:
+        tifffile.imwrite(buffer, pixels[0], **options)
+    else:
+        tifffile.imwrite(buffer, np.moveaxis(pixels, 0, -1), planarconfig="contig", **options)
+    return buffer.getvalue()
+
+
+def _first_line(reason: BaseException) -> str:
+    return (str(reason).strip().splitlines() or [type(reason).__name__])[0]
