@@ -8,6 +8,7 @@ is read from headers, so a mistake in the last of a hundred fields is named with
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from astropy.wcs.utils import proj_plane_pixel_area
 from data_prep.reproject import SAME_SCALE
 from imgturbo.config import FieldConfig, PrepareConfig
 from imgturbo.errors import ImgturboError
-from imgturbo.sky import open_sky
+from imgturbo.sky import is_surface_brightness, open_sky
 
 __all__ = ["FieldSurvey", "SideSurvey", "checksum", "survey"]
 
@@ -36,6 +37,14 @@ class SideSurvey:
     zeropoints: tuple[float | None, ...]
     shape: tuple[int, ...]
     pixel_scale: float | None
+
+    @property
+    def flux_units(self) -> tuple[float | None, ...]:
+        """Zero points free of the pixels' size: those of a surface brightness are per arcsec²."""
+        if self.pixel_scale is None or not is_surface_brightness(self.unit):
+            return self.zeropoints
+        pixel = 5 * math.log10(self.pixel_scale)
+        return tuple(None if z is None else z + pixel for z in self.zeropoints)
 
 
 @dataclass(frozen=True)
@@ -132,7 +141,7 @@ def _check_agreement(side: str, looks: Sequence[SideSurvey]) -> None:
                 f"{here}: the {side} is in {look.unit or 'no unit'} but {there} is in "
                 f"{first.unit or 'no unit'}; convert one of them or prepare them apart"
             )
-        for band, a, b in zip(look.bands, look.zeropoints, first.zeropoints, strict=True):
+        for band, a, b in zip(look.bands, look.flux_units, first.flux_units, strict=True):
             if a is not None and b is not None and abs(a - b) > _SAME_ZEROPOINT:
                 raise ImgturboError(
                     f"{here}: band {band} has zero point {a:.3f} AB but {there} has {b:.3f}; "

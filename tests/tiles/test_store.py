@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imgturbo.errors import ImgturboError
@@ -54,6 +54,7 @@ def make_tiles(rng, spec, n, sides=("source", "target"), field=0):
     )
 
 
+@settings(max_examples=8)
 @pytest.mark.parametrize("cache_bytes", [0, 1 << 30])
 @given(
     sizes=st.lists(st.tuples(st.integers(1, 9), st.sampled_from(["st", "s", "t"])), max_size=4),
