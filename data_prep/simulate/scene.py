@@ -95,6 +95,7 @@ def _field_galaxies(
     # Quiescent galaxies are common when bright and near, rare when faint or young.
     quiescent = rng.uniform(size=number) < np.where(magnitude < 24.5, 0.28, 0.10) * (redshift < 2.2)
     bulge = np.where(quiescent, 1.0, rng.beta(0.8, 2.6, number) * (magnitude < 26))
+    bulge = np.where(bulge < 0.02, 0.0, bulge)
     young = np.clip(rng.normal(0.45, 0.18, number) + 0.08 * redshift, 0, 1) * ~quiescent
     bursting = rng.uniform(size=number) < 0.15 + 0.1 * (redshift > 1.5)
     dust = np.where(quiescent, 0.05, rng.gamma(1.6, 0.35, number))
@@ -118,7 +119,7 @@ def _field_galaxies(
     sources = []
     for i in range(number):
         profiles = []
-        if bulge[i] > 0.02:
+        if bulge[i] > 0:
             size = radius[i] if quiescent[i] else max(0.03, 0.3 * radius[i])
             index = rng.uniform(2.2, 4.2) if quiescent[i] else rng.uniform(1.6, 3.0)
             profiles.append(Profile(size, index, bulge_ratio[i], angle[i], fluxes[i, 0]))
