@@ -4,12 +4,13 @@ A stochastic generator draws x ~ p(x|z) by adding ε ~ N(0, 1) to its features. 
 stream, ε depends on the order of the draws, so two overlapping windows of a mosaic would disagree
 on the pixels they share. ``PositionalNoise`` instead *computes* ε from where the feature is,
 
-    k = h(h(h(h(seed) + layer·γ) + channel·γ) + Y·γ) + X·γ,      b = h(k) ∈ {0 … 2⁶⁴ − 1},
+    k = h(h(h(h(seed ⊕ π) + layer·γ) + channel·γ) + Y·γ) + X·γ,      b = h(k) ∈ {0 … 2⁶⁴ − 1},
     ε = √(−2 ln u₁) cos 2πu₂,   u₁ = (⌊b/2³²⌋ + ½)/2³²,   u₂ = (b mod 2³²)/2³²,
 
 with (Y, X) the feature's absolute position on its own grid, h the 64-bit finaliser of SplitMix
-(Steele, Lea & Flood 2014, doi:10.1145/2660193.2660195), γ the golden ratio's 64 bits, and the last
-line the transform of Box & Muller (1958). There is no state: the same seed gives the same sky for
+(Steele, Lea & Flood 2014, doi:10.1145/2660193.2660195), γ and π the first 64 bits of the fractions
+of the golden ratio and of π (h(0) = 0, which seed 0 must not start from), and the last line the
+transform of Box & Muller (1958). There is no state: the same seed gives the same sky for
 any windowing, batch, order, process or machine.
 """
 
@@ -26,12 +27,14 @@ __all__ = ["FreshNoise", "Noise", "NoiseLayer", "PositionalNoise"]
 
 
 def _signed(bits: int) -> int:
-    """The int64 that holds these 64 bits: torch has no unsigned arithmetic."""
+    """The int64 that holds the lowest 64 bits: torch has no unsigned arithmetic."""
+    bits %= 1 << 64
     return bits - (1 << 64) if bits >= 1 << 63 else bits
 
 
 _GAMMA = _signed(0x9E3779B97F4A7C15)
 _FIRST = _signed(0xBF58476D1CE4E5B9)
+_PI = _signed(0x243F6A8885A308D3)
 _SECOND = _signed(0x94D049BB133111EB)
 
 
@@ -88,8 +91,8 @@ class PositionalNoise:
         channel = torch.arange(channels, device=like.device).view(1, channels, 1, 1)
 
         # Seed, layer, channel and row are hashed on small tensors; only the last step is per pixel.
-        key = _mix(torch.tensor(_signed(self.seed % (1 << 64)), device=like.device))
-        key = _mix(key + layer * _GAMMA)
+        key = _mix(torch.tensor(_signed(self.seed) ^ _PI, device=like.device))
+        key = _mix(key + _signed(layer * _GAMMA))
         key = _mix(key + channel * _GAMMA)
         key = _mix(key + rows * _GAMMA)
         bits = _mix(key + columns * _GAMMA)
