@@ -274,7 +274,7 @@ def test_shared_critics_judge_both_outputs_of_a_space():
 def test_terms_add_up_to_the_losses():
     terms = replace(TURBO, adversarial="wgan-gp", r1=0.3, identity={"x": 2.0, "z": 3.0})
     losses = make_objective(terms, c=2, c2=2, scales=2)(make_batch(c=2, c2=2))
-    weights = {f"L/{o}": 10.0 for o in OUTPUTS} | {f"D/{o}": 1.0 for o in OUTPUTS}
+    weights = {f"L/{o}": TURBO.paired[o] for o in OUTPUTS} | {f"D/{o}": 1.0 for o in OUTPUTS}
     weights |= {"identity/x": 2.0, "identity/z": 3.0}
     torch.testing.assert_close(
         sum(w * losses.terms[n] for n, w in weights.items()), losses.generator.detach()

@@ -17,14 +17,18 @@ def test_presets_are_these_terms():
     found = {name: (on(t.paired), on(t.marginal), on(t.identity)) for name, t in PRESETS.items()}
     assert found == {
         "custom": ({}, {}, {}),
-        "turbo": (dict.fromkeys(OUTPUTS, 10), dict.fromkeys(OUTPUTS, 1), {}),
+        "turbo": (
+            {"z_tilde": 10, "x_tilde": 10, "x_hat": 1, "z_hat": 1},
+            dict.fromkeys(OUTPUTS, 1),
+            {},
+        ),
         "pix2pix": ({"x_tilde": 100}, {"x_tilde": 1}, {}),
         "cyclegan": (
             {"x_hat": 10, "z_hat": 10},
             {"z_tilde": 1, "x_tilde": 1},
             {"x": 5, "z": 5},
         ),
-        "one_cycle": ({"x_tilde": 10, "z_hat": 10}, {"x_tilde": 1, "z_hat": 1}, {}),
+        "one_cycle": ({"x_tilde": 10, "z_hat": 1}, {"x_tilde": 1, "z_hat": 1}, {}),
     }
     assert PRESETS["pix2pix"].adversarial == "vanilla"
     assert PRESETS["pix2pix"].conditional
