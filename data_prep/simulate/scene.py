@@ -100,7 +100,7 @@ def _field_galaxies(
     bursting = rng.uniform(size=number) < 0.15 + 0.1 * (redshift > 1.5)
     dust = np.where(quiescent, 0.05, rng.gamma(1.6, 0.35, number))
     # A rare very dusty disk: nearly absent from Hubble's bands, bright in Webb's.
-    dust += 3.0 * (rng.uniform(size=number) < 0.05) * ~quiescent
+    dust += 3.0 * (rng.uniform(size=number) < 0.05) * (magnitude > 22.5) * ~quiescent
     inclination = np.arccos(rng.uniform(0.12, 1.0, number))
     disk_ratio = np.sqrt(np.cos(inclination) ** 2 * (1 - 0.15**2) + 0.15**2)
     bulge_ratio = np.where(quiescent, rng.uniform(0.45, 1.0, number), 1 - 0.5 * (1 - disk_ratio))
@@ -166,7 +166,7 @@ def _cluster(
     bands: Sequence[str], side: float, redshift: float, rng: np.random.Generator
 ) -> list[Source]:
     """Ellipticals of one redshift about a brightest one, off the field's middle, and the arcs."""
-    centre = rng.uniform(0.12, 0.24, 2) * side * rng.choice([-1, 1], 2)
+    centre = rng.uniform(0.07, 0.18, 2) * side * rng.choice([-1, 1], 2)
     scale = min(1.0, side / 45)
     number = max(6, round(70 * scale**2))
     magnitude = _counts(number, 19.6, 26.5, 0.14, rng)
