@@ -109,6 +109,7 @@ def _write(aligned: Aligned, field: FieldSurvey, folder: Path) -> None:
     xx, yy = np.meshgrid(x, y)
     np.save(folder / "residual.npy", aligned.residuals(xx, yy), allow_pickle=False)
     registration = aligned.registration
+    sources = registration if registration and registration.method != "none" else None
     content = {
         "sides": sides,
         "wcs": grid.wcs.to_header_string(relax=True) if grid.wcs is not None else None,
@@ -116,9 +117,9 @@ def _write(aligned: Aligned, field: FieldSurvey, folder: Path) -> None:
         "celestial": field.reference.pixel_scale is not None,
         "scale": aligned.scale,
         "registration": None if registration is None else _json(registration.to_dict()),
-        "matched": None if registration is None else int(registration.matched),
-        "residual_before": _number(registration and registration.residual_before),
-        "residual_after": _number(registration and registration.residual_after),
+        "matched": sources and int(sources.matched),
+        "residual_before": _number(sources and sources.residual_before),
+        "residual_after": _number(sources and sources.residual_after),
     }
     (folder / "field.json").write_text(json.dumps(content))
 

@@ -13,7 +13,7 @@ from data_prep.prepare import prepare
 from data_prep.products import quick_look
 from imgturbo.config import FieldConfig, PrepareConfig
 from imgturbo.errors import ImgturboError
-from imgturbo.sky import read_sky
+from imgturbo.sky import SkyImage, read_sky, write_sky
 from imgturbo.sky.stretch import Stretch
 from imgturbo.tiles.store import TileStore
 
@@ -307,6 +307,81 @@ def test_quick_look(tmp_path, pair):
     assert read_sky([tmp_path / "look.png"]).shape == (3, 32, 80)
 
 
+def picture(path, planes):
+    write_sky(path, SkyImage.from_array(planes, unit="display", bands=("R", "G", "B")))
+    return path
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Two colour pictures of one sky, without a WCS."""
+    bright = np.clip(
+        np.stack([stars((90, 121), seed=2, noise=0.01) / n for n in (9, 12, 15)]), 0, 1
+    )
+    return FieldConfig(
+        name="smacs",
+        source=[picture(tmp_path / "hubble.png", bright**0.8)],
+        target=[picture(tmp_path / "webb.png", bright)],
+    )
+
+
+@pytest.mark.parametrize("method", ["none", "sources"])
+def test_pictures_without_a_wcs(tmp_path, pictures, method):
+    config = settings(tmp_path, pictures, register={"method": method})
+    report = prepare(config, keep_aligned=tmp_path / "aligned")
+    store = TileStore.open(config.out)
+    assert store.source["unit"] == "display"
+    assert store.source["pixel_scale"] is None
+    assert Stretch.from_dict(store.source["stretch"]) == Stretch.linear(3)
+    split = store.split("train")
+    np.testing.assert_array_equal(split.sky, split.position[:, ::-1] + 7.5)
+    original = read_sky(pictures.source)
+    moved = read_sky([tmp_path / "aligned" / "smacs_source.fits"])
+    both = moved.valid & original.valid
+    assert both.mean() > 0.9
+    # Without registration the source keeps its pixels; with it, it moves by next to nothing.
+    away = np.abs(moved.data - original.data)[:, both]
+    assert away.max() < 1e-5 if method == "none" else np.median(away) < 0.01
+    (field,) = report.fields
+    if method == "none":
+        assert field.matched is None
+        assert np.isnan(split.residual).all()
+    else:
+        assert field.matched >= 8
+        assert field.residual_after < 0.5
+        assert np.isfinite(split.residual).all()
+
+
+def test_a_picture_in_two_fields_is_refused(tmp_path, pictures):
+    again = FieldConfig(name="again", target=pictures.target)
+    with pytest.raises(ImgturboError, match=r"webb\.png: in fields smacs and again"):
+        prepare(settings(tmp_path, pictures, again))
+    with pytest.raises(ImgturboError, match=r"webb\.png: has no WCS, so 'prepare\.pixel_scale'"):
+        prepare(settings(tmp_path, pictures, pixel_scale=0.1))
+
+
+def test_pictures_and_fits_do_not_mix(tmp_path, pair, pictures):
+    alone = FieldConfig(name="alone", source=pictures.source)
+    target = FieldConfig(name="target", target=pair.target)
+    with pytest.raises(ImgturboError, match=r"hubble\.png: has no WCS, unlike the first field"):
+        prepare(settings(tmp_path, target, alone))
+
+
+def test_real_hubble_and_webb(tmp_path, real_data):
+    """HE0435: the WCS of the pair is wrong by two pixels, five sources put it right."""
+    folder = real_data / "fits" / "hst_jwst_lensed_quasars"
+    field = FieldConfig(
+        name="he0435",
+        source=[folder / "he0435_hst_f814w.fits"],
+        target=[folder / "he0435_jwst_f115w.fits"],
+    )
+    register = {"method": "sources", "model": "shift", "min_sources": 3}
+    report = prepare(settings(tmp_path, field, register=register))
+    assert report.fields[0].residual_before > 1
+    assert report.fields[0].residual_after < 0.5
+    assert report.train > 10
+
+
 # --------------------------------------------------------------------------- mistakes are named
 
 
@@ -337,6 +412,16 @@ def test_no_common_sky_is_named(tmp_path, pair):
     field = FieldConfig(name="a", source=pair.source, target=[far])
     with pytest.raises(ImgturboError, match=r"blue\.fits.*far\.fits"):
         prepare(settings(tmp_path, field))
+
+
+def test_a_mistake_in_a_worker_is_named(tmp_path, pair):
+    """The other field's work is kept, and found again once the mistake is mended."""
+    far = write(tmp_path / "far.fits", stars((50, 50)), band="F200W", ra=190)
+    wrong = FieldConfig(name="b", source=pair.source, target=[far])
+    with pytest.raises(ImgturboError, match=r"far\.fits"):
+        prepare(settings(tmp_path, pair, wrong, workers=2))
+    (piece,) = (tmp_path / "out" / ".tiles.zarr.work").iterdir()
+    assert piece.name.startswith("cosmos-")
 
 
 def test_no_common_valid_pixel_is_named(tmp_path, pair):
