@@ -1,8 +1,7 @@
-"""`accelerate launch scripts/translate.py …`: the same as `imgturbo translate`, shared by processes."""
+"""``accelerate launch scripts/translate.py …``: `imgturbo translate`, shared among processes."""
 
 import sys
 
 from imgturbo.cli import main
 
-if __name__ == "__main__":
-    main(["translate", *sys.argv[1:]])
+main(["translate", *sys.argv[1:]])

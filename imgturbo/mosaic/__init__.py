@@ -1,0 +1,18 @@
+"""Any model on an image of any size: windows, blending, streaming, resume."""
+
+from imgturbo.mosaic.files import translate_file
+from imgturbo.mosaic.manifest import Field, ManifestSummary, read_manifest, translate_manifest
+from imgturbo.mosaic.translate import translate_array, translate_sky
+from imgturbo.mosaic.windows import Window, plan
+
+__all__ = [
+    "Field",
+    "ManifestSummary",
+    "Window",
+    "plan",
+    "read_manifest",
+    "translate_array",
+    "translate_file",
+    "translate_manifest",
+    "translate_sky",
+]

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 __all__ = ["Journal"]
@@ -25,7 +24,7 @@ class Journal:
         self,
         out: Path,
         fingerprint: str,
-        sync: Callable[[], None],
+        part: Path,
         rank: int = 0,
         interval: float = 5.0,
     ) -> None:
@@ -33,13 +32,13 @@ class Journal:
         Args:
             out: the final path of the output.
             fingerprint: of the job; what was done under another one counts for nothing.
-            sync: brings the part file's pixels to the disk.
+            part: the file that grows aside.
             rank: of this process.
             interval: seconds between commits, so that fsync does not set the pace.
         """
         self.path = journal_path(out, rank)
         self._fingerprint = fingerprint
-        self._sync = sync
+        self._part = part
         self._interval = interval
         self._done: list[int] = []
         self._last = time.monotonic()
@@ -52,7 +51,7 @@ class Journal:
 
     def commit(self) -> None:
         """Make what has been marked durable."""
-        self._sync()
+        _fsync(self._part)
         aside = self.path.with_name(self.path.name + ".tmp")
         with aside.open("w") as file:
             json.dump({"fingerprint": self._fingerprint, "done": self._done}, file)
@@ -99,3 +98,12 @@ def _journals(out: Path) -> list[Path]:
         if path.name.startswith(stem) and path.name.endswith(".json")
     )
     return [path for path in (first, *sorted(others)) if path.exists()]
+
+
+def _fsync(path: Path) -> None:
+    """Bring to disk what any descriptor of this process has written to the file."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

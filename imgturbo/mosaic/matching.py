@@ -11,6 +11,7 @@ What cannot be brought over is an error in one line; what is merely risky is a w
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -19,23 +20,29 @@ import numpy as np
 import numpy.typing as npt
 
 from imgturbo.errors import ImgturboError
+from imgturbo.sky.photometry import canonical_unit, is_surface_brightness
 
 __all__ = ["band_order", "check_scale", "flux_factors", "output_zeropoints"]
 
 SCALE_TOLERANCE = 0.02
 PICTURE_BANDS = {"L", "R", "G", "B", "A"}
+FILTER = re.compile(r"F\d{3,4}")
 
 
-def band_order(wanted: Sequence[str], given: Sequence[str], what: str) -> list[int]:
+def band_order(
+    wanted: Sequence[str], given: Sequence[str], what: str, stems: Sequence[str] = ()
+) -> list[int]:
     """Index within `given` of each wanted band.
 
     Names decide, in any order and any case; extra bands are left out. Bands without a name of their
-    own (pictures, plain FITS) are taken by count, in the order in which they come.
+    own (pictures, FITS without FILTER, which are called like their file) are taken by count, in the
+    order in which they come.
 
     Args:
         wanted: the bands of the model's input side.
         given: the bands of the image.
         what: the file, for the message.
+        stems: names of the files, which say nothing about bands.
 
     Raises:
         ImgturboError: bands are missing, or their number differs where they have no names.
@@ -43,7 +50,8 @@ def band_order(wanted: Sequence[str], given: Sequence[str], what: str) -> list[i
     names = [name.upper() for name in given]
     if len(set(names)) == len(names) and all(name.upper() in names for name in wanted):
         return [names.index(name.upper()) for name in wanted]
-    nameless = all(_nameless(name) for name in given)
+    files = {stem.upper() for stem in stems}
+    nameless = all(_says_nothing(name, files) for name in names)
     if nameless and len(given) == len(wanted):
         return list(range(len(wanted)))
     got = ", ".join(given) if not nameless else f"{len(given)} without a name"
@@ -53,8 +61,12 @@ def band_order(wanted: Sequence[str], given: Sequence[str], what: str) -> list[i
     )
 
 
-def _nameless(name: str) -> bool:
-    return not name or name.upper() in PICTURE_BANDS or name.upper().startswith("BAND")
+def _says_nothing(name: str, files: set[str]) -> bool:
+    """Whether a band is called like a colour of a picture, by a number, or like its file."""
+    if name in PICTURE_BANDS or name.startswith("BAND"):
+        return True
+    bare = re.sub(r"_\d+$", "", name)  # the number tells two bands of one name apart
+    return not name or (bare in files and not FILTER.match(bare))
 
 
 def flux_factors(
@@ -76,14 +88,14 @@ def flux_factors(
     Raises:
         ImgturboError: the units differ and a zero point is missing.
     """
-    theirs, ours = _plain(unit), _plain(side["unit"])
+    theirs, ours = unit, canonical_unit(side["unit"])
     known = side.get("zeropoints") or [None] * len(zeropoints)
     shifts = [
         None if a is None or b is None else float(b) - float(a)
         for a, b in zip(zeropoints, known, strict=True)
     ]
     if theirs == ours:
-        moved = not _per_solid_angle(ours) and None not in shifts
+        moved = not is_surface_brightness(ours) and None not in shifts
         if not moved or max(abs(shift or 0.0) for shift in shifts) < 1e-3:
             return None
     elif not theirs:
@@ -98,14 +110,6 @@ def flux_factors(
             "points on both sides (PHOTFLAM and PHOTPLAM, PIXAR_SR, or ABZP) it cannot be converted"
         )
     return 10.0 ** (0.4 * np.array([shift or 0.0 for shift in shifts]))
-
-
-def _plain(unit: str | None) -> str:
-    return (unit or "").replace(" ", "").lower().replace("electrons", "electron")
-
-
-def _per_solid_angle(unit: str) -> bool:
-    return unit.endswith(("/sr", "/arcsec2", "/arcsec**2", "sr-1", "sr**-1", "arcsec-2"))
 
 
 def check_scale(scale: float | None, side: dict[str, Any], what: str) -> None:
@@ -128,6 +132,6 @@ def output_zeropoints(side: dict[str, Any], scale: float | None) -> tuple[float 
     zeropoints = side.get("zeropoints") or [None] * len(side["bands"])
     trained = side.get("pixel_scale")
     shift = 0.0
-    if scale is not None and trained and _per_solid_angle(_plain(side["unit"])):
+    if scale is not None and trained and is_surface_brightness(canonical_unit(side["unit"])):
         shift = 5.0 * float(np.log10(scale / trained))
     return tuple(None if zp is None else float(zp) - shift for zp in zeropoints)

@@ -54,7 +54,7 @@ class _Group:
     """Equal-shaped windows computed together; `joined` adds them up, `quiet`: for that only."""
 
     windows: list[Window]
-    units: list[int]  # that are finished once these windows are
+    units: list[int | None]  # the unit that each window is the last of, if it is
     joined: Blender | None = None
     quiet: bool = False
 
@@ -85,7 +85,9 @@ def sweep(
         return np.stack([values for values, _ in pieces]), [valid for _, valid in pieces]
 
     def finish(group: _Group, moments: list[Moments], valid: list[npt.NDArray[np.bool_]]) -> None:
-        for window, moment, measured in zip(group.windows, moments, valid, strict=True):
+        for window, unit, moment, measured in zip(
+            group.windows, group.units, moments, valid, strict=True
+        ):
             planes = moment.planes()
             for plane in planes.values():
                 plane[:, ~measured] = np.nan
@@ -93,14 +95,14 @@ def sweep(
                 for name, plane in planes.items():
                     core = plane[:, *window.crop].astype(np.float32)
                     put(core, window.core_rows, window.core_cols, name)
-                continue
-            stacked = np.concatenate([planes[name] for name in layout.extensions])
-            for block, rows, cols in group.joined.add(window, stacked, group.quiet):
-                shares = np.split(block.astype(np.float32), len(layout.extensions))
-                for name, share in zip(layout.extensions, shares, strict=True):
-                    put(share, rows, cols, name)
-        for unit in group.units:
-            mark(unit)
+            else:
+                stacked = np.concatenate([planes[name] for name in layout.extensions])
+                for block, rows, cols in group.joined.add(window, stacked, group.quiet):
+                    shares = np.split(block.astype(np.float32), len(layout.extensions))
+                    for name, share in zip(layout.extensions, shares, strict=True):
+                        put(share, rows, cols, name)
+            if unit is not None:
+                mark(unit)
 
     with Lane() as lane:
         for group, (stack, valid) in ahead(fetch, _groups(layout, units, apply)):
@@ -144,8 +146,8 @@ def _groups(layout: Layout, units: Sequence[int], apply: Applier) -> Iterator[_G
             blender = Blender(layout.windows, apply.channels * len(layout.extensions))
             for earlier in blender.reaching(row):
                 for group in batches(rows[earlier], layout.batch):
-                    yield _Group(group, [], blender, quiet=True)
-        groups = list(batches(rows[row], layout.batch))
-        for group in groups:
-            yield _Group(group, [row] if group is groups[-1] else [], blender)
+                    yield _Group(group, [None] * len(group), blender, quiet=True)
+        for group in batches(rows[row], layout.batch):
+            ends = [row if window is rows[row][-1] else None for window in group]
+            yield _Group(group, ends, blender)
         before = row

@@ -38,7 +38,7 @@ __all__ = [
 
 Array = npt.NDArray[Any]
 
-MEMORY_CPU = 320 << 20  # bytes that one batch of windows may take at its peak, by default
+MEMORY_CPU = 704 << 20  # bytes that one batch of windows may take at its peak, by default
 MAX_BATCH = 16
 
 

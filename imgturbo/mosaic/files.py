@@ -1,0 +1,314 @@
+"""From file to file without holding either: mosaics of any size, by windows, resumable.
+
+Memory holds a few windows, whatever the mosaic's height. The output grows under another name and is
+renamed when whole (`imgturbo.sky.SkyWriter`); a journal says what is done, so that the same call
+continues after any end (`imgturbo.mosaic.journal`). Started by ``accelerate launch``, the processes
+share the windows: the first makes the file, each writes its own part of it, the first renames it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from imgturbo import __version__
+from imgturbo.errors import ImgturboError
+from imgturbo.mosaic.grid import GridReader
+from imgturbo.mosaic.journal import Journal
+from imgturbo.mosaic.matching import band_order, check_scale, flux_factors, output_zeropoints
+from imgturbo.mosaic.sweep import sweep
+from imgturbo.mosaic.team import Team
+from imgturbo.mosaic.translate import Settings, in_unit, network_input, prepare, unstretch
+from imgturbo.sky import SkyReader, SkyWriter, Stretch, open_sky
+from imgturbo.sky.photometry import stem
+from imgturbo.sky.picture import is_picture
+
+__all__ = ["translate_file"]
+
+Progress = Callable[[str, float], None]
+_PROVENANCE = ("TELESCOP", "INSTRUME", "DETECTOR", "OBJECT", "TARGNAME", "DATE-OBS", "EXPTIME")
+_BLOCK = 1 << 22
+
+
+def translate_file(
+    bundle: Any,
+    paths: Path | str | Sequence[Path | str],
+    out: Path | str,
+    direction: str = "forward",
+    *,
+    bands: Sequence[str] | None = None,
+    grid: Path | str | None = None,
+    overwrite: bool = False,
+    resume: bool = True,
+    progress: Progress | None = None,
+    team: Team | None = None,
+    **settings: Any,
+) -> Path:
+    """Translate a FITS mosaic (or a picture) of any size, by windows, into a new file.
+
+    Args:
+        bundle: a loaded bundle.
+        paths: one file with all bands, or several; in any order.
+        out: the file to write; FITS, or a picture by its suffix.
+        direction: ``"forward"``, source to target, or ``"backward"``.
+        bands: names of the given bands, in their order, where headers lie.
+        grid: a FITS file whose pixel grid the output shall have.
+        overwrite: replace `out`; without it an `out` that exists is refused.
+        resume: continue an unfinished run of the same job.
+        progress: called with (what, fraction done).
+        team: the processes that share the job; None: those of ``accelerate launch``.
+        settings: as of `imgturbo.mosaic.translate_sky`.
+
+    Returns:
+        `out`, whole. Extensions are SCI, and STD for two samples or more.
+
+    Raises:
+        ImgturboError: input, output or settings cannot be used. Nothing new is at `out` then; what
+            was done is kept aside, and the same call continues.
+    """
+    team = team or Team.current()
+    out = Path(out)
+    files = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
+    chosen = Settings(**settings)
+    if chosen.device is None and team.device is not None:
+        chosen = chosen._replace(device=team.device)
+    with team.together():
+        _check_output(out, [*files, *([Path(grid)] if grid else [])], overwrite)
+        source = _Source(bundle, files, direction, bands, grid)
+    with source:
+        with team.together():
+            job = _Job(source, out, bundle, chosen, overwrite)
+        job.run(team, resume, progress)
+    return out
+
+
+def _check_output(out: Path, inputs: Sequence[Path], overwrite: bool) -> None:
+    if not out.parent.is_dir():
+        raise ImgturboError(f"{out.parent}: no such folder; make it first")
+    if out.is_dir():
+        raise ImgturboError(f"{out}: is a folder; name a file in it")
+    if out.exists() and any(path.exists() and path.samefile(out) for path in inputs):
+        raise ImgturboError(f"{out}: is one of the inputs; choose another name")
+    if out.exists() and not overwrite:
+        raise ImgturboError(f"{out}: exists already; choose another name, or --overwrite")
+
+
+class _Source:
+    """The input, opened, matched to the model, and read as the network wants it."""
+
+    def __init__(
+        self,
+        bundle: Any,
+        files: Sequence[Path],
+        direction: str,
+        bands: Sequence[str] | None,
+        grid: Path | str | None,
+    ) -> None:
+        self.way = bundle.direction(direction)
+        self.files, self.grid = list(files), grid
+        reader = open_sky(files)
+        self.reader: SkyReader | GridReader = reader
+        try:
+            if grid is not None:
+                self.reader = GridReader(reader, grid)
+            what = ", ".join(path.name for path in files)
+            names = list(bands or reader.bands)
+            if len(names) != len(reader.bands):
+                raise ImgturboError(
+                    f"{what}: {len(names)} band names for {len(reader.bands)} bands "
+                    f"({', '.join(reader.bands)}); name each of them once"
+                )
+            stems = [stem(path) for path in files]
+            self.order = band_order(self.way.input["bands"], names, what, stems)
+            zeropoints = [self.reader.zeropoints[k] for k in self.order]
+            self.factors = flux_factors(self.reader.unit, zeropoints, self.way.input, what)
+            check_scale(self.reader.pixel_scale, self.way.input, what)
+            self.stretch = Stretch.from_dict(self.way.input["stretch"])
+        except BaseException:
+            self.reader.close()
+            raise
+
+    def read(
+        self, rows: slice, cols: slice
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        """(stretched (C, h, w), 0 where invalid; valid (h, w))."""
+        flux = self.reader.read(rows, cols).data[self.order]
+        return network_input(in_unit(flux, self.factors), self.stretch)
+
+    def __enter__(self) -> _Source:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.reader.close()
+
+
+class _Job:
+    """One output: planned, described, then made by one process or several."""
+
+    def __init__(
+        self, source: _Source, out: Path, bundle: Any, settings: Settings, overwrite: bool
+    ) -> None:
+        self.source, self.out, self.bundle, self.settings = source, out, bundle, settings
+        self.overwrite = overwrite
+        _, height, width = source.reader.shape
+        self.apply, self.layout = prepare(source.way.generator, height, width, settings)
+        self.target = Stretch.from_dict(source.way.output["stretch"])
+
+    def run(self, team: Team, resume: bool, progress: Progress | None) -> None:
+        """Make the output; every process of the team must call it."""
+        with team.together():
+            digests = [_sha256(path) for path in self.source.files] if team.leads else []
+        digests = team.gather(digests)[0]
+        fingerprint = self._fingerprint(digests)
+        arguments = self._description(digests)
+        picture = is_picture(self.out)
+        writer: SkyWriter | None = None
+        done: set[int] = set()
+        try:
+            with team.together():
+                if team.leads:
+                    writer, done = self._open(arguments, fingerprint, resume and not picture)
+            done = team.gather(done)[0]
+            with team.together():
+                if writer is None and not picture:
+                    writer = SkyWriter.resume(*arguments, overwrite=self.overwrite)
+                left = [unit for unit in self.layout.units if unit not in done]
+                if writer is not None:
+                    mine = left if picture else team.share(left)
+                    journal = None if picture else self._journal(writer, team, fingerprint, done)
+                    self._sweep(writer, mine, journal, progress)
+                    if not team.leads:
+                        writer.detach()
+            with team.together():
+                if team.leads and writer is not None:
+                    writer.close()
+                    Journal.remove(self.out)
+        except BaseException as error:
+            if writer is not None:
+                writer.__exit__(type(error), error, error.__traceback__)
+            raise
+
+    def _open(
+        self, arguments: tuple[Any, ...], fingerprint: str, resume: bool
+    ) -> tuple[SkyWriter, set[int]]:
+        """The part file of an earlier run of this very job and what is in it, or a new one."""
+        done = Journal.finished(self.out, fingerprint) if resume else None
+        if done is not None:
+            try:
+                return SkyWriter.resume(*arguments, overwrite=self.overwrite), done
+            except ImgturboError:
+                pass  # the journal outlived its file: begin anew
+        Journal.remove(self.out)
+        return SkyWriter(*arguments, overwrite=self.overwrite, keep_part=True), set()
+
+    def _journal(self, writer: SkyWriter, team: Team, fingerprint: str, done: set[int]) -> Journal:
+        journal = Journal(self.out, fingerprint, writer.part, team.rank)
+        journal.adopt(done)
+        journal.commit()
+        return journal
+
+    def _sweep(
+        self,
+        writer: SkyWriter,
+        units: Sequence[int],
+        journal: Journal | None,
+        progress: Progress | None,
+    ) -> None:
+        finished = 0
+
+        def mark(unit: int) -> None:
+            nonlocal finished
+            finished += 1
+            if journal is not None:
+                journal.mark(unit)
+            if progress is not None:
+                progress(f"{self.out.name}", finished / len(units))
+
+        sweep(
+            self.layout,
+            units,
+            self.source.read,
+            self.apply,
+            unstretch(self.target),
+            writer.write,
+            mark,
+        )
+        if journal is not None:
+            journal.commit()
+
+    def _description(self, digests: Sequence[str]) -> tuple[Any, ...]:
+        """Arguments of the writer: what the output is, and where it came from."""
+        way, reader = self.source.way, self.source.reader
+        _, height, width = reader.shape
+        bands = tuple(way.output["bands"])
+        cards: list[tuple[str, Any, str]] = [
+            ("CREATOR", f"imgturbo {__version__}", "translated by"),
+            ("MODEL", self.bundle.hash, "hash of weights and stretches"),
+            ("DIRECTN", way.name, "forward: source to target"),
+        ]
+        if self.settings.samples is not None:
+            cards += [
+                ("NSAMPLES", self.settings.samples, "draws of the stochastic network"),
+                ("SEED", self.settings.seed, "of the first draw"),
+            ]
+        cards += self.target.header_cards(bands)
+        command = ["imgturbo", "translate", "--bundle", self.bundle.path.name]
+        command += ["--direction", way.name, "--out", self.out.name]
+        if self.settings.samples is not None:
+            command += ["--samples", str(self.settings.samples), "--seed", str(self.settings.seed)]
+        if self.source.grid is not None:
+            command += ["--grid", Path(self.source.grid).name]
+        command += [path.name for path in self.source.files]
+        history = [f"imgturbo {__version__}: {shlex.join(command)}"]
+        history += [f"model {self.bundle.hash}, {way.name}"]
+        for path, digest in zip(self.source.files, digests, strict=True):
+            history += [f"input {path.name}", f"sha256 {digest}"]
+        header = reader.header if reader.header is not None else {}
+        history += [f"input {key} = {header[key]}" for key in _PROVENANCE if key in header]
+        return (
+            self.out,
+            (len(bands), height, width),
+            bands,
+            reader.wcs,
+            way.output["unit"] or "",
+            output_zeropoints(way.output, reader.pixel_scale),
+            cards,
+            history,
+            self.layout.extensions,
+        )
+
+    def _fingerprint(self, digests: Sequence[str]) -> str:
+        """Of all that decides the pixels of each unit."""
+        grid = self.source.grid
+        content = {
+            "version": __version__,
+            "inputs": list(digests),
+            "grid": None if grid is None else _sha256(Path(grid)),
+            "order": self.source.order,
+            "model": [self.bundle.hash, self.source.way.name],
+            "windows": [[*w.origin, *w.shape] for w in self.layout.windows],
+            "exact": self.layout.exact,
+            "samples": [self.settings.samples, self.settings.seed, self.settings.precision],
+        }
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
