@@ -157,8 +157,10 @@ def _start(
     def shifted(points: Floats) -> Floats:
         return points + shift
 
-    radii = [r for r in (2 * tolerance, tolerance) if r > _REACH]
-    return refine(finite, observed, shifted, [*radii, _REACH], 0)[0]
+    # Halved again and again: a shift alone may leave the corners off by a small rotation.
+    radii = [r for r in tolerance * 0.5 ** np.arange(8) if r > _REACH]
+    degree = 0 if config.model == "shift" else 1
+    return refine(finite, observed, shifted, [*radii, _REACH], degree)[0]
 
 
 def _identity(points: Floats) -> Floats:
@@ -195,9 +197,7 @@ def _relative_scale(to_target: Map, shape: tuple[int, int]) -> float:
     return float(np.sqrt(area)) if np.isfinite(area) and area > 0 else 1.0
 
 
-def _recentre(
-    image: NDArray[np.float32], sources: Sources, window: float
-) -> tuple[Floats, Floats]:
+def _recentre(image: NDArray[np.float32], sources: Sources, window: float) -> tuple[Floats, Floats]:
     """Positions measured in another window, and significances, of the sources that have one."""
     if abs(window / WINDOW - 1) < 0.02:
         return sources.positions, sources.significance
@@ -223,8 +223,8 @@ def _require_overlap(source: SkyImage, target: SkyImage, predict: Map) -> None:
     rows, columns = target.data.shape[1:]
     x, y = np.meshgrid(np.linspace(0, width - 1, 33), np.linspace(0, height - 1, 33))
     there = predict(np.stack([x.ravel(), y.ravel()], axis=1))
-    with np.errstate(invalid="ignore"):
-        low, high = np.nanmin(there, 0, initial=np.inf), np.nanmax(there, 0, initial=-np.inf)
+    there = there[np.isfinite(there).all(axis=1)]  # the far side of the sky has no pixel
+    low, high = there.min(0, initial=np.inf), there.max(0, initial=-np.inf)
     if not ((high > -0.5) & (low < np.array([columns, rows]) - 0.5)).all():
         raise ImgturboError(
             f"{_name(source)} and {_name(target)}: no common sky, their footprints do not overlap; "

@@ -33,7 +33,7 @@ _ORDERS = (2, 3, 4, 5)
 
 
 def nominal_wcs(shape: tuple[int, int]) -> WCS:
-    """Tangent-plane coordinates for a picture (H, W) that has none: 1″ a pixel about RA 180°, Dec 0°.
+    """Tangent-plane coordinates for a picture (H, W) that has none: 1″ a pixel, RA 180°, Dec 0°.
 
     They give two pictures a common frame; they say nothing about the true sky (WCSNAME says so).
     """

@@ -67,7 +67,7 @@ def fit_local(points: Floats, residuals: Floats, smoothing: float) -> LocalShift
     penalty = np.kron(rough_x.T @ rough_x, np.eye(ky)) + np.kron(np.eye(kx), rough_y.T @ rough_y)
     # A little ridge draws coefficients without any source towards zero.
     normal = design.T @ design + smoothing * penalty + 1e-6 * np.eye(kx * ky)
-    solution = np.linalg.solve(normal, design.T @ residuals)
+    solution = np.asarray(np.linalg.solve(normal, design.T @ residuals), float)
     return LocalShift(solution.reshape(kx, ky, 2), low, high, smoothing)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from data_prep.register.polynomial import fit_polynomial, fit_robust, parameters
+from data_prep.register.polynomial import fit_robust, parameters
 
 __all__ = ["coarse_map", "mutual_nearest", "refine", "vote_shift"]
 
@@ -103,7 +103,7 @@ def coarse_map(
         if bright:
             hypotheses = _by_triangles(source[:bright], target[:bright], middle, size)
         for m, t in hypotheses:
-            found, here, there = refine(source, target, _similarity(m, t), radii, 1)
+            found, here, _ = refine(source, target, _similarity(m, t), radii, 1)
             if not _plausible(found, source):
                 continue
             score = _beyond_chance(found(source), target, len(here), radii[-1])

@@ -58,11 +58,11 @@ class Polynomial:
 
 
 def fit_polynomial(predicted: Floats, observed: Floats, degree: int) -> Polynomial:
-    """Least-squares map of ``predicted`` (N, 2) onto ``observed`` (N, 2), N ≥ parameters(degree)."""
+    """Least-squares map of ``predicted`` onto ``observed``, (N, 2), N ≥ parameters(degree)."""
     centre = (predicted.min(axis=0) + predicted.max(axis=0)) / 2
     scale = float(np.abs(predicted - centre).max()) or 1.0
     design = basis((predicted - centre) / scale, degree)
-    coefficients = np.linalg.lstsq(design, observed - predicted, rcond=None)[0]
+    coefficients = np.asarray(np.linalg.lstsq(design, observed - predicted, rcond=None)[0], float)
     return Polynomial(degree, coefficients, centre, scale)
 
 

@@ -32,7 +32,9 @@ WINDOW = 1.5  # σ of the filter and of the centroid's window, pixels: a well-sa
 _BOX = 64  # side of the boxes of the noise map, pixels
 _LOST = 2.5  # a centroid that walks further than this (in windows) has left its source
 _ITERATIONS = 15
-_FLOOR = 0.02  # least noise after the filter, in units of the unfiltered noise; white noise has 0.13
+_FLOOR = (
+    0.02  # least noise after the filter, in units of the unfiltered noise; white noise has 0.13
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def luminance(data: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[n
     finite = np.isfinite(data)
     cover = finite.sum(axis=(1, 2))
     used = np.flatnonzero((cover > 0) & (2 * cover >= cover.max()))
-    mask = finite[used].all(axis=0) & (len(used) > 0)
+    mask = np.asarray(finite[used].all(axis=0)) & bool(len(used))
     total = np.zeros(data.shape[1:], np.float32)
     for band in used:
         sample = data[band][mask]
@@ -166,9 +168,7 @@ def _smooth(
     share = gaussian_filter(weight, sigma, mode="constant")
     # The frame's own border is no missing data: scale the share to what lies in the frame.
     frame = gaussian_filter(np.ones(image.shape[0], np.float32), sigma, mode="constant")[:, None]
-    frame = frame * gaussian_filter(
-        np.ones(image.shape[1], np.float32), sigma, mode="constant"
-    )
+    frame = frame * gaussian_filter(np.ones(image.shape[1], np.float32), sigma, mode="constant")
     mean = gaussian_filter(image * weight, sigma, mode="constant") / np.maximum(share, 1e-3)
     return mean, share / frame
 
