@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from imgturbo.sky.image import SkyImage
     from imgturbo.sky.photometry import is_surface_brightness
     from imgturbo.sky.read import SkyReader, open_sky, read_sky
-    from imgturbo.sky.resample import resample
+    from imgturbo.sky.resampling import resample
     from imgturbo.sky.stretch import Stretch
     from imgturbo.sky.write import SkyWriter, write_sky
 
@@ -36,7 +36,7 @@ _HOME = {
     "is_surface_brightness": "photometry",
     "open_sky": "read",
     "read_sky": "read",
-    "resample": "resample",
+    "resample": "resampling",
     "write_sky": "write",
 }
 

@@ -37,7 +37,7 @@ from imgturbo.sky.photometry import band_name, canonical_unit, zeropoint
 __all__ = ["FitsBand", "FitsFile"]
 
 _COMPANIONS = ("ERR", "WHT", "DQ", "CON", "CTX", "PSF", "RMS", "WEIGHT", "MASK", "EXP", "STD")
-_BLOCK_BYTES = 1 << 24
+_BLOCK_BYTES = 1 << 22
 _DO_NOT_USE = 1  # JWST: the one flag that means "no data"; others are remarks
 _UNREADABLE = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, zlib.error)
 

@@ -67,7 +67,6 @@ def read_picture(path: Path) -> Picture:
         SyntaxError,
         KeyError,
         tifffile.TiffFileError,
-        cv2.error,
     ) as reason:
         raise ImgturboError(
             f"{path}: cannot be read as a picture ({_first_line(reason)}); is the file whole?"

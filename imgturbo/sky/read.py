@@ -23,12 +23,12 @@ from imgturbo.sky.headers import pixel_area, same_grid
 from imgturbo.sky.image import SkyImage, measured
 from imgturbo.sky.photometry import is_surface_brightness
 from imgturbo.sky.picture import is_picture, read_picture
-from imgturbo.sky.resample import footprint, resample_planes
+from imgturbo.sky.resampling import footprint, resample_planes
 
 __all__ = ["SkyReader", "open_sky", "read_sky"]
 
 Paths = Path | str | Sequence[Path | str]
-_SCAN = 1 << 22  # pixels looked at in one go for a first measured one
+_SCAN = 1 << 20  # pixels looked at in one go for a first measured one
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,138 @@
+"""Law 2: a stretch is undone by its inverse, at any flux, and is never clipped."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imgturbo.sky.stretch import Stretch
+
+
+def finite(low: float, high: float):
+    return st.floats(low, high, allow_nan=False, allow_subnormal=False)
+
+
+@given(
+    offset=finite(-1e3, 1e3),
+    softening=st.one_of(finite(1e-6, 1e4), st.just(np.inf)),
+    scale=finite(1e-2, 1e2),
+    flux=st.lists(finite(-1e7, 1e7), min_size=1, max_size=7),
+)
+def test_inverse_undoes_the_stretch(offset, softening, scale, flux):
+    stretch = Stretch(np.array([offset]), np.array([softening]), np.array([scale]))
+    f = np.array([flux])
+    back = stretch.inverse(stretch(f))
+    # relative to the distance from the sky level: that is the number the asinh is taken of
+    np.testing.assert_allclose(back - offset, f - offset, rtol=1e-6, atol=1e-9 * (1 + abs(offset)))
+
+
+@given(st.integers(0, 1000))
+def test_float32_images_come_back_to_a_millionth_of_their_brightness(seed):
+    rng = np.random.default_rng(seed)
+    f = rng.normal(0.1, 0.01, (2, 13, 7))
+    f[:, 5, 3] = 4000.0
+    stretch = Stretch.fit(f, np.ones((13, 7), bool))
+    back = stretch.inverse(stretch(f))
+    np.testing.assert_allclose(back, f, rtol=1e-6)
+    single = stretch.inverse(stretch(f.astype(np.float32)))
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, f, rtol=2e-5, atol=2e-5)
+
+
+def test_nothing_is_clipped_and_nan_stays():
+    f = np.array([[[-1e9, np.nan, 0.0, 1e9]]], dtype=">f4")
+    stretch = Stretch.fit(np.random.default_rng(0).normal(size=(1, 50, 50)))
+    y = stretch(f)
+    assert y.dtype == np.float32
+    assert y.dtype.isnative
+    assert np.isnan(y[0, 0, 1])
+    assert y[0, 0, 0] < -1 < 1 < y[0, 0, 3]
+    assert np.all(np.diff(y[0, 0, [0, 2, 3]]) > 0)
+
+
+def test_infinite_softening_is_the_limit_of_large_ones():
+    f = np.random.default_rng(1).normal(size=(1, 9, 5))
+    linear = Stretch(np.array([0.5]), np.array([np.inf]), np.array([3.0]))(f)
+    np.testing.assert_allclose(linear, (f - 0.5) / 3)
+    wide = Stretch(np.array([0.5]), np.array([1e9]), np.array([3e-9]))(f)
+    np.testing.assert_allclose(wide, linear, atol=1e-9)
+    np.testing.assert_array_equal(Stretch.linear(1)(f), f)
+
+
+def test_fit_finds_the_sky_under_sources_and_puts_the_percentile_at_one():
+    rng = np.random.default_rng(2)
+    f = rng.normal(7.0, 0.5, (1, 101, 97))
+    f[0, ::7, ::5] += rng.exponential(300, f[0, ::7, ::5].shape)
+    valid = np.ones(f.shape[1:], bool)
+    valid[:20] = False
+    f[0, :20] = 1e6
+    stretch = Stretch.fit(f, valid, softening=3.0, percentile=99.5)
+    assert stretch.offset[0] == pytest.approx(7.0, abs=0.05)
+    assert stretch.softening[0] == pytest.approx(1.5, rel=0.1)
+    bright = np.percentile(f[0][valid], 99.5)
+    assert stretch(np.array([[bright]]))[0, 0] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    "plane",
+    [
+        np.full((5, 7), 3.0),
+        np.zeros((5, 7)),
+        np.full((5, 7), np.nan),
+        np.where(np.arange(35).reshape(5, 7) == 0, 9.0, 0.0),
+        -np.arange(35.0).reshape(5, 7),
+    ],
+    ids=["constant", "zero", "nan", "one bright pixel", "negative"],
+)
+def test_degenerate_bands_get_a_stretch_that_can_be_undone(plane):
+    stretch = Stretch.fit(plane[None], np.ones(plane.shape, bool))
+    y = stretch(plane[None])
+    assert np.array_equal(np.isnan(y[0]), np.isnan(plane))
+    np.testing.assert_allclose(stretch.inverse(y)[0], plane, rtol=1e-6, atol=1e-9)
+
+
+def test_survives_json_and_headers():
+    stretch = Stretch(np.array([0.1, -3e-17, 2.0]), np.array([1e-9, 4.5, np.inf]), np.ones(3) / 3)
+    assert Stretch.from_dict(json.loads(json.dumps(stretch.to_dict()))) == stretch
+    bands = ("F606W", "F814W", "L")
+    header = fits.Header()
+    for card in stretch.header_cards(bands):
+        assert len(card[0]) <= 8
+        header.append(card)
+    header = fits.Header.fromstring(header.tostring())
+    assert Stretch.from_header(header, bands) == stretch
+    swapped = Stretch.from_header(header, ("L", "F606W"))
+    assert swapped is not None
+    assert swapped.offset.tolist() == [2.0, 0.1]
+    assert Stretch.from_header(header, ("F444W",)) is None
+    assert Stretch.from_header(fits.Header(), bands) is None
+
+
+@pytest.mark.parametrize(
+    ("offset", "softening", "scale"),
+    [([0.0], [0.0], [1.0]), ([0.0], [1.0], [-1.0]), ([np.nan], [1.0], [1.0]), ([0, 0], [1], [1])],
+)
+def test_refuses_what_has_no_inverse(offset, softening, scale):
+    with pytest.raises(ValueError, match="must"):
+        Stretch(np.array(offset), np.array(softening), np.array(scale))
+
+
+def test_channels_must_agree():
+    with pytest.raises(ValueError, match="channels"):
+        Stretch.linear(3)(np.zeros((2, 4, 4)))
+
+
+def test_needs_numpy_only():
+    code = (
+        "import sys, imgturbo.sky.stretch;"
+        "print([m for m in ('astropy', 'torch', 'reproject', 'PIL') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
