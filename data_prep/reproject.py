@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from data_prep.register import Registration, register
 from imgturbo.config import RegisterConfig
 from imgturbo.errors import ImgturboError
-from imgturbo.sky import SkyImage
-from imgturbo.sky.resample import resample
+from imgturbo.sky import SkyImage, resample
 
 __all__ = ["Aligned", "align", "scaled_grid"]
 

@@ -10,7 +10,7 @@ from astropy.wcs.utils import proj_plane_pixel_area
 
 from imgturbo.errors import ImgturboError
 from imgturbo.sky import SkyImage, SkyReader, is_surface_brightness, open_sky
-from imgturbo.sky.resample import footprint, resample
+from imgturbo.sky.resampling import footprint, resample
 
 __all__ = ["GridReader"]
 
