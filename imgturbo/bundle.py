@@ -233,9 +233,10 @@ def load_bundle(path: Path | str) -> Bundle:
             continue
         section = model.decoder if name == "decoder" else model.encoder or model.decoder
         inputs, outputs = counts if name == "decoder" else counts[::-1]
-        network = build_generator(section, in_channels=inputs, out_channels=outputs)
+        with torch.random.fork_rng(devices=[]):  # its first weights are not the caller's business
+            network = build_generator(section, in_channels=inputs, out_channels=outputs)
         _load_weights(network, path, f"{name}.safetensors", content["files"])
-        networks[name] = network.eval().requires_grad_(False)
+        networks[name] = network.eval()
     decoder = networks["decoder"]
     if decoder is None:
         raise ImgturboError(f"{path}: decoder.safetensors is missing; get the bundle again")

@@ -18,6 +18,7 @@ in which gradients are summed may change).
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ import torch
 import yaml
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
+from accelerate.utils import ProjectConfiguration
 from torch import Tensor, nn
 
 from imgturbo.config import Config
@@ -99,14 +100,15 @@ def train(config: Config, resume: bool = True, store: TileStore | None = None) -
             finite (before the update, naming the tiles), a disk that is full or not writable.
     """
     store = store or TileStore.open(config.tiles)
-    accelerator = _accelerator(config)
+    # Accelerate keeps one state a process; an earlier run's may be of another precision.
+    AcceleratorState._reset_state()
     try:
+        accelerator = _accelerator(config)
         with StopSignal() as stop:
             result = _train(config, store, accelerator, resume, stop)
         accelerator.end_training()
         return result
     finally:
-        # The next run in this process may ask for another precision.
         AcceleratorState._reset_state(reset_partial_state=True)
 
 
@@ -117,10 +119,10 @@ def _accelerator(config: Config) -> Accelerator:
         for name in dict.fromkeys(settings.trackers)
     ]
     try:
-        return Accelerator(
+        accelerator = Accelerator(
+            # Without this, processes started by torchrun on CPUs would not find one another.
+            cpu=not torch.accelerator.is_available(),
             mixed_precision=settings.precision,
-            # Buffers of critics (spectral norm) evolve alike on all ranks, from like weights.
-            kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
             log_with=trackers,
             project_config=ProjectConfiguration(project_dir=str(out), logging_dir=str(out)),
         )
@@ -129,6 +131,15 @@ def _accelerator(config: Config) -> Accelerator:
             f"train.precision = {settings.precision!r} is not possible on this device ({error}); "
             "use 'no' or 'bf16'"
         ) from None
+    if settings.precision == "fp16" and accelerator.device.type == "cpu":
+        raise ImgturboError("train.precision = 'fp16' needs a GPU; use 'no' or 'bf16' on a CPU")
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if launched != accelerator.num_processes:
+        raise ImgturboError(
+            f"{launched} processes were launched but they do not find one another; on GPUs use "
+            "'accelerate launch', on CPUs 'torchrun --nproc-per-node N', with scripts/train.py"
+        )
+    return accelerator
 
 
 def _train(

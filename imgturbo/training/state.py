@@ -87,7 +87,9 @@ class RunState:
                 network.compile()
         self.model: nn.Module = accelerator.prepare(self.objective)
         self.optimizers = self._optimizers()
-        self._names = {parameter: name for name, parameter in self.objective.named_parameters()}
+        self._names: dict[Tensor, str] = {
+            parameter: name for name, parameter in self.objective.named_parameters()
+        }
 
     def _optimizers(self) -> dict[str, torch.optim.AdamW]:
         """They are not given to ``accelerator.prepare``.

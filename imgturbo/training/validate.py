@@ -31,7 +31,7 @@ _SHOWN = 4  # tiles in a sample picture
 
 @dataclass(frozen=True)
 class Samples:
-    """Stretched tiles (B, C, T, T) for a picture, NaN where not valid."""
+    """Stretched tiles (B, C, T, T) for a picture, NaN where not valid; no pair, no truth."""
 
     input: NDArray[np.float32]
     prediction: NDArray[np.float32]
@@ -65,28 +65,29 @@ def validate(
             continue
         batch = batch.to(team.device)
         for name, network in directions.items():
-            given, truth, valid = _sides(batch, name)
-            predicted = network(given).float()  # a stochastic network in eval mode: ε = 0, its mean
-            for score, values in _scores(predicted, truth, valid).items():
+            given, given_valid, truth, truth_valid = _sides(batch, name)
+            predicted = network(given).float()  # a stochastic network in eval mode: without noise
+            pairs, both = batch.paired, given_valid & truth_valid
+            for score, values in _scores(predicted[pairs], truth[pairs], both[pairs]).items():
                 column = keys.index(f"{name}/{score}")
                 known = ~values.isnan()
                 sums[0, column] += values[known].double().sum().cpu()
                 sums[1, column] += int(known.sum())
             if number == 0 and given.ndim == 4:
-                samples[name] = _some(given, predicted, truth, valid)
+                known_truth = truth_valid & pairs.view(-1, 1, 1, 1)
+                images = ((given, given_valid), (predicted, given_valid), (truth, known_truth))
+                samples[name] = Samples(*(_shown(*image) for image in images))
     if team.size > 1:
         sums = team.sum(sums.to(team.device)).cpu()
     means = (sums[0] / sums[1]).tolist()
-    return {
-        key: mean for key, mean in zip(keys, means, strict=True) if not math.isnan(mean)
-    }, samples
+    scores = dict(zip(keys, means, strict=True))
+    return {key: mean for key, mean in scores.items() if not math.isnan(mean)}, samples
 
 
-def _sides(batch: Batch, direction: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Input, truth and where both are valid, of the samples whose pair is known."""
-    valid = (batch.z_valid & batch.x_valid)[batch.paired]
-    z, x = batch.z[batch.paired], batch.x[batch.paired]
-    return (z, x, valid) if direction == "forward" else (x, z, valid)
+def _sides(batch: Batch, direction: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Input and truth, each followed by where it is valid."""
+    z, x = (batch.z, batch.z_valid), (batch.x, batch.x_valid)
+    return (*z, *x) if direction == "forward" else (*x, *z)
 
 
 def _scores(predicted: Tensor, truth: Tensor, valid: Tensor) -> dict[str, Tensor]:
@@ -98,9 +99,8 @@ def _scores(predicted: Tensor, truth: Tensor, valid: Tensor) -> dict[str, Tensor
     return {"psnr": psnr(predicted, truth, valid), "ssim": ssim(predicted, truth, valid), "l1": l1}
 
 
-def _some(given: Tensor, predicted: Tensor, truth: Tensor, valid: Tensor) -> Samples:
-    images = (u[:_SHOWN].where(valid[:_SHOWN], torch.nan) for u in (given, predicted, truth))
-    return Samples(*(image.cpu().numpy() for image in images))
+def _shown(image: Tensor, valid: Tensor) -> NDArray[np.float32]:
+    return image[:_SHOWN].where(valid[:_SHOWN], torch.nan).cpu().numpy()
 
 
 def write_samples(path: Path, samples: Samples, pictures: bool, caption: str) -> None:

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from imgturbo.training.ema import EMA, decay_at
+
+
+class Counted(nn.Module):
+    """A network with a float weight, a half-precision buffer and an integer buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(3))
+        self.register_buffer("scale", torch.ones(2, dtype=torch.float64))
+        self.register_buffer("count", torch.tensor(0))
+
+
+@given(st.floats(0, 0.9999), st.integers(1, 30))
+def test_the_average_is_the_weighted_sum_of_its_history(decay, steps):
+    network = Counted()
+    ema = EMA({"decoder": network}, decay)
+    torch.manual_seed(0)
+    history = torch.randn(steps, 3)
+    expected = torch.zeros(3, dtype=torch.float64)
+    for step, weights in enumerate(history):
+        with torch.no_grad():
+            network.weight.copy_(weights)
+        network.count += 1
+        ema.update(step)
+        beta = decay_at(step, decay)
+        expected = beta * expected + (1 - beta) * weights.double()
+    average = ema.networks["decoder"]
+    torch.testing.assert_close(average.weight.double(), expected, atol=1e-5, rtol=1e-5)
+    assert average.count == steps
+
+
+def test_without_decay_the_average_is_the_network():
+    network = Counted()
+    ema = EMA({"decoder": network}, 0.0)
+    nn.init.normal_(network.weight)
+    ema.update(1000)
+    assert torch.equal(ema.networks["decoder"].weight, network.weight)
+
+
+@given(st.floats(0, 0.9999), st.integers(0, 10**6))
+def test_the_decay_grows_to_its_bound(decay, step):
+    assert 0 <= decay_at(step, decay) <= decay_at(step + 1, decay) <= decay
+    assert decay_at(10**9, decay) == decay
+
+
+def test_the_average_is_apart_from_the_network():
+    network = Counted()
+    ema = EMA({"decoder": network}, 0.9)
+    average = ema.networks["decoder"]
+    assert not average.training
+    assert network.training
+    assert not average.weight.requires_grad
+    assert average.scale.dtype == torch.float32
+    nn.init.ones_(network.weight)
+    assert average.weight.sum() == 0
+    ema.update(0)
+    assert average.weight[0] == pytest.approx(1 - decay_at(0, 0.9))
