@@ -51,10 +51,6 @@ def randomised(name: str, bands: tuple[int, int] = (2, 2), seed: int = 0) -> Gen
     return network
 
 
-def starts(length: int, step: int) -> range:
-    return range(0, length, step)
-
-
 def by_windows(network: Generator, u: torch.Tensor, core: int, seed: int) -> torch.Tensor:
     """Translate window by window: aligned, a halo of the receptive field each side, cropped."""
     stride = network.stride
@@ -62,7 +58,7 @@ def by_windows(network: Generator, u: torch.Tensor, core: int, seed: int) -> tor
     core = -(-core // stride) * stride
     height, width = u.shape[2:]
     out = u.new_full((u.shape[0], network.out_channels, height, width), torch.nan)
-    for y, x in itertools.product(starts(height, core), starts(width, core)):
+    for y, x in itertools.product(range(0, height, core), range(0, width, core)):
         top, left = max(y - halo, 0), max(x - halo, 0)
         window = u[:, :, top : y + core + halo, left : x + core + halo]
         noise = PositionalNoise(seed, [[top, left]] * len(u)) if network.stochastic else None
@@ -88,8 +84,8 @@ def test_windows_equal_the_whole(name, core):
 
 
 @every_config
-def test_a_halo_one_cell_short_leaves_seams(name, monkeypatch):
-    # The measured halo is not merely enough: with clearly less, windows disagree.
+def test_half_the_halo_leaves_seams(name):
+    # What makes windows agree is the measured halo: with half of it they do not.
     network = randomised(name).double()
     u = torch.randn(1, 2, 139, 167, dtype=torch.float64)
     noise = PositionalNoise(5, [[0, 0]]) if network.stochastic else None
