@@ -5,8 +5,9 @@ without coordinates), matched sources (r_k, q_k) give the correction
 
     T(r) = G(P(r)) + L(G(P(r))),
 
-G a shift, affine map or polynomial, L an optional smooth local shift. The result is not a resampled
-image but a WCS of the source in the target's frame (``coordinates``).
+G a shift, an affine map or a polynomial (of at most the degree asked for), L an optional smooth
+local shift. The result is not a resampled image but a WCS of the source in the target's frame
+(``coordinates``).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 from astropy.wcs.utils import proj_plane_pixel_scales
 from numpy.typing import NDArray
 
-from data_prep.register.coordinates import fit_wcs, nominal_wcs, pixels_to_pixels
+from data_prep.register.coordinates import fit_wcs, frame_points, nominal_wcs, pixels_to_pixels
 from data_prep.register.local import LocalShift, choose_local, fit_local
 from data_prep.register.matching import coarse_map, mutual_nearest, refine, vote_shift
 from data_prep.register.polynomial import (
@@ -102,6 +103,9 @@ def register(source: SkyImage, target: SkyImage, config: RegisterConfig) -> Regi
     _require(found, len(here), config, source, target, "matched")
     sure = _surest(our_weight[here], their_weight[there])
     here, there = here[sure], there[sure]
+    if config.model == "polynomial":
+        frame = predict(frame_points(size, 25))
+        degree = _best_degree(predicted[here], theirs[there], degree, frame)
     polynomial, keep = fit_robust(predicted[here], theirs[there], degree)
     given, observed = predicted[here][keep], theirs[there][keep]
     _require(found, len(given), config, source, target, "matched")
@@ -173,6 +177,29 @@ def _compose(polynomial: Polynomial, local: LocalShift | None) -> Map:
         return mapped if local is None else mapped + local(mapped)
 
     return complete
+
+
+def _best_degree(given: Floats, observed: Floats, degree: int, frame: Floats) -> int:
+    """The degree, of 1 to ``degree``, that predicts held-out pairs best and stays tame.
+
+    A polynomial is free where there is no source: one that folds or blows up anywhere on the
+    source's ``frame`` (25 x 25 points) has no inverse there, and a WCS needs one.
+    """
+    errors = []
+    for trial in range(1, degree + 1):
+        residual = np.full(given.shape, np.inf)
+        for held in folds(len(given)):
+            kept = np.setdiff1d(np.arange(len(given)), held)
+            if len(kept) >= parameters(trial):
+                polynomial, _ = fit_robust(given[kept], observed[kept], trial)
+                residual[held] = observed[held] - polynomial(given[held])
+        polynomial, _ = fit_robust(given, observed, trial)
+        mapped = polynomial(frame).reshape(25, 25, 2)
+        along, across = np.diff(mapped, axis=0)[:, :-1], np.diff(mapped, axis=1)[:-1]
+        area = along[..., 0] * across[..., 1] - along[..., 1] * across[..., 0]
+        tame = bool((area / np.median(area) > 0.8).all() and (area / np.median(area) < 1.25).all())
+        errors.append(np.median(np.hypot(*residual.T)) if tame or trial == 1 else np.inf)
+    return 1 + int(np.argmin(errors))
 
 
 def _held_out(given: Floats, observed: Floats, degree: int, local: LocalShift | None) -> Floats:

@@ -22,7 +22,7 @@ from astropy.wcs import WCS, DistortionLookupTable, FITSFixedWarning, Sip
 from astropy.wcs.utils import pixel_to_pixel
 from numpy.typing import NDArray
 
-__all__ = ["fit_wcs", "nominal_wcs", "pixels_to_pixels"]
+__all__ = ["fit_wcs", "frame_points", "nominal_wcs", "pixels_to_pixels"]
 
 Floats = NDArray[np.float64]
 Map = Callable[[Floats], Floats]
@@ -64,7 +64,7 @@ def fit_wcs(to_target: Map, shape: tuple[int, int], target: WCS, tables: bool = 
         shape: (H, W) of the source.
         tables: add lookup tables in any case (for maps with local structure).
     """
-    grid = _grid(shape, 25)
+    grid = frame_points(shape, 25)
     sky = np.stack(target.pixel_to_world_values(*to_target(grid).T), axis=1)
     crval = np.array(target.wcs.crval)
     best, error = _tangent(grid, sky, crval, target, shape, 1)
@@ -83,7 +83,8 @@ def fit_wcs(to_target: Map, shape: tuple[int, int], target: WCS, tables: bool = 
     return best
 
 
-def _grid(shape: tuple[int, int], count: int) -> Floats:
+def frame_points(shape: tuple[int, int], count: int) -> Floats:
+    """A grid (count², 2) of pixel positions that spans an image (H, W), rim to rim."""
     x, y = np.meshgrid(
         np.linspace(-0.5, shape[1] - 0.5, count), np.linspace(-0.5, shape[0] - 0.5, count)
     )

@@ -27,7 +27,7 @@ __all__ = ["coarse_map", "mutual_nearest", "refine", "vote_shift"]
 Floats = NDArray[np.float64]
 Map = Callable[[Floats], Floats]
 
-_BRIGHT = (60, 150, 300)  # sources that make triangles, tried in turn
+_BRIGHT = (60, 150, 300, 1000)  # sources that make triangles, tried in turn
 _NEIGHBOURS = 7  # of each bright source, among the bright ones
 _ALIKE = 0.012  # difference of two ratios of sides
 _TRIED = 12  # hypotheses refined at each number of bright sources

@@ -103,6 +103,21 @@ def test_polynomial_distortion_is_recovered():
     assert error(curved, truth, grid()) < 0.1
 
 
+def test_a_polynomial_is_not_let_loose_where_there_is_no_source():
+    """Stars in one corner only: degree 5 would fold elsewhere, and then has no inverse."""
+    truth = similarity(1.01, 1.0, (3, -2), MIDDLE)
+    positions, fluxes = stars(3, 140, SHAPE)
+    corner = (positions < [190, 170]).all(axis=1)
+    positions, fluxes = positions[corner], fluxes[corner]
+    source = sky(render(positions, fluxes, SHAPE, noise=3.0))
+    target = sky(render(truth(positions), fluxes, SHAPE, noise=3.0, seed=8))
+    found = register(source, target, RegisterConfig(model="polynomial", degree=5))
+    assert error(found, truth, grid()) < 5
+    there = pixels_to_pixels(found.source_wcs, found.target_wcs, grid())
+    back = pixels_to_pixels(found.target_wcs, found.source_wcs, there)
+    assert np.allclose(back, grid(), atol=1e-3)
+
+
 def test_local_shifts_are_recovered_and_never_invented():
     def truth(p):
         x, y = p.T
