@@ -3,7 +3,7 @@ r"""Dense networks for tables of numbers, (B, C): a generator and a critic.
     h₀ = z,   hᵢ₊₁ = silu(norm(Wᵢhᵢ + bᵢ + Aᵢεᵢ)),   x̃ = W h + b   (+ z where asked for)
 
 The objective does not know whether a space holds images or numbers; with these it trains on
-collision events as Turbo-Sim does (Quétant et al. 2021, arXiv:2112.09677). The norm is over a row's
+collision events as Turbo-Sim does (Quétant et al. 2021, arXiv:2112.10629). The norm is over a row's
 own features (layer norm), so that a row's answer does not depend on the batch.
 """
 

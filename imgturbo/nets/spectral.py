@@ -6,7 +6,7 @@ there, σ = uᵀWv with u, v from power iteration,
 
     v ← Wᵀu/‖Wᵀu‖,   u ← Wv/‖Wv‖,
 
-taken as constants in the gradient (their eq. 12). Unlike there, u and v are no buffers that each
+taken as constants in the gradient, as they do. Unlike there, u and v are no buffers that each
 call moves on: every call iterates `ITERATIONS` times from the same starts. That costs a few
 matrix-vector products and buys what training here rests on: the frozen critic of the generator's
 loss *is* the live one of its own loss, train and eval agree, ranks cannot drift apart when one
