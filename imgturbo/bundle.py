@@ -278,7 +278,7 @@ def _what_is_there(path: Path) -> str:
         there = "training writes one into OUT/bundle"
     if path.is_dir():
         return f"not a bundle, it has no bundle.json; {there}"
-    return f"{'a file, not' if path.exists() else 'no such'} bundle; {there}"
+    return f"{'a file, not a' if path.exists() else 'no such'} bundle; {there}"
 
 
 def _load_weights(

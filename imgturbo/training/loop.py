@@ -168,7 +168,7 @@ def _train(
     stopped = False
     with report:
         while progress.step < settings.steps and not stopped:
-            values, stopped = _update(state, batches, stop.received)
+            values, stopped = _update(state, batches, stop)
             progress.step += 1
             progress.seconds = earlier + time.monotonic() - started
             report.advance(progress.step)
@@ -196,7 +196,7 @@ def _train(
 
 
 def _update(
-    state: RunState, batches: Iterator[Batch], stop: bool
+    state: RunState, batches: Iterator[Batch], stop: StopSignal
 ) -> tuple[dict[str, Tensor], bool]:
     """One update of all weights; returns what may be logged, and whether any process is to stop.
 
@@ -229,7 +229,7 @@ def _update(
     bad = ~torch.stack(totals).isfinite()
     # With fp16 an overflowing gradient is the scaler's business: it skips the update.
     bad_norms = ~torch.stack(list(norms.values())).isfinite() if scaler is None else bad[:0]
-    counts = torch.stack([bad.sum(), bad_norms.sum(), bad.new_tensor(stop).sum()])
+    counts = torch.stack([bad.sum(), bad_norms.sum(), bad.new_tensor(stop.received).sum()])
     bad_losses, bad_gradients, stops = state.team.sum(counts).tolist()  # the step's only wait
     if bad_losses:
         parts = zip(names, bad.tolist(), strict=True)

@@ -1,9 +1,9 @@
 """Law 5: a run that was killed, at whatever moment, ends with the same bits as one that was not.
 
 A chain of runs is killed in turn at a random moment from outside, within an update, half-way
-through writing a checkpoint, before its pointers, and half-way through pruning; then it is compared
-with a run that was left alone: every byte of weights, moments, averages and image pools, the bundle,
-and every logged number.
+through writing a checkpoint, before its pointers, and half-way through pruning; then it is
+compared with a run that was left alone: every byte of weights, moments, averages and image pools,
+the bundle, and every logged number.
 """
 
 from __future__ import annotations

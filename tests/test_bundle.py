@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imgturbo import bundle as module
+from imgturbo.bundle import load_bundle, save_bundle
+from imgturbo.config import Config
+from imgturbo.errors import ImgturboError
+from imgturbo.nets import build_generator
+
+
+def side(bands: list[str], softening: float | str = 0.25) -> dict:
+    n = len(bands)
+    return {
+        "bands": bands,
+        "unit": "MJy/sr",
+        "pixel_scale": 0.04,
+        "zeropoints": [25.9] * n,
+        "stretch": {"kind": "asinh", "offset": [0.1] * n, "softening": [softening] * n,
+                    "scale": [4.0] * n},
+    }  # fmt: skip
+
+
+def config(kind: str = "unet") -> Config:
+    generator = {"unet": {"kind": "unet", "width": 3, "depth": 1, "blocks": 1},
+                 "resnet": {"kind": "resnet", "width": 3, "downs": 1, "blocks": 1},
+                 "mlp": {"kind": "mlp", "hidden": [4]}}[kind]  # fmt: skip
+    return Config.model_validate({"name": "test", "model": {"decoder": generator}})
+
+
+def save(path: Path, source: int = 2, target: int = 1, kind: str = "unet", both: bool = True,
+         softening: float | str = 0.25) -> dict:  # fmt: skip
+    settings = config(kind)
+    decoder = build_generator(settings.model.decoder, source, target)
+    encoder = build_generator(settings.model.decoder, target, source) if both else None
+    sides = {
+        "source": side([f"F{i}W" for i in range(source)], softening),
+        "target": side([f"G{i}W" for i in range(target)]),
+    }
+    record = {"step": 7, "steps": 9, "validation": {"forward/psnr": 31.25}}
+    save_bundle(path, decoder=decoder, encoder=encoder, config=settings, sides=sides, record=record)
+    return {"decoder": decoder, "encoder": encoder, "sides": sides, "record": record}
+
+
+@given(st.integers(1, 5), st.integers(1, 5), st.sampled_from(["unet", "resnet", "mlp"]),
+       st.booleans())  # fmt: skip
+def test_what_is_saved_is_loaded(tmp_path, source, target, kind, both):
+    shutil.rmtree(tmp_path / "b", ignore_errors=True)
+    saved = save(tmp_path / "b", source, target, kind, both)
+    bundle = load_bundle(tmp_path / "b")
+    assert (bundle.source, bundle.target) == (saved["sides"]["source"], saved["sides"]["target"])
+    assert bundle.record == saved["record"]
+    assert bundle.config == config(kind)
+    for name in ("decoder", "encoder"):
+        original, network = saved[name], getattr(bundle, name)
+        assert (original is None) == (network is None)
+        if original is not None:
+            shape = (2, network.in_channels, *(() if kind == "mlp" else (7, 13)))
+            u = torch.linspace(-1, 1, int(np.prod(shape))).view(shape)
+            assert torch.equal(network(u), original.eval()(u))
+
+
+def test_the_hash_names_the_function(tmp_path):
+    torch.manual_seed(0)
+    save(tmp_path / "a")
+    torch.manual_seed(0)
+    save(tmp_path / "same")
+    torch.manual_seed(0)
+    save(tmp_path / "other stretch", softening=0.5)
+    torch.manual_seed(1)
+    save(tmp_path / "other weights")
+    a, same, stretch, weights = (
+        load_bundle(tmp_path / n).hash for n in ("a", "same", "other stretch", "other weights")
+    )
+    assert len(a) == 12
+    assert a == same
+    assert len({a, stretch, weights}) == 3
+
+
+def test_loading_leaves_the_callers_random_numbers_alone(tmp_path):
+    save(tmp_path / "b")
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    load_bundle(tmp_path / "b")
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_the_card_is_filled_in(tmp_path):
+    save(tmp_path / "b", softening="inf")
+    card = (tmp_path / "b" / "README.md").read_text()
+    for text in ("F0W, F1W", "G0W", "MJy/sr", "0.04 arcsec", "25.900", "inf, inf", "31.25",
+                 "weights of step: 7", "Networks can invent or delete sources", "BSD-3-Clause",
+                 load_bundle(tmp_path / "b").hash):  # fmt: skip
+        assert text in card
+    assert "None" not in card
+
+
+def test_directions(tmp_path):
+    save(tmp_path / "both", 2, 1)
+    save(tmp_path / "one", 2, 1, both=False)
+    both, one = load_bundle(tmp_path / "both"), load_bundle(tmp_path / "one")
+    forward, backward = both.direction("forward"), both.direction("backward")
+    assert (forward.generator, forward.input, forward.output) == (
+        both.decoder, both.source, both.target,
+    )  # fmt: skip
+    assert (backward.generator, backward.input, backward.output) == (
+        both.encoder, both.target, both.source,
+    )  # fmt: skip
+    with pytest.raises(ImgturboError, match="no encoder"):
+        one.direction("backward")
+    with pytest.raises(ImgturboError, match="choose forward or backward"):
+        both.direction("sideways")
+
+
+def test_translating_an_array(tmp_path):
+    save(tmp_path / "b", 2, 1)
+    bundle = load_bundle(tmp_path / "b")
+    flux = np.random.default_rng(0).normal(size=(2, 23, 31)).astype(np.float32)
+    flux[:, 3:5, 7] = np.nan
+    found = bundle.translate(flux)
+    assert found.shape == (1, 23, 31)
+    assert np.isnan(found[0, 3:5, 7]).all()
+    assert np.isfinite(found).mean() > 0.9
+    with pytest.raises(ImgturboError):
+        bundle.translate(flux[:1])
+
+
+def test_a_missing_bundle_is_named_with_what_is_there(tmp_path):
+    save(tmp_path / "run" / "bundle")
+    with pytest.raises(ImgturboError, match=r"no such bundle; did you mean .*run/bundle\?"):
+        load_bundle(tmp_path / "rnu")
+    with pytest.raises(ImgturboError, match=r"not a bundle.*did you mean .*run/bundle\?"):
+        load_bundle(tmp_path / "run")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ImgturboError, match="the folder holds nothing"):
+        load_bundle(tmp_path / "empty")
+    (tmp_path / "empty" / "file").write_text("")
+    with pytest.raises(ImgturboError, match="a file, not a bundle"):
+        load_bundle(tmp_path / "empty" / "file")
+
+
+def edit(path: Path, change: dict) -> None:
+    content = json.loads((path / "bundle.json").read_text())
+    (path / "bundle.json").write_text(json.dumps(content | change))
+
+
+def test_damage_is_named(tmp_path):
+    path = tmp_path / "b"
+    save(path)
+    weights = path / "encoder.safetensors"
+    good = weights.read_bytes()
+    weights.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    with pytest.raises(ImgturboError, match=r"encoder\.safetensors is corrupt"):
+        load_bundle(path)
+    weights.unlink()
+    with pytest.raises(ImgturboError, match=r"encoder\.safetensors is missing"):
+        load_bundle(path)
+    weights.write_bytes(good)
+    load_bundle(path)
+    description = (path / "bundle.json").read_text()
+    (path / "bundle.json").write_text(description[:50])
+    with pytest.raises(ImgturboError, match=r"bundle\.json cannot be read"):
+        load_bundle(path)
+    (path / "bundle.json").write_text(description)
+    content = json.loads(description)
+    content["sides"]["source"]["stretch"]["scale"][0] = 5.0
+    edit(path, {"sides": content["sides"]})
+    with pytest.raises(ImgturboError, match=r"bundle\.json was edited"):
+        load_bundle(path)
+
+
+def test_bundles_of_the_future_are_refused(tmp_path):
+    save(tmp_path / "b")
+    edit(tmp_path / "b", {"format": 2})
+    with pytest.raises(ImgturboError, match=r"format 2.*update imgturbo"):
+        load_bundle(tmp_path / "b")
+    edit(tmp_path / "b", {"format": 1, "config": {"flows": {}}})
+    with pytest.raises(ImgturboError, match=r"config does not fit this imgturbo \(flows"):
+        load_bundle(tmp_path / "b")
+
+
+def test_an_older_bundle_is_replaced_whole(tmp_path):
+    save(tmp_path / "b", both=True)
+    save(tmp_path / "b", both=False)
+    assert load_bundle(tmp_path / "b").encoder is None
+    assert [p.name for p in tmp_path.iterdir()] == ["b"]
+
+
+def test_a_full_disk_leaves_the_older_bundle(tmp_path, monkeypatch):
+    save(tmp_path / "b")
+    before = load_bundle(tmp_path / "b").hash
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.os, "fsync", full)
+        with pytest.raises(ImgturboError, match="No space left on device"):
+            save(tmp_path / "b")
+    assert load_bundle(tmp_path / "b").hash == before
+    assert [p.name for p in tmp_path.iterdir()] == ["b"]
+
+
+def test_other_folders_are_not_overwritten(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.png").write_text("")
+    with pytest.raises(ImgturboError, match="is no bundle"):
+        save(tmp_path / "photos")
+    assert (tmp_path / "photos" / "cat.png").exists()
