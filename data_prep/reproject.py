@@ -10,23 +10,19 @@ which knows a surface brightness from a flux per pixel.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 from astropy.wcs import WCS
-from astropy.wcs.utils import proj_plane_pixel_scales
 from numpy.typing import NDArray
 
 from data_prep.register import Registration, register
 from imgturbo.config import RegisterConfig
 from imgturbo.errors import ImgturboError
 from imgturbo.sky import SkyImage, resample
+from imgturbo.sky.resampling import SAME_SCALE, scaled_grid
 
-__all__ = ["Aligned", "align", "scaled_grid"]
-
-SAME_SCALE = 0.01
-"""Pixel scales that differ by less than this fraction are one scale."""
+__all__ = ["Aligned", "align"]
 
 
 @dataclass(frozen=True)
@@ -58,33 +54,6 @@ class Aligned:
         f = self.scale
         there = self.registration.residual_at((x + 0.5) / f - 0.5, (y + 0.5) / f - 0.5)
         return np.asarray(there, float) * f
-
-
-def scaled_grid(
-    wcs: WCS, shape: tuple[int, int], pixel_scale: float
-) -> tuple[WCS, tuple[int, int], float]:
-    """The same sky and axes with pixels of ``pixel_scale`` arcsec.
-
-    Returns:
-        The WCS (without distortions: the new grid is a plain projection), its shape (H, W), and
-        the number of new pixels an old one.
-    """
-    height, width = shape
-    old = float(np.sqrt(np.prod(proj_plane_pixel_scales(wcs)))) * 3600
-    factor = old / pixel_scale
-    plain = WCS(naxis=2)
-    plain.wcs.ctype = [name.removesuffix("-SIP") for name in wcs.wcs.ctype]
-    plain.wcs.cunit = wcs.wcs.cunit
-    plain.wcs.crval = wcs.wcs.crval
-    plain.wcs.crpix = (wcs.wcs.crpix - 0.5) * factor + 0.5
-    plain.wcs.cd = wcs.pixel_scale_matrix / factor
-    plain.wcs.radesys = wcs.wcs.radesys
-    plain.wcs.equinox = wcs.wcs.equinox
-    plain.wcs.lonpole = wcs.wcs.lonpole
-    plain.wcs.latpole = wcs.wcs.latpole
-    plain.wcs.set()
-    shape = (max(1, math.ceil(height * factor - 1e-6)), max(1, math.ceil(width * factor - 1e-6)))
-    return plain, shape, factor
 
 
 def align(

@@ -68,8 +68,10 @@ def stage(
     say = report or (lambda what, fraction: None)
     name = field.config.name
     say(f"{name}: reading", 0.0)
-    source = read_sky(list(field.source.paths)) if field.source else None
-    target = read_sky(list(field.target.paths)) if field.target else None
+    source, target = (
+        read_sky(side.paths, unit=side.unit) if side else None
+        for side in (field.source, field.target)
+    )
     say(f"{name}: registering and resampling", 0.2)
     aligned = align(source, target, register, field.pixel_scale)
     say(f"{name}: storing", 0.9)

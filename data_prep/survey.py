@@ -17,10 +17,10 @@ from typing import Literal
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_area
 
-from data_prep.reproject import SAME_SCALE
 from imgturbo.config import FieldConfig, PrepareConfig
 from imgturbo.errors import ImgturboError
 from imgturbo.sky import is_surface_brightness, open_sky
+from imgturbo.sky.resampling import SAME_SCALE
 
 __all__ = ["FieldSurvey", "SideSurvey", "checksum", "survey"]
 
@@ -91,7 +91,7 @@ def survey(config: PrepareConfig) -> list[FieldSurvey]:
                 f"field {name!r}: the name becomes a file name, use letters, digits, - and _"
             )
     sides = {
-        side: [_look(getattr(field, side)) for field in config.fields]
+        side: [_look(getattr(f, side), getattr(f, f"{side}_unit")) for f in config.fields]
         for side in ("source", "target")
     }
     for side, looks in sides.items():
@@ -103,10 +103,10 @@ def survey(config: PrepareConfig) -> list[FieldSurvey]:
     return [FieldSurvey(f.config, f.source, f.target, _scale_of(f, scale, config)) for f in fields]
 
 
-def _look(paths: Sequence[Path]) -> SideSurvey | None:
+def _look(paths: Sequence[Path], unit: str) -> SideSurvey | None:
     if not paths:
         return None
-    with open_sky(paths) as reader:
+    with open_sky(paths, unit=unit) as reader:
         return SideSurvey(
             paths=tuple(paths),
             bands=tuple(reader.bands),

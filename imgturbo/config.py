@@ -59,6 +59,8 @@ class FieldConfig(Section):
     name: str
     source: list[Path] = []
     target: list[Path] = []
+    source_unit: str = ""  # taken for files without BUNIT: MJy/sr, electron/s, 10 nJy …
+    target_unit: str = ""
     split: Literal["auto", "train", "validation"] = "auto"
 
     @model_validator(mode="after")

@@ -44,7 +44,10 @@ Map = Callable[[Floats], Floats]
 
 _REACH = 3.0  # last matching radius, in pixels of the coarser image
 _ENOUGH = 200  # pairs that are all kept
-_REMEDY = "set prepare.register.method=none, or lower prepare.register.min_sources"
+_REMEDY = (
+    "set prepare.register.method=none, or ask for less: prepare.register.model=shift, "
+    "a lower prepare.register.min_sources"
+)
 
 
 def register(source: SkyImage, target: SkyImage, config: RegisterConfig) -> Registration:

@@ -60,7 +60,8 @@ def translate_file(
         out: the file to write; FITS, or a picture by its suffix.
         direction: ``"forward"``, source to target, or ``"backward"``.
         bands: names of the given bands, in their order, where headers lie.
-        grid: a FITS file whose pixel grid the output shall have.
+        grid: a FITS file whose pixel grid the output shall have; None: the input's own, at the
+            pixel scale that the model was trained on.
         overwrite: replace `out`; without it an `out` that exists is refused.
         resume: continue an unfinished run of the same job.
         progress: called with (what, fraction done).
@@ -117,8 +118,11 @@ class _Source:
         reader = open_sky(files)
         self.reader: SkyReader | GridReader = reader
         try:
+            scale = self.way.input.get("pixel_scale")
             if grid is not None:
-                self.reader = GridReader(reader, grid)
+                self.reader = GridReader.of_file(reader, grid)
+            else:
+                self.reader = GridReader.at_scale(reader, scale)
             what = ", ".join(path.name for path in files)
             names = list(bands or reader.bands)
             if len(names) != len(reader.bands):

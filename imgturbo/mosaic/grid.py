@@ -1,4 +1,9 @@
-"""An image read on another image's pixel grid, a window at a time."""
+"""An image read on another pixel grid, a window at a time.
+
+The grid is another file's (``--grid``), or the image's own at the pixel scale that the model knows.
+Pixels are moved by the same cubic spline as when tiles are prepared, so that a network sees at work
+what it saw in training.
+"""
 
 from __future__ import annotations
 
@@ -10,31 +15,34 @@ from astropy.wcs.utils import proj_plane_pixel_area
 
 from imgturbo.errors import ImgturboError
 from imgturbo.sky import SkyImage, SkyReader, is_surface_brightness, open_sky
-from imgturbo.sky.resampling import footprint, resample
+from imgturbo.sky.resampling import SAME_SCALE, footprint, resample, scaled_grid
 
-__all__ = ["GridReader"]
+__all__ = ["GridReader", "at_scale"]
+
+
+def at_scale(image: SkyImage, pixel_scale: float | None) -> SkyImage:
+    """The image with pixels of ``pixel_scale`` arcsec, if it has a WCS and other ones."""
+    size = image.valid.shape
+    grid = _grid_at(image.wcs, size, image.pixel_scale, pixel_scale)
+    return image if grid is None else resample(image, *grid, "bicubic")
+
+
+def _grid_at(
+    wcs: WCS | None, size: tuple[int, ...], own: float | None, wanted: float | None
+) -> tuple[WCS, tuple[int, int]] | None:
+    """The same sky and axes at another scale; None where there is nothing to change or to know."""
+    if wcs is None or own is None or not wanted or abs(own / wanted - 1) < SAME_SCALE:
+        return None
+    grid, shape, _ = scaled_grid(wcs, (size[0], size[1]), wanted)
+    return grid, shape
 
 
 class GridReader:
-    """A `SkyReader` seen through the grid of another file; the same attributes, the same `read`.
+    """A `SkyReader` seen through another grid; the same attributes, the same `read`."""
 
-    Raises:
-        ImgturboError: either side has no WCS, or they have no sky in common.
-    """
-
-    def __init__(self, reader: SkyReader, grid: Path | str) -> None:
+    def __init__(self, reader: SkyReader, wcs: WCS, size: tuple[int, int]) -> None:
+        assert reader.wcs is not None
         self._reader = reader
-        with open_sky(grid) as other:
-            wcs, size = other.wcs, other.shape[1:]
-        whole = (slice(0, size[0]), slice(0, size[1]))
-        if reader.wcs is None or wcs is None:
-            missing = reader.paths[0] if reader.wcs is None else grid
-            raise ImgturboError(f"{missing}: has no celestial WCS, which --grid needs")
-        if footprint(reader.wcs, reader.shape[1:], wcs, whole) is None:
-            raise ImgturboError(
-                f"{reader.paths[0]} and the grid of {grid} have no sky in common; "
-                "give a grid of the same field"
-            )
         self._from: WCS = reader.wcs
         self.wcs: WCS = wcs
         self.shape = (reader.shape[0], *size)
@@ -47,17 +55,46 @@ class GridReader:
             dimmer = 2.5 * float(np.log10(ratio))
             self.zeropoints = tuple(None if z is None else z - dimmer for z in reader.zeropoints)
 
+    @classmethod
+    def of_file(cls, reader: SkyReader, grid: Path | str) -> GridReader:
+        """On the grid of another file.
+
+        Raises:
+            ImgturboError: either side has no WCS, or they have no sky in common.
+        """
+        with open_sky(grid) as other:
+            wcs, (_, height, width) = other.wcs, other.shape
+        if reader.wcs is None or wcs is None:
+            missing = reader.paths[0] if reader.wcs is None else grid
+            raise ImgturboError(
+                f"{missing}: has no celestial WCS, which --grid needs; leave --grid out"
+            )
+        whole = (slice(0, height), slice(0, width))
+        if footprint(reader.wcs, reader.shape[1:], wcs, whole) is None:
+            raise ImgturboError(
+                f"{reader.paths[0]} and the grid of {grid} have no sky in common; "
+                "give a grid of the same field"
+            )
+        return cls(reader, wcs, (height, width))
+
+    @classmethod
+    def at_scale(cls, reader: SkyReader, pixel_scale: float | None) -> SkyReader | GridReader:
+        """As :func:`at_scale`, of an image that is still in its files."""
+        grid = _grid_at(reader.wcs, reader.shape[1:], reader.pixel_scale, pixel_scale)
+        return reader if grid is None else cls(reader, *grid)
+
     def read(self, rows: slice, cols: slice) -> SkyImage:
         """The window ``[rows, cols]`` of the new grid."""
         wcs = self.wcs.slice((rows, cols))
         size = (rows.stop - rows.start, cols.stop - cols.start)
-        part = footprint(self._from, self._reader.shape[1:], self.wcs, (rows, cols))
+        _, height, width = self._reader.shape
+        part = footprint(self._from, (height, width), self.wcs, (rows, cols), "bicubic")
         if part is None:
             data = np.full((self.shape[0], *size), np.nan, np.float32)
             return SkyImage(
                 data, np.zeros(size, bool), wcs, self.unit, self.bands, zeropoints=self.zeropoints
             )
-        return resample(self._reader.read(*part), wcs, size)
+        return resample(self._reader.read(*part), wcs, size, "bicubic")
 
     def close(self) -> None:
         """Let go of the files."""

@@ -119,7 +119,7 @@ def check_scale(scale: float | None, side: dict[str, Any], what: str) -> None:
         return
     warnings.warn(
         f"{what}: pixels of {scale:.4g} arcsec, but the bundle was trained at {trained:.4g}; "
-        "resample first (--grid), or expect wrong sharpness",
+        "leave --grid out, or expect wrong sharpness",
         stacklevel=2,
     )
 

@@ -19,7 +19,8 @@ import torch
 
 from imgturbo.errors import ImgturboError
 from imgturbo.mosaic.apply import Applier, bytes_per_pixel, halo_of, pick_device
-from imgturbo.mosaic.matching import band_order, check_scale, flux_factors, output_zeropoints
+from imgturbo.mosaic.grid import at_scale
+from imgturbo.mosaic.matching import band_order, flux_factors, output_zeropoints
 from imgturbo.mosaic.reducers import extensions
 from imgturbo.mosaic.sweep import Layout, sweep
 from imgturbo.mosaic.windows import choose_window, plan
@@ -38,7 +39,7 @@ __all__ = [
 
 Array = npt.NDArray[Any]
 
-MEMORY_CPU = 704 << 20  # bytes that one batch of windows may take at its peak, by default
+MEMORY_CPU = 448 << 20  # bytes that one batch of windows may take at its peak, by default
 MAX_BATCH = 16
 
 
@@ -101,8 +102,9 @@ def translate_sky(
 
     Args:
         bundle: a loaded bundle.
-        image: a `SkyImage`, bands in any order; or an array (C, H, W) in the unit and the band
-            order of the bundle's input side, NaN where not measured.
+        image: a `SkyImage`, bands in any order, brought to the pixel scale of the bundle if it has
+            a WCS with another one; or an array (C, H, W) in the unit and the band order of the
+            bundle's input side, NaN where not measured.
         direction: ``"forward"``, source to target, or ``"backward"``.
         settings: ``samples`` (draws of a stochastic network; None: without noise), ``window``
             (pixels that the network sees at once; None: by memory), ``overlap`` (pixels shared by
@@ -126,7 +128,7 @@ def translate_sky(
     order = band_order(way.input["bands"], image.bands, what)
     zeropoints = [image.zeropoints[k] for k in order]
     factors = flux_factors(image.unit, zeropoints, way.input, what)
-    check_scale(image.pixel_scale, way.input, what)
+    image = at_scale(image, way.input.get("pixel_scale"))
     array = in_unit(image.data[order], factors)
     planes = translate_array(way.generator, array, stretch=source, target=target, **settings)
     results = [

@@ -62,11 +62,14 @@ class FitsBand:
 class FitsFile:
     """An open FITS file; ``bands`` in the file's order. Close it, or use it as a context.
 
+    ``unit`` is taken where a header has no BUNIT.
+
     Raises:
         ImgturboError: not FITS, shorter than its headers say, or without an image.
     """
 
     path: Path
+    unit: str = ""
     bands: list[FitsBand] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -156,7 +159,7 @@ class FitsFile:
         primary = self._hdus[0].header
         header = inherit(hdu.header, primary)
         wcs = celestial_wcs(_with_frame(hdu.header, primary))
-        unit = canonical_unit(str(header.get("BUNIT", "")))
+        unit = canonical_unit(str(header.get("BUNIT", ""))) or canonical_unit(self.unit)
         zero = zeropoint(header, unit, pixel_area(wcs))
         masks = {}
         if _name(hdu) == "SCI":

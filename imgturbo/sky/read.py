@@ -48,8 +48,9 @@ class _Band:
 class SkyReader:
     """Bands of one or several files on one grid; see :func:`open_sky`."""
 
-    def __init__(self, paths: Sequence[Path], bands: Sequence[str] | None) -> None:
+    def __init__(self, paths: Sequence[Path], bands: Sequence[str] | None, unit: str = "") -> None:
         self.paths = tuple(paths)
+        self._unit_if_unstated = unit
         self._files: list[FitsFile] = []
         try:
             found = [band for path in self.paths for band in self._open(path)]
@@ -143,7 +144,7 @@ class SkyReader:
                 _Band(name, path, size, None, picture.unit, None, None, of_picture(i))
                 for i, name in enumerate(picture.bands)
             ]
-        file = FitsFile(path)
+        file = FitsFile(path, self._unit_if_unstated)
         self._files.append(file)
 
         def of_file(i: int) -> Callable[[slice, slice], NDArray[np.float32]]:
@@ -191,12 +192,13 @@ class SkyReader:
         return resample_planes(data, band.wcs.slice(part), wcs, size, per_pixel)[0]
 
 
-def open_sky(paths: Paths, bands: Sequence[str] | None = None) -> SkyReader:
+def open_sky(paths: Paths, bands: Sequence[str] | None = None, unit: str = "") -> SkyReader:
     """Open one image of any number of bands, or several on the first one's grid.
 
     Args:
         paths: FITS files (also gzipped or fpacked) or pictures.
         bands: names of the bands wanted, in that order; None for all.
+        unit: taken for FITS files without a BUNIT.
 
     Returns:
         A reader; use it as a context. Nothing but headers (and, of a picture, its pixels) is read
@@ -210,12 +212,12 @@ def open_sky(paths: Paths, bands: Sequence[str] | None = None) -> SkyReader:
     given = [Path(paths)] if isinstance(paths, Path | str) else [Path(path) for path in paths]
     if not given:
         raise ImgturboError("no image was given; name at least one file")
-    return SkyReader(given, bands)
+    return SkyReader(given, bands, unit)
 
 
-def read_sky(paths: Paths, bands: Sequence[str] | None = None) -> SkyImage:
+def read_sky(paths: Paths, bands: Sequence[str] | None = None, unit: str = "") -> SkyImage:
     """The whole image in memory; arguments and errors are those of :func:`open_sky`."""
-    with open_sky(paths, bands) as reader:
+    with open_sky(paths, bands, unit) as reader:
         return reader.read()
 
 

@@ -15,12 +15,17 @@ outside the old grid or less than half of its weight was measured.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 from astropy.wcs import WCS
-from astropy.wcs.utils import pixel_to_pixel, proj_plane_pixel_area
+from astropy.wcs.utils import (
+    pixel_to_pixel,
+    proj_plane_pixel_area,
+    proj_plane_pixel_scales,
+)
 from numpy.typing import NDArray
 from reproject import reproject_adaptive, reproject_interp
 from scipy.ndimage import distance_transform_edt
@@ -30,10 +35,20 @@ from imgturbo.sky.headers import quiet
 from imgturbo.sky.image import SkyImage, measured
 from imgturbo.sky.photometry import is_surface_brightness
 
-__all__ = ["Order", "coarser", "footprint", "resample", "resample_planes"]
+__all__ = [
+    "SAME_SCALE",
+    "Order",
+    "coarser",
+    "footprint",
+    "resample",
+    "resample_planes",
+    "scaled_grid",
+]
 
 Order = Literal["nearest", "bilinear", "bicubic", "adaptive"]
 
+SAME_SCALE = 0.01
+"""Pixel scales that differ by less than this fraction are one scale."""
 COARSER = 1.1
 """New pixels wider than this many old ones are averages (``adaptive``), not samples."""
 _MEASURED = 0.5
@@ -41,6 +56,33 @@ _BLOCK = 1 << 20  # pixels of the new grid at a time
 _MARGIN = {"nearest": 2, "bilinear": 2, "bicubic": 24, "adaptive": 5}
 """Pixels of the wider of the two grids that reach into a new pixel; a spline's prefilter decays
 as 0.27ⁿ, so 24 leave 1e-13."""
+
+
+def scaled_grid(
+    wcs: WCS, shape: tuple[int, int], pixel_scale: float
+) -> tuple[WCS, tuple[int, int], float]:
+    """The same sky and axes with pixels of ``pixel_scale`` arcsec.
+
+    Returns:
+        The WCS (without distortions: the new grid is a plain projection), its shape (H, W), and
+        the number of new pixels an old one.
+    """
+    height, width = shape
+    old = float(np.sqrt(np.prod(proj_plane_pixel_scales(wcs)))) * 3600
+    factor = old / pixel_scale
+    plain = WCS(naxis=2)
+    plain.wcs.ctype = [name.removesuffix("-SIP") for name in wcs.wcs.ctype]
+    plain.wcs.cunit = wcs.wcs.cunit
+    plain.wcs.crval = wcs.wcs.crval
+    plain.wcs.crpix = (wcs.wcs.crpix - 0.5) * factor + 0.5
+    plain.wcs.cd = wcs.pixel_scale_matrix / factor
+    plain.wcs.radesys = wcs.wcs.radesys
+    plain.wcs.equinox = wcs.wcs.equinox
+    plain.wcs.lonpole = wcs.wcs.lonpole
+    plain.wcs.latpole = wcs.wcs.latpole
+    plain.wcs.set()
+    shape = (max(1, math.ceil(height * factor - 1e-6)), max(1, math.ceil(width * factor - 1e-6)))
+    return plain, shape, factor
 
 
 def resample(

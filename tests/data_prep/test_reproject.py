@@ -8,10 +8,11 @@ from astropy.wcs import WCS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.reproject import align, scaled_grid
+from data_prep.reproject import align
 from imgturbo.config import RegisterConfig
 from imgturbo.errors import ImgturboError
 from imgturbo.sky import SkyImage
+from imgturbo.sky.resampling import scaled_grid
 
 NONE = RegisterConfig(method="none")
 

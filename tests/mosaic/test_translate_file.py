@@ -148,15 +148,25 @@ def test_units_that_cannot_be_converted_are_refused(bundle, make_fits, tmp_path)
         translate_file(bundle, unknown, tmp_path / "out.fits")
 
 
-def test_another_pixel_scale_is_warned_of(bundle, make_fits, tmp_path):
+def test_another_pixel_scale_is_brought_to_the_models(bundle, make_fits, tmp_path):
     data = noise_sky(2, H, W)
     wcs = rotated_wcs(H, W, scale=0.06)
     other = [
         make_fits(f"{band}.fits", plane, band, wcs=wcs)
         for band, plane in zip(("F606W", "F814W"), data, strict=True)
     ]
+    # The input's sky and axes at the scale that the network knows, in files as in memory.
+    made = read_sky(translate_file(bundle, other, tmp_path / "out.fits", window=32))
+    assert made.pixel_scale == pytest.approx(0.05, rel=1e-6)
+    assert made.shape[1:] == (round(np.ceil(H * 1.2)), round(np.ceil(W * 1.2)))
+    inside = translate_sky(bundle, read_sky(other))
+    np.testing.assert_allclose(made.data, inside.data, rtol=1e-5, atol=1e-4)
+    corner = made.wcs.pixel_to_world(0, 0).separation(wcs.pixel_to_world(-1 / 12, -1 / 12))
+    assert corner.arcsec < 1e-3
+    # A grid that is asked for is kept, with a warning.
     with pytest.warns(UserWarning, match=r"0\.06 arcsec, but the bundle was trained at 0\.05"):
-        translate_file(bundle, other, tmp_path / "out.fits")
+        kept = translate_file(bundle, other, tmp_path / "kept.fits", grid=other[0])
+    assert read_sky(kept).shape[1:] == (H, W)
 
 
 def test_a_grid_gives_the_output_its_pixels(identity, files, make_fits, tmp_path):
