@@ -176,7 +176,8 @@ def _train(
             if progress.step % settings.log_every == 0 or last:
                 _log(state, values, rate.since_last(progress.step), report)
             better, paused = False, time.monotonic()
-            if last or (progress.step % settings.validate_every == 0 and not stopped):
+            # Also when stopped: a run that goes on from here does not come back to this step.
+            if last or progress.step % settings.validate_every == 0:
                 scores, better = consider(state, store)
                 accelerator.log({f"validation/{k}": v for k, v in scores.items()}, progress.step)
                 report.scores(progress.step, scores)
