@@ -39,8 +39,9 @@ __all__ = [
 
 Array = npt.NDArray[Any]
 
-MEMORY_CPU = 448 << 20  # bytes that one batch of windows may take at its peak, by default
+MEMORY_CPU = 704 << 20  # bytes that one batch of windows may take at its peak, by default
 MAX_BATCH = 16
+STRIP = 128
 
 
 class Settings(NamedTuple):
@@ -191,15 +192,29 @@ def network_input(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
     """(stretched (C, h, w) with 0 where any band is missing, valid (h, w))."""
     valid = np.all(np.isfinite(flux), axis=0)
-    values = flux if stretch is None else stretch(flux)
-    return np.where(valid, values, 0).astype(np.float32), valid
+    values = np.empty(flux.shape, np.float32)
+    for rows in _strips(flux):
+        part = flux[:, rows] if stretch is None else stretch(flux[:, rows])
+        values[:, rows] = np.where(valid[rows], part, 0)
+    return values, valid
 
 
 def unstretch(target: Stretch | None) -> Callable[[Array], Array]:
     """Network output (C', h, w) → flux, float64."""
-    if target is None:
-        return lambda values: values.astype(np.float64)
-    return lambda values: target.inverse(values.astype(np.float64))
+
+    def to_flux(values: Array) -> Array:
+        flux = values.astype(np.float64)
+        if target is not None:
+            for rows in _strips(flux):
+                flux[:, rows] = target.inverse(flux[:, rows])
+        return flux
+
+    return to_flux
+
+
+def _strips(array: Array) -> list[slice]:
+    """Rows of an array (C, h, w), some at a time: float64 of few, not of a whole window."""
+    return [slice(top, top + STRIP) for top in range(0, array.shape[1], STRIP)]
 
 
 def in_unit(flux: Array, factors: Array | None) -> Array:
