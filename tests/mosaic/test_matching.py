@@ -1,0 +1,117 @@
+"""Bands by name, fluxes by zero point, pixels by scale; what does not fit is named."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imgturbo.errors import ImgturboError
+from imgturbo.mosaic.matching import band_order, check_scale, flux_factors, output_zeropoints
+
+magnitudes = st.floats(15, 35)
+
+
+def side(unit="electron/s", zeropoints=(26.0, 25.0), scale=0.05):
+    return {"bands": ["F606W", "F814W"], "unit": unit, "zeropoints": zeropoints and [*zeropoints],
+            "pixel_scale": scale}  # fmt: skip
+
+
+@given(st.permutations(["F606W", "F814W", "F160W", "F850LP"]))
+def test_names_decide_in_any_order(given_bands):
+    wanted = ["F606W", "F814W"]
+    order = band_order(wanted, given_bands, "x.fits")
+    assert [given_bands[k] for k in order] == wanted
+
+
+@pytest.mark.parametrize(
+    ("given_bands", "stems"),
+    [
+        (("BAND1", "BAND2"), ()),
+        (("R", "G"), ()),
+        (("RED", "BLUE"), ("red", "blue")),
+        (("MOSAIC", "MOSAIC_2"), ("mosaic",)),
+    ],
+)
+def test_what_has_no_name_is_taken_by_count(given_bands, stems):
+    assert band_order(["F606W", "F814W"], given_bands, "x", stems) == [0, 1]
+    with pytest.raises(ImgturboError, match="got 2 without a name"):
+        band_order(["F606W"], given_bands, "x", stems)
+
+
+@pytest.mark.parametrize(
+    ("given_bands", "stems"),
+    [
+        (("F606W", "F850LP"), ()),
+        (("F606W", "F850LP"), ("f606w", "f850lp")),  # a file called like its band
+        (("F606W",), ()),
+        (("RED", "F814W"), ("red", "x")),
+    ],
+)
+def test_other_bands_are_refused(given_bands, stems):
+    with pytest.raises(ImgturboError, match=r"x\.fits: bundle wants F606W, F814W; got "):
+        band_order(["F606W", "F814W"], given_bands, "x.fits", stems)
+
+
+@given(magnitudes, magnitudes)
+def test_a_magnitude_survives_the_conversion(a, b):
+    factors = flux_factors("10 nJy", [a, a], side(zeropoints=(b, b)), "x")
+    assert factors is not None
+    flux = 3.7
+    before, after = a - 2.5 * np.log10(flux), b - 2.5 * np.log10(flux * factors)
+    np.testing.assert_allclose(after, before, atol=1e-9)
+
+
+def test_like_units_of_other_zero_points_are_rescaled():
+    factors = flux_factors("electron/s", [26.0, 27.5], side(), "x")
+    np.testing.assert_allclose(factors, [1, 0.1])
+
+
+@pytest.mark.parametrize(
+    ("unit", "zeropoints", "model"),
+    [
+        ("electron/s", [26.0, 25.0], side()),
+        ("electron/s", [None, 25.0], side()),
+        ("MJy/sr", [20.0, 21.0], side("MJy/sr", (22.0, 22.0))),  # other pixels, same brightness
+        ("display", [None, None], side("display", None)),
+        ("", [None, None], side("", None)),
+    ],
+)
+def test_like_numbers_are_left_alone(unit, zeropoints, model):
+    assert flux_factors(unit, zeropoints, model, "x") is None
+
+
+@pytest.mark.parametrize("unit", ["display", "DN/s", "MJy/sr"])
+def test_a_missing_zero_point_forbids_conversion(unit):
+    with pytest.raises(ImgturboError, match=f"x: bundle wants electron/s; got {unit}"):
+        flux_factors(unit, [26.0, None], side(), "x")
+
+
+def test_no_unit_at_all_is_taken_on_trust_with_a_warning():
+    with pytest.warns(UserWarning, match="x: no unit in the header; taken to be electron/s"):
+        assert flux_factors("", [None, None], side(), "x") is None
+
+
+@pytest.mark.parametrize("scale", [None, 0.05, 0.0509])
+def test_pixels_of_the_right_size_need_no_warning(scale):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_scale(scale, side(), "x")
+        check_scale(scale, side(scale=None), "x")
+
+
+def test_pixels_of_another_size_are_warned_of():
+    with pytest.warns(UserWarning, match="--grid"):
+        check_scale(0.03, side(), "x")
+
+
+def test_surface_brightness_collects_more_in_larger_pixels():
+    model = side("MJy/sr", (28.0, None))
+    assert output_zeropoints(model, 0.05) == (28.0, None)
+    larger = output_zeropoints(model, 0.10)
+    assert larger[0] == pytest.approx(28.0 - 2.5 * np.log10(4))
+    assert output_zeropoints(side(), 0.10) == (26.0, 25.0)
+    assert output_zeropoints(model, None) == (28.0, None)
