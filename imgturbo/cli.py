@@ -8,7 +8,9 @@ user is one line after ``error:`` and exit status 2 (see :mod:`imgturbo.errors`)
 from __future__ import annotations
 
 import json
+import os
 import sys
+import warnings
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -69,7 +71,7 @@ def simulate(
     from imgturbo.report.progress import task
 
     with task("simulating") as progress:
-        pair = run(out, size=size, seed=seed, progress=progress)
+        pair = run(out, pixels=size, seed=seed, progress=progress)
     for path in (*pair.source, *pair.target, pair.truth):
         typer.echo(path)
 
@@ -135,8 +137,7 @@ def train(
     from imgturbo.config import load_config
     from imgturbo.training import train as run
 
-    result = run(load_config(config, overrides or []), resume=not fresh)
-    typer.echo(f"{result.message}")
+    _say(run(load_config(config, overrides or []), resume=not fresh).message)
 
 
 @app.command()
@@ -179,6 +180,7 @@ def translate(
     """
     from imgturbo.bundle import load_bundle
     from imgturbo.mosaic import translate_file, translate_manifest
+    from imgturbo.report.progress import task
 
     options = {
         "direction": direction.value,
@@ -194,11 +196,16 @@ def translate(
     if manifest is not None:
         if files or out is not None or out_dir is None:
             raise ImgturboError("translate: --manifest goes with --out-dir, without files or --out")
-        failed = translate_manifest(load_bundle(bundle), manifest, out_dir, **options)
-        raise typer.Exit(1 if failed else 0)
+        with task("translating") as progress:
+            summary = translate_manifest(
+                load_bundle(bundle), manifest, out_dir, progress=progress, **options
+            )
+        _say(str(summary))
+        raise typer.Exit(1 if summary.failed else 0)
     if not files or out is None:
         raise ImgturboError("translate: give FITS files and --out, or --manifest and --out-dir")
-    translate_file(load_bundle(bundle), files, out, **options)
+    with task("translating") as progress:
+        _say(str(translate_file(load_bundle(bundle), files, out, progress=progress, **options)))
 
 
 @app.command()
@@ -252,8 +259,21 @@ def demo(
     run_demo(out, quick=quick)
 
 
+def _say(message: str) -> None:
+    """Print once, however many processes `accelerate launch` has started."""
+    if os.environ.get("RANK", "0") == "0":
+        typer.echo(message)
+
+
+def _warn(message: Warning | str, category: type[Warning], *_: object) -> None:
+    """A notice to the user is one line; those of libraries to developers are not shown."""
+    if issubclass(category, UserWarning) and os.environ.get("RANK", "0") == "0":
+        print(f"note: {' '.join(str(message).split())}", file=sys.stderr)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command; a mistake of the user is one line on standard error and exit status 2."""
+    warnings.showwarning = _warn
     try:
         app(args=list(argv) if argv is not None else None)
     except ImgturboError as error:

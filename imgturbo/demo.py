@@ -53,7 +53,7 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, object]:
 
     def observe(name: str, size: int, seed: int) -> SimulatedPair:
         with task(f"simulating the {name} sky") as progress:
-            return simulate(out / "sky" / name, size=size, seed=seed, progress=progress)
+            return simulate(out / "sky" / name, pixels=size, seed=seed, progress=progress)
 
     training = observe("training", 256 if quick else 1024, config.seed)
     heldout = observe("held-out", 192 if quick else 512, config.seed + 1)
