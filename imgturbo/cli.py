@@ -61,6 +61,10 @@ def simulate(
     out: Annotated[Path, typer.Option(help="Folder for the FITS files and the truth catalogue.")],
     size: Annotated[int, typer.Option(min=64, help="Side of the Webb-like images, pixels.")] = 1024,
     seed: Annotated[int, typer.Option(help="Another seed is another sky.")] = 0,
+    source_bands: Annotated[str, typer.Option(help="Of ACS: F435W, F606W, F814W.")] = "F606W,F814W",
+    target_bands: Annotated[
+        str, typer.Option(help="Of NIRCam: F090W, F115W, F150W, F200W, F277W, F356W, F444W.")
+    ] = "F150W,F277W,F444W",
 ) -> None:
     """Make a sky and observe it with a Hubble-like and a Webb-like camera.
 
@@ -71,7 +75,14 @@ def simulate(
     from imgturbo.report.progress import task
 
     with task("simulating") as progress:
-        pair = run(out, pixels=size, seed=seed, progress=progress)
+        pair = run(
+            out,
+            pixels=size,
+            seed=seed,
+            source_bands=source_bands.split(","),
+            target_bands=target_bands.split(","),
+            progress=progress,
+        )
     for path in (*pair.source, *pair.target, pair.truth):
         typer.echo(path)
 
@@ -101,7 +112,6 @@ def prepare(
     --out tiles.zarr
     """
     from data_prep.prepare import prepare as run
-
     from imgturbo.config import Config, FieldConfig, load_config
     from imgturbo.report.progress import task
     from imgturbo.report.tables import prepare_table

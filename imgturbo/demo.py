@@ -39,7 +39,6 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, object]:
     """
     # Only the command line and the demo may know data_prep; see docs/architecture.md.
     from data_prep.prepare import prepare
-
     from data_prep.simulate import SimulatedPair, simulate
     from imgturbo.bundle import load_bundle
     from imgturbo.metrics.evaluate import evaluate
