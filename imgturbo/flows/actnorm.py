@@ -1,0 +1,83 @@
+r"""ActNorm: a learned scale and shift per channel, set from the first batch of training.
+
+    z = (x − μ)·e^{−λ},      log|det| = −H·W · Σ_c λ_c
+
+μ and λ start as the mean and the logarithm of the standard deviation of the first batch, of all
+processes together, so that its z has mean 0 and variance 1, and are parameters from then on.
+Kingma & Dhariwal 2018 (arXiv:1807.03039), section 3.1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from imgturbo.flows.transform import Condition, Transform, full_precision, require_channels
+
+__all__ = ["ActNorm"]
+
+
+class ActNorm(Transform):
+    """Per-channel affine map of (B, C, …); the identity until the first batch in training mode.
+
+    Args:
+        channels: C.
+        floor: least standard deviation taken from the first batch, so that a channel that is
+            constant there (a band that is masked everywhere) is not blown up.
+    """
+
+    initialised: Tensor
+
+    def __init__(self, channels: int, floor: float = 1e-3) -> None:
+        super().__init__()
+        self.channels = channels
+        self.floor = floor
+        self.mean = nn.Parameter(torch.zeros(channels))
+        self.log_scale = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("initialised", torch.tensor(False))
+        # Spares the device a synchronisation at every step.
+        self._known_initialised = False
+
+    def forward(self, x: Tensor, condition: Condition = None) -> tuple[Tensor, Tensor]:
+        require_channels(x, self.channels, "this ActNorm")
+        x = full_precision(x)
+        if self.training and not self._known_initialised:
+            if not bool(self.initialised):
+                self._initialise(x.detach())
+            self._known_initialised = True
+        mean, log_scale = self._shaped(x)
+        pixels = x[0, 0].numel()
+        log_det = -pixels * self.log_scale.to(x.dtype).sum()
+        return (x - mean) * torch.exp(-log_scale), log_det.expand(len(x))
+
+    def inverse(self, z: Tensor, condition: Condition = None) -> Tensor:
+        require_channels(z, self.channels, "this ActNorm")
+        z = full_precision(z)
+        mean, log_scale = self._shaped(z)
+        return z * torch.exp(log_scale) + mean
+
+    def _shaped(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        shape = (1, -1, *[1] * (x.ndim - 2))
+        return self.mean.to(x.dtype).view(shape), self.log_scale.to(x.dtype).view(shape)
+
+    @torch.no_grad()
+    def _initialise(self, x: Tensor) -> None:
+        values = x.transpose(0, 1).flatten(1).double()
+        moments = torch.stack([values.mean(1), values.square().mean(1)])
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(moments)
+            moments /= torch.distributed.get_world_size()
+        mean, square = moments
+        scale = (square - mean.square()).clamp(min=0).sqrt().clamp(min=self.floor)
+        self.mean.copy_(mean)
+        self.log_scale.copy_(scale.log())
+        self.initialised.fill_(True)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._known_initialised = False
+
+    def extra_repr(self) -> str:
+        return f"{self.channels}"

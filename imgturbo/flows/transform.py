@@ -1,0 +1,113 @@
+r"""Invertible maps x ↔ z with exact log-determinants, and their composition.
+
+    p(x|c) = N(f(x; c); 0, 1) · |det ∂f/∂x|,        f = f_n ∘ … ∘ f_1,
+    log|det ∂f/∂x| = Σᵢ log|det ∂fᵢ/∂xᵢ₋₁|
+
+A ``Transform`` gives z = f(x; c) and log|det ∂f/∂x| in one pass, and x = f⁻¹(z; c) by a method.
+The inverse comes without log-determinant: sampling needs none, and a density is had by ``forward``.
+
+A layer of a flow undoes the roundings of the same layer run the other way, and errors grow with
+depth (at 20 layers in bfloat16 beyond any use). So the arithmetic of transforms is float32 or
+float64 whatever the autocast; only the networks that predict its parameters follow autocast.
+
+Change of variables: Dinh et al. 2014 (arXiv:1410.8516), Ardizzone et al. 2019 (arXiv:1907.02392).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from imgturbo.errors import ImgturboError
+
+__all__ = ["Chain", "Condition", "Transform", "full_precision", "require_channels"]
+
+Condition = Tensor | Sequence[Tensor | None] | None
+"""One condition, or (for a ``Chain``) one for each of its transforms."""
+
+
+class Transform(nn.Module, ABC):
+    """An invertible map of images (B, C, H, W) or tables (B, C), perhaps given a condition.
+
+    Tensors of the caller are never changed. Layers that use no condition take no notice of one.
+    """
+
+    @abstractmethod
+    def forward(self, x: Tensor, condition: Condition = None) -> tuple[Tensor, Tensor]:
+        """x (B, C, …) → z (B, C', …) and log|det ∂z/∂x| (B,)."""
+
+    @abstractmethod
+    def inverse(self, z: Tensor, condition: Condition = None) -> Tensor:
+        """z (B, C', …) → x (B, C, …)."""
+
+
+class Chain(Transform):
+    """f = f_n ∘ … ∘ f_1.
+
+    Args:
+        transforms: f_1, …, f_n.
+        memory_saving: keep z alone for the backward pass and recompute every activation by
+            inversion (``imgturbo.flows.memory``), so that memory does not grow with n.
+    """
+
+    def __init__(self, *transforms: Transform, memory_saving: bool = False) -> None:
+        super().__init__()
+        self.transforms = nn.ModuleList(transforms)
+        self.memory_saving = memory_saving
+
+    def forward(self, x: Tensor, condition: Condition = None) -> tuple[Tensor, Tensor]:
+        """One condition goes to every transform; of a sequence, each gets its own.
+
+        Raises:
+            ImgturboError: a sequence of conditions of another length than the chain.
+        """
+        pairs = self._pairs(condition)
+        if self.memory_saving and torch.is_grad_enabled():
+            # Imported here since that module builds on this one.
+            from imgturbo.flows.memory import recomputing
+
+            return recomputing(pairs, full_precision(x))
+        log_det = None
+        z = full_precision(x)
+        for transform, own in pairs:
+            z, part = transform(z, own)
+            log_det = part if log_det is None else log_det + part
+        return z, z.new_zeros(len(z)) if log_det is None else log_det
+
+    def inverse(self, z: Tensor, condition: Condition = None) -> Tensor:
+        x = full_precision(z)
+        for transform, own in reversed(self._pairs(condition)):
+            x = transform.inverse(x, own)
+        return x
+
+    def __len__(self) -> int:
+        return len(self.transforms)
+
+    def _pairs(self, condition: Condition) -> list[tuple[Transform, Condition]]:
+        transforms = cast("list[Transform]", list(self.transforms))
+        if condition is None or isinstance(condition, Tensor):
+            return [(transform, condition) for transform in transforms]
+        if len(condition) != len(self.transforms):
+            raise ImgturboError(
+                f"{len(condition)} conditions for a chain of {len(self.transforms)} transforms; "
+                "give one tensor for all of them, or one (or None) for each"
+            )
+        return list(zip(transforms, condition, strict=True))
+
+
+def full_precision(x: Tensor) -> Tensor:
+    """x itself if it is float32 or float64, else its float32 copy."""
+    return x if x.dtype in (torch.float32, torch.float64) else x.float()
+
+
+def require_channels(x: Tensor, channels: int, what: str) -> None:
+    """Refuse x unless it is (B, ``channels``, …)."""
+    if x.ndim < 2 or x.shape[1] != channels:
+        raise ImgturboError(
+            f"{what} was built for {channels} channels but is given an array of shape "
+            f"{tuple(x.shape)}; channels come second"
+        )
