@@ -2,7 +2,8 @@
 
 Each command parses its words, calls one function of the library, and prints what came of it. Heavy
 imports happen inside the commands, so that ``imgturbo --help`` answers at once. A mistake of the
-user is one line after ``error:`` and exit status 2 (see :mod:`imgturbo.errors`).
+user, in the words or in the files, is one line after ``error:`` and exit status 2 (see
+:mod:`imgturbo.errors`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import warnings
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -25,9 +26,9 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="imgturbo",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     help="Translate the sky as one telescope saw it into what another would have seen.",
     epilog="Start with 'imgturbo demo --out demo': the whole job on a simulated sky, in minutes.",
@@ -41,12 +42,13 @@ class Direction(StrEnum):
 
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]…", help="Replace values of the file: train.steps=1000."),
+    typer.Argument(metavar="KEY=VALUE", help="Values that replace the file's: train.steps=1000."),
 ]
 
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)
     ] = False,
@@ -54,6 +56,8 @@ def _root(
     if version:
         typer.echo(f"imgturbo {__version__}")
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 @app.command()
@@ -90,7 +94,8 @@ def simulate(
 @app.command()
 def prepare(
     config: Annotated[
-        Path | None, typer.Argument(help="YAML with a 'prepare' section; see configs/.")
+        Path | None,
+        typer.Argument(metavar="CONFIG", help="YAML with a 'prepare' section; see configs/."),
     ] = None,
     overrides: Overrides = None,
     source: Annotated[
@@ -108,6 +113,7 @@ def prepare(
     """Register, reproject and cut FITS files or pictures into training tiles.
 
     Either name a config (several fields, all settings), or give one field on the command line:
+
     imgturbo prepare --source hst_f606w.fits --source hst_f814w.fits --target jwst_f150w.fits
     --out tiles.zarr
     """
@@ -118,6 +124,10 @@ def prepare(
 
     if config is not None and "=" in config.name and not config.exists():
         config, overrides = None, [str(config), *(overrides or [])]
+    if config is not None and (source or target):
+        raise ImgturboError(
+            f"prepare: {config} names its own fields; leave out --source and --target, or the file"
+        )
     if config is not None:
         settings = load_config(config, overrides or []).prepare
     elif source or target:
@@ -134,7 +144,9 @@ def prepare(
 
 @app.command()
 def train(
-    config: Annotated[Path, typer.Argument(help="YAML config; see configs/ for examples.")],
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="YAML; see configs/ for examples.")
+    ],
     overrides: Overrides = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start anew where a run of this name stands.")
@@ -155,7 +167,7 @@ def translate(
     bundle: Annotated[str, typer.Option(help="Folder of a trained bundle.")],
     files: Annotated[
         list[Path] | None,
-        typer.Argument(help="FITS files (one a band, any order) or a picture.", metavar="FILE…"),
+        typer.Argument(metavar="FILE", help="FITS files (one a band, any order) or a picture."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="FITS (or .png, .tif) to write.")] = None,
     manifest: Annotated[
@@ -185,14 +197,15 @@ def translate(
 ) -> None:
     """Translate whole FITS mosaics (or pictures), window by window, keeping WCS, units and masks.
 
-    Interrupted, the same command continues. On several devices:
-    accelerate launch scripts/translate.py …
+    Interrupted, the same command continues.
+
+    On several devices: accelerate launch scripts/translate.py …
     """
     from imgturbo.bundle import load_bundle
     from imgturbo.mosaic import translate_file, translate_manifest
     from imgturbo.report.progress import task
 
-    options = {
+    options: dict[str, Any] = {
         "direction": direction.value,
         "samples": samples,
         "bands": bands.split(",") if bands else None,
@@ -220,8 +233,10 @@ def translate(
 
 @app.command()
 def evaluate(
-    pred: Annotated[Path, typer.Argument(help="The translated image.")],
-    target: Annotated[list[Path], typer.Argument(help="The truth (one file, or one a band).")],
+    pred: Annotated[Path, typer.Argument(metavar="PRED", help="The translated image.")],
+    target: Annotated[
+        list[Path], typer.Argument(metavar="TARGET", help="The truth: one file, or one a band.")
+    ],
     source: Annotated[
         list[Path] | None, typer.Option(help="The input, for the baselines; repeat it, one a band.")
     ] = None,
@@ -233,15 +248,18 @@ def evaluate(
     from imgturbo.report.tables import score_table
 
     scores = run(pred, target, source or None)
-    score_table(scores)
     if json_file is not None:
         write_json(json_file, scores)
+    score_table(scores)
 
 
 @app.command()
 def inspect(
     path: Annotated[
-        Path, typer.Argument(help="A FITS file or picture, tiles, bundle, checkpoint.")
+        Path,
+        typer.Argument(
+            metavar="PATH", help="A FITS file, picture, tile store, bundle, run or checkpoint."
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -275,22 +293,45 @@ def _say(message: str) -> None:
         typer.echo(message)
 
 
-def _warn(message: Warning | str, category: type[Warning], *_: object) -> None:
+def _note(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     """A notice to the user is one line; those of libraries to developers are not shown."""
     if issubclass(category, UserWarning) and os.environ.get("RANK", "0") == "0":
         print(f"note: {' '.join(str(message).split())}", file=sys.stderr)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run a command; a mistake of the user is one line on standard error and exit status 2."""
-    warnings.showwarning = _warn
+# Click's, which newer versions of typer carry inside them; both give it these descendants.
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run a command and exit; a user's mistake is one line on standard error and status 2."""
+    warnings.showwarning = _note
+    words = list(argv) if argv is not None else None
     try:
-        app(args=list(argv) if argv is not None else None)
+        # Not standalone, so that mistakes in the words look like all others.
+        status = app(args=words, prog_name="imgturbo", standalone_mode=False)
     except ImgturboError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except BrokenPipeError:
-        sys.exit(141)
+        _fail(str(error))
+    except _UsageError as error:
+        _fail(_usage(error))
+    except typer.Abort:
+        sys.exit(130)
+    except OSError as error:
+        # What no part of the library has foreseen: a disk that fills up, a folder not ours.
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}; check the path, its permissions and the disk")
+    sys.exit(status or 0)
+
+
+def _usage(error: Any) -> str:
+    """A mistake in the command's words, and where the right ones are listed."""
+    command = error.ctx.command_path if error.ctx is not None else "imgturbo"
+    return f"{error.format_message().rstrip('.')}; see '{command} --help'"
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)
 
 
 if __name__ == "__main__":

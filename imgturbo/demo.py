@@ -13,15 +13,19 @@ import shutil
 import time
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.console import Console
 
 from imgturbo.config import Config, FieldConfig, load_config
+from imgturbo.errors import ImgturboError
 from imgturbo.report.files import write_json
 from imgturbo.report.preview import comparison
 from imgturbo.report.progress import task
-from imgturbo.report.tables import prepare_table, score_table
+from imgturbo.report.tables import prepare_table, score_table, wide_console
+
+if TYPE_CHECKING:
+    from data_prep.simulate import SimulatedPair
 
 __all__ = ["config_path", "run_demo"]
 
@@ -32,21 +36,21 @@ def config_path(name: str) -> Path:
     return packaged if packaged.exists() else Path(__file__).parents[1] / "configs" / name
 
 
-def run_demo(out: Path, *, quick: bool = False) -> dict[str, object]:
+def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
     """Run the demo into ``out``; leaves prediction.fits, preview.png and scores.json there.
 
     ``quick`` is a smoke test of the installation: a small sky and a few steps, no good picture.
     """
     # Only the command line and the demo may know data_prep; see docs/architecture.md.
     from data_prep.prepare import prepare
-    from data_prep.simulate import SimulatedPair, simulate
+    from data_prep.simulate import simulate
     from imgturbo.bundle import load_bundle
     from imgturbo.metrics.evaluate import evaluate
     from imgturbo.mosaic import translate_file
     from imgturbo.sky import Stretch, read_sky
     from imgturbo.training import train
 
-    console = Console()
+    console = wide_console()
     started = time.monotonic()
     config = _settings(out, quick)
 
@@ -69,9 +73,11 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, object]:
     source, target = aligned / "held-out_source.fits", aligned / "held-out_target.fits"
 
     result = train(config)
-    console.print(result.message)
+    if result.bundle is None:
+        raise ImgturboError(f"{out}: {result.message}")
+    console.print(result.message, markup=False)
 
-    bundle = load_bundle(config.train.out / "bundle")
+    bundle = load_bundle(result.bundle)
     prediction = out / "prediction.fits"
     translate_file(bundle, [source], prediction, overwrite=True)
     scores = evaluate(prediction, target, source)
@@ -93,8 +99,10 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, object]:
 
     score_table(scores)
     shutil.rmtree(out / "held-out.zarr", ignore_errors=True)
-    console.print(f"prediction: {prediction}\npicture:    {out / 'preview.png'}")
-    console.print(f"scores:     {out / 'scores.json'}\n{scores['seconds']:.0f} s in all")
+    left = {"prediction": prediction, "picture": out / "preview.png", "scores": out / "scores.json"}
+    for what, path in left.items():
+        console.print(f"{what + ':':<12}{path}", markup=False)
+    console.print(f"{scores['seconds']:.0f} s in all")
     return scores
 
 
@@ -107,14 +115,15 @@ def _settings(out: Path, quick: bool) -> Config:
     return config
 
 
-def _field(name: str, pair: object) -> FieldConfig:
-    return FieldConfig(name=name, source=list(pair.source), target=list(pair.target))  # type: ignore[attr-defined]
+def _field(name: str, pair: SimulatedPair) -> FieldConfig:
+    return FieldConfig(name=name, source=list(pair.source), target=list(pair.target))
 
 
-def _caption(scores: dict[str, object]) -> str:
-    prediction = scores["prediction"]
-    identity = scores["baselines"]["identity"]  # type: ignore[index]
-    return (
-        f"held-out simulated sky: PSNR {prediction['psnr']:.1f} dB "  # type: ignore[index]
-        f"(input as it is {identity['psnr']:.1f} dB)"
-    )
+def _caption(scores: dict[str, Any]) -> str:
+    rows = {"prediction": scores["prediction"], **scores["baselines"]}
+    names = {"identity": "input as it is", "affine": "best affine colour"}
+    shown = [
+        f"{names.get(key, key)} {row['psnr']:.2f} dB, SSIM {row['ssim']:.3f}"
+        for key, row in rows.items()
+    ]
+    return f"Held-out simulated sky.  PSNR: {'  ·  '.join(shown)}"

@@ -10,6 +10,8 @@ fixed recolouring could reach: beating it means that structure was translated, n
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +20,7 @@ __all__ = ["affine_colour", "identity"]
 _BLOCK = 1 << 20  # pixels a block of the normal equations
 
 
-def identity(source: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
+def identity(source: NDArray[Any], channels: int) -> NDArray[Any]:
     """The input as it is, (channels, H, W).
 
     Where the counts differ each output takes the input band at the same relative place in the

@@ -4,12 +4,16 @@ All scores are computed on y = stretch(flux) with data range 1, over pixels that
 prediction, target and (where given) source alike. The stretch is, in this order: the caller's; the
 one in the prediction's header (fitted on the training sky); linear for pictures; else fitted on the
 target. Which one was used is part of the answer.
+
+Fluxes are compared in the prediction's unit, the one that its stretch belongs to: with AB zero
+points ZP and ZP' of one unit per pixel, m = ZP − 2.5 log₁₀ f gives f' = f · 10^{0.4 (ZP' − ZP)}.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +28,7 @@ from imgturbo.metrics.image import ms_ssim, mse, psnr, ssim
 from imgturbo.metrics.perceptual import Unavailable, lpips_distance, st_lpips_distance
 from imgturbo.metrics.spectrum import log_spectrum_error
 from imgturbo.sky import SkyImage, Stretch, read_sky, resample
+from imgturbo.sky.photometry import DISPLAY, is_surface_brightness
 
 __all__ = ["Image", "evaluate", "scores"]
 
@@ -46,15 +51,16 @@ def evaluate(
     Returns:
         ``{"prediction": {"mse", "psnr", "ssim", "ms_ssim", "spectrum_error", "lpips",
         "st_lpips"}, "baselines": {"identity": {…}, "affine": {…}}, "stretch": {…},
-        "valid_fraction": …, "bands": […], "data_range": 1.0, "notes": […]}``; scores that cannot be
-        had are None and a note says why. Baselines are None without a source.
+        "valid_fraction": …, "bands": […], "data_range": 1.0, "notes": […]}``, JSON as it is: scores
+        that cannot be had, or are infinite, are None and a note says why. Baselines are None
+        without a source.
 
     Raises:
-        ImgturboError: band counts or grids that cannot be reconciled, or no common valid pixel.
+        ImgturboError: bands, units or grids that cannot be reconciled, or no common valid pixel.
     """
     truth = _as_sky(target, "target")
-    prediction = _on_grid(_as_sky(pred, "prediction"), truth)
-    prediction, truth = _common_bands(prediction, truth)
+    prediction = _common_bands(_on_grid(_as_sky(pred, "prediction"), truth), truth)
+    truth = _in_unit_of(prediction, truth)
     valid = prediction.valid & truth.valid
     given = None
     if source is not None:
@@ -64,27 +70,32 @@ def evaluate(
         raise ImgturboError(
             f"{_name(prediction)} and {_name(truth)} share no valid pixel; check masks and WCS"
         )
-    stretch, origin = _choose_stretch(stretch, prediction, truth)
+    stretch, origin = _choose_stretch(stretch, prediction, truth, valid)
+    y_true = _filled(stretch(truth.data), valid)
+    images: dict[str, NDArray[np.float32]] = {
+        "prediction": _filled(stretch(prediction.data), valid)
+    }
     notes: list[str] = []
-    y_pred, y_true = (_filled(stretch(image.data), valid) for image in (prediction, truth))
-    result: dict[str, Any] = {
-        "prediction": scores(y_pred, y_true, valid, perceptual, notes),
-        "baselines": {"identity": None, "affine": None},
+    if given is None:
+        notes.append("no source given: the baselines (input as it is, affine colour) are missing")
+    else:
+        images["identity"] = _filled(_input_as_is(given, prediction, stretch, valid), valid)
+        own = _filled(_own_stretch(given, valid)(given.data), valid)
+        images["affine"] = affine_colour(own, y_true, valid)
+    rows: dict[str, dict[str, float | None]] = {}
+    for label, image in images.items():
+        rows[label] = scores(image, y_true, valid, perceptual, notes)
+        if rows[label]["mse"] == 0:
+            notes.append(f"{label}: equal to the target, its PSNR is infinite and left out")
+    return {
+        "prediction": rows["prediction"],
+        "baselines": {label: rows.get(label) for label in ("identity", "affine")},
         "stretch": {"from": origin, **stretch.to_dict()},
         "valid_fraction": float(valid.mean()),
         "bands": list(truth.bands),
         "data_range": 1.0,
-        "notes": notes,
+        "notes": list(dict.fromkeys(notes)),  # a metric that is missing is missing for all
     }
-    if given is None:
-        notes.append("no source given: the baselines (input as it is, affine colour) are missing")
-        return result
-    as_is = _filled(_input_as_is(given, truth, stretch), valid)
-    mapped = affine_colour(_filled(_own_stretch(given)(given.data), valid), y_true, valid)
-    silent: list[str] = []  # the notes would only repeat the prediction's
-    for label, image in (("identity", as_is), ("affine", mapped)):
-        result["baselines"][label] = scores(image, y_true, valid, perceptual, silent)
-    return result
 
 
 def scores(
@@ -94,7 +105,10 @@ def scores(
     perceptual: bool = True,
     notes: list[str] | None = None,
 ) -> dict[str, float | None]:
-    """All metrics of stretched arrays (C, H, W) over ``valid`` (H, W); None: not available."""
+    """All metrics of stretched arrays (C, H, W) over ``valid`` (H, W).
+
+    None where a metric is not available, infinite, or not defined (SSIM of images below 11 pixels).
+    """
     p, t = torch.from_numpy(pred)[None], torch.from_numpy(target)[None]
     mask = torch.from_numpy(np.ascontiguousarray(valid))[None, None]
     result: dict[str, float | None] = {
@@ -117,7 +131,7 @@ def scores(
 
 def _number(score: Tensor) -> float | None:
     value = float(score)
-    return value if math.isfinite(value) or value == math.inf else None
+    return value if math.isfinite(value) else None
 
 
 def _name(image: SkyImage) -> str:
@@ -162,52 +176,87 @@ def _same_wcs(a: SkyImage, b: SkyImage) -> bool:
     return bool(np.allclose(there, (x, y), atol=0.01))
 
 
-def _common_bands(pred: SkyImage, target: SkyImage) -> tuple[SkyImage, SkyImage]:
+def _common_bands(pred: SkyImage, target: SkyImage) -> SkyImage:
+    """``pred`` with its bands in the target's order, by name; else the order is the user's."""
     if set(pred.bands) == set(target.bands):
-        return pred.select(target.bands), target
+        return pred.select(target.bands)
     if len(pred.bands) == len(target.bands):
-        return pred, target  # names differ but the order is the user's
+        return pred
     raise ImgturboError(
         f"{_name(pred)} has bands {', '.join(pred.bands)} but {_name(target)} has "
         f"{', '.join(target.bands)}; give the same bands on both sides"
     )
 
 
+def _in_unit_of(reference: SkyImage, image: SkyImage) -> SkyImage:
+    """``image`` in the flux unit of ``reference``, band by band."""
+    factors = _flux_factors(image.unit, image.zeropoints, reference)
+    if factors is not None:
+        return replace(image, data=image.data * factors)
+    if not image.unit or not reference.unit:
+        return image  # an array, or a header without BUNIT: the user's word is taken
+    raise ImgturboError(
+        f"{_name(reference)} is in {reference.unit} but {_name(image)} in {image.unit}, and "
+        "without AB zero points in both they cannot be compared; bring them to one unit"
+    )
+
+
+def _flux_factors(
+    unit: str, zeropoints: Sequence[float | None], reference: SkyImage
+) -> NDArray[np.float32] | None:
+    """(C, 1, 1), from ``unit`` and zero points to the reference's; None where they are missing."""
+    shifts = [
+        None if theirs is None or ours is None else ours - theirs
+        for theirs, ours in zip(zeropoints, reference.zeropoints, strict=True)
+    ]
+    known = [shift for shift in shifts if shift is not None]
+    if unit == reference.unit and (is_surface_brightness(unit) or len(known) < len(shifts)):
+        known = [0.0] * len(shifts)
+    if len(known) < len(shifts):
+        return None
+    return (10 ** (0.4 * np.array(known, np.float64))).astype(np.float32)[:, None, None]
+
+
 def _choose_stretch(
-    stretch: Stretch | None, pred: SkyImage, target: SkyImage
+    stretch: Stretch | None, pred: SkyImage, target: SkyImage, valid: NDArray[np.bool_]
 ) -> tuple[Stretch, str]:
     if stretch is not None:
+        if len(stretch) != len(target.bands):
+            raise ImgturboError(
+                f"the stretch is of {len(stretch)} bands but {_name(target)} has "
+                f"{len(target.bands)} ({', '.join(target.bands)}); give one of these bands"
+            )
         return stretch, "caller"
     if pred.header is not None:
         found = Stretch.from_header(pred.header, pred.bands)
         if found is not None:
             return found, "prediction header"
-    if target.unit == "display":
+    if target.unit == DISPLAY:
         return Stretch.linear(len(target.bands)), "linear (pictures)"
-    return Stretch.fit(target.data, target.valid), "fitted on the target"
+    return Stretch.fit(target.data, valid), "fitted on the target"
 
 
-def _own_stretch(image: SkyImage) -> Stretch:
-    if image.unit == "display":
+def _own_stretch(image: SkyImage, valid: NDArray[np.bool_]) -> Stretch:
+    if image.unit == DISPLAY:
         return Stretch.linear(len(image.bands))
-    return Stretch.fit(image.data, image.valid)
+    return Stretch.fit(image.data, valid)
 
 
-def _input_as_is(source: SkyImage, target: SkyImage, stretch: Stretch) -> NDArray[np.float32]:
-    """The source in the target's flux unit where zero points are known, then stretched like it.
+def _input_as_is(
+    source: SkyImage, prediction: SkyImage, stretch: Stretch, valid: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """The source in the prediction's flux unit, then stretched like it.
 
-    Without zero points on both sides a flux cannot be compared, and the source's own stretch puts
-    both on the range 0–1 instead.
+    Without zero points in both a flux cannot be compared, and the source's own stretch puts it on
+    the range 0–1 instead.
     """
-    zs, zt = source.zeropoints, target.zeropoints
-    if None in zs or None in zt:
-        if source.unit == target.unit:
-            return stretch(identity(source.data, len(target.bands)))
-        return identity(_own_stretch(source)(source.data), len(target.bands))
-    zero_s = np.array(zs, dtype=np.float64)[:, None, None]
-    janskys = identity(source.data * 10 ** (-0.4 * zero_s), len(target.bands))
-    zero_t = np.array(zt, dtype=np.float64)[:, None, None]
-    return stretch((janskys * 10 ** (0.4 * zero_t)).astype(np.float32))
+    channels = len(prediction.bands)
+    taken = identity(np.arange(len(source.bands)), channels)
+    zeropoints = [source.zeropoints[k] for k in taken]
+    factors = _flux_factors(source.unit, zeropoints, prediction)
+    if factors is None:
+        return identity(_own_stretch(source, valid)(source.data), channels)
+    return stretch(source.data[taken] * factors)
 
 
 def _filled(y: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -13,12 +13,25 @@ __all__ = ["write_json"]
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON aside, then rename. Raises ImgturboError where ``path`` cannot be written."""
+    """Write JSON aside, then rename; folders are made where there are none.
+
+    Raises:
+        ImgturboError: ``path`` cannot be written; what was there before is still there.
+        ValueError: a number that JSON has no word for (NaN, infinity).
+    """
     path = Path(path)
+    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
     aside = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(json.dumps(content, indent=2) + "\n")
-        os.replace(aside, path)
+        try:
+            aside.write_text(text)
+            os.replace(aside, path)
+        except OSError:
+            aside.unlink(missing_ok=True)
+            raise
     except OSError as error:
-        raise ImgturboError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise ImgturboError(
+            f"{path}: cannot be written ({error.strerror or error}); free some space or name "
+            "another file"
+        ) from None

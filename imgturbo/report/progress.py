@@ -23,6 +23,7 @@ Report = Callable[[str, float], None]
 """``report(what, fraction)``: what is being done, and how much of the whole is done, 0 to 1."""
 
 _PLAIN_EVERY = 10.0  # seconds between lines of a log without a terminal
+_PLAIN_FIRST = 2.0  # seconds until the first: what fails at once says only why
 
 
 @contextmanager
@@ -46,7 +47,7 @@ def task(name: str) -> Iterator[Report]:
 
 
 def _plain(name: str) -> Report:
-    last = -_PLAIN_EVERY
+    last = time.monotonic() - _PLAIN_EVERY + _PLAIN_FIRST
 
     def report(what: str, fraction: float) -> None:
         nonlocal last

@@ -12,7 +12,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from data_prep.prepare import PrepareReport
 
-__all__ = ["description_table", "prepare_table", "score_table"]
+__all__ = ["description_table", "prepare_table", "score_table", "wide_console"]
 
 _COLUMNS = {  # key of a score: (heading, decimals)
     "psnr": ("PSNR dB ↑", 2),
@@ -24,25 +24,29 @@ _COLUMNS = {  # key of a score: (heading, decimals)
     "st_lpips": ("ST-LPIPS ↓", 3),
 }
 
+_WIDE = 160  # columns where there is no terminal; rich would assume 80, and fold
+
 
 def score_table(result: dict[str, Any]) -> None:
     """Print what :func:`imgturbo.metrics.evaluate` returned."""
-    rows = {"prediction": result["prediction"]}
-    rows["input as it is"] = result["baselines"]["identity"]
-    rows["best affine colour"] = result["baselines"]["affine"]
-    shown = [k for k in _COLUMNS if result["prediction"].get(k) is not None]
+    named = {
+        "prediction": result["prediction"],
+        "input as it is": result["baselines"]["identity"],
+        "best affine colour": result["baselines"]["affine"],
+    }
+    rows = {name: scores for name, scores in named.items() if scores is not None}
+    shown = [k for k in _COLUMNS if any(scores.get(k) is not None for scores in rows.values())]
     table = Table()
     table.add_column("")
     for key in shown:
         table.add_column(_COLUMNS[key][0], justify="right")
     for name, scores in rows.items():
-        if scores is not None:
-            table.add_row(name, *(_number(scores.get(key), _COLUMNS[key][1]) for key in shown))
-    console = _console()
+        table.add_row(name, *(_number(scores.get(key), _COLUMNS[key][1]) for key in shown))
+    console = wide_console()
     console.print(table)
     stretch = result["stretch"]
     console.print(
-        f"bands {', '.join(result['bands'])}; stretch {stretch['from']}; data range 1; "
+        f"bands {escape(', '.join(result['bands']))}; stretch: {stretch['from']}; data range 1; "
         f"{result['valid_fraction']:.1%} of the pixels valid"
     )
     for note in result["notes"]:
@@ -56,7 +60,7 @@ def prepare_table(report: PrepareReport) -> None:
         table.add_column(name, justify="left" if name == "field" else "right")
     for field in report.fields:
         table.add_row(
-            field.name,
+            escape(field.name),
             "–" if field.matched is None else str(field.matched),
             _number(field.residual_before, 2),
             _number(field.residual_after, 2),
@@ -64,32 +68,33 @@ def prepare_table(report: PrepareReport) -> None:
             str(field.train),
             str(field.validation),
         )
-    console = _console()
+    console = wide_console()
     console.print(table)
     console.print(
-        f"{report.train} training and {report.validation} validation tiles in {report.out}"
+        f"{report.train} training and {report.validation} validation tiles in "
+        f"{escape(str(report.out))}"
     )
 
 
 def description_table(path: Path, facts: dict[str, Any]) -> None:
     """Print what :func:`imgturbo.describe.describe` found, its warnings last."""
-    console = _console()
+    console = wide_console()
     console.print(f"[bold]{escape(str(path))}[/bold]: {escape(str(facts['what']))}")
     table = Table(show_header=False, box=None, padding=(0, 2))
-    table.add_column(style="dim")
+    table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for key, value in facts.items():
         if key not in ("what", "warnings"):
-            table.add_row(key, escape(str(value)))
+            table.add_row(escape(key), escape(str(value)))
     console.print(table)
     for warning in facts["warnings"]:
         console.print(f"[yellow]! {escape(warning)}[/yellow]")
 
 
-def _console() -> Console:
-    console = Console()
-    # Without a terminal rich assumes 80 columns and would fold the tables of a log.
-    return console if console.is_terminal else Console(width=140)
+def wide_console() -> Console:
+    """Standard output; without a terminal wide enough that no line of a log is folded."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_WIDE)
 
 
 def _number(value: float | None, decimals: int) -> str:
