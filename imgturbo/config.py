@@ -21,10 +21,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from imgturbo.errors import ImgturboError
 
 __all__ = [
+    "ConditionConfig",
     "Config",
     "CriticConfig",
     "DataConfig",
     "FieldConfig",
+    "FlowConfig",
+    "FlowDenseConfig",
+    "FlowStageConfig",
     "GeneratorConfig",
     "MLPConfig",
     "ModelConfig",
@@ -176,6 +180,61 @@ class CriticConfig(Section):
     scales: int = Field(1, ge=1)  # the same critic on halved images too
     norm: Literal["none", "spectral"] = "spectral"
     hidden: list[int] = [256, 128, 64]  # of the dense critic
+
+
+class FlowStageConfig(Section):
+    """One resolution of a cINN: conditional couplings, then half the resolution, then a split."""
+
+    blocks: int = Field(4, ge=0)  # conditional couplings, each followed by a mixing
+    width: int = Field(64, ge=1)  # hidden channels of their networks, and of their condition
+    down: Literal["haar", "unshuffle"] = "haar"
+    order: Literal["channel", "band"] = "band"  # "band" puts the averages first, to be kept
+    rebalance: float = Field(1.0, gt=0)  # scale of the wavelets
+    coarse_blocks: int = Field(2, ge=0)  # unconditional 1×1 couplings after halving
+    coarse_width: int = Field(128, ge=1)
+    keep: float = Field(1.0, gt=0, le=1)  # share of the channels that go on; the rest are latents
+
+
+class FlowDenseConfig(Section):
+    """The dense backend behind the last stage, which fixes the image size."""
+
+    size: int = Field(64, ge=2)  # side of the image in pixels
+    blocks: int = Field(8, ge=1)
+    layers: int = Field(3, ge=1)  # hidden layers of the networks
+    width: int = Field(512, ge=1)  # of those, and of the condition
+
+
+class ConditionConfig(Section):
+    """The network that turns the condition into features for every stage."""
+
+    kind: Literal["vgg", "convnext"] = "convnext"
+    scale: int = Field(1, ge=1)  # pixels of the condition along one pixel of x
+    width: int = Field(64, ge=1)  # features at the finest stage; doubled with every halving
+    max_width: int = Field(512, ge=1)
+    blocks: int = Field(2, ge=1)  # a stage
+    frozen: bool = False  # whether only its heads are trained
+
+
+class FlowConfig(Section):
+    """A multi-scale conditional invertible network."""
+
+    stages: list[FlowStageConfig] = Field(
+        [FlowStageConfig(keep=0.5), FlowStageConfig(keep=0.5), FlowStageConfig()], min_length=1
+    )
+    dense: FlowDenseConfig | None = None  # None: convolutions to the end, any image size
+    law: Literal["affine", "additive", "gin", "spline"] = "affine"
+    clamp: float = Field(1.5, gt=0)  # α, the largest |log scale| of one coupling
+    mixing: Literal["orthogonal", "lu", "permutation"] = "orthogonal"
+    actnorm: bool = False  # before every coupling
+    prior: bool = False  # what is split off is normal given what is kept and the condition
+    condition: ConditionConfig = ConditionConfig()
+    memory_saving: bool = False  # recompute activations by inversion in the backward pass
+
+    @model_validator(mode="after")
+    def _last_stage_keeps_all(self) -> FlowConfig:
+        if self.dense is None and self.stages[-1].keep < 1:
+            raise ValueError("without a dense backend nothing follows the last stage: keep 1 there")
+        return self
 
 
 class ModelConfig(Section):

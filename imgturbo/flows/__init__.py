@@ -1,6 +1,8 @@
 """Invertible layers with exact log-determinants, and what they are composed into."""
 
 from imgturbo.flows.actnorm import ActNorm
+from imgturbo.flows.cinn import MultiScaleCINN
+from imgturbo.flows.condition import ConditionNet
 from imgturbo.flows.coupling import Additive, Affine, Clamp, Coupling, VolumePreserving
 from imgturbo.flows.flatten import Flatten
 from imgturbo.flows.haar import HaarDownsampling, HaarUpsampling, PixelUnshuffle
@@ -16,6 +18,7 @@ __all__ = [
     "Affine",
     "Chain",
     "Clamp",
+    "ConditionNet",
     "ConvPredictor",
     "Coupling",
     "DensePredictor",
@@ -23,6 +26,7 @@ __all__ = [
     "HaarDownsampling",
     "HaarUpsampling",
     "LUMixing",
+    "MultiScaleCINN",
     "OrthogonalMixing",
     "Permutation",
     "PixelUnshuffle",

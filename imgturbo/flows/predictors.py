@@ -7,7 +7,7 @@ side by side; but c may then come with fewer rows than x, (B, …) for x (n·B, 
 samples of one condition follow each other, and W_c c is computed once for all of them.
 
 Layer sizes of Ardizzone et al. 2019 (arXiv:1907.02392): three 3×3 convolutions with leaky ReLU for
-conditional blocks, three 1×1 for the others, three dense layers with ReLU behind.
+conditional blocks, three 1×1 for the others, three hidden dense layers with ReLU in the backend.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class DensePredictor(_Predictor):
         *,
         width: int,
         condition_channels: int = 0,
-        hidden_layers: int = 2,
+        hidden_layers: int = 3,
         slope: float = 0.0,
     ) -> None:
         sizes = [inputs, *[width] * hidden_layers, outputs]

@@ -15,6 +15,7 @@ Dhariwal 2018 (arXiv:1807.03039), in their code.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -115,14 +116,17 @@ class Pyramid(nn.Module):
     def forward(
         self, x: Tensor, conditions: Sequence[Condition] | None = None
     ) -> tuple[list[Tensor], Tensor]:
-        """x → latents, finest first, and log|det| (B,); ``conditions`` holds one a stage."""
+        """x → latents, finest first, and log|det| (B,).
+
+        ``conditions`` holds one a stage; a split gets that of the stage after it.
+        """
         latents = []
         log_det = torch.zeros((), device=x.device)
-        for stage, split, condition in self._levels(conditions):
+        for stage, split, condition, following in self._levels(conditions):
             x, part = stage(x, condition)
             log_det = log_det + part
             if isinstance(split, Split):
-                x, latent, part = split(x, _shared(condition))
+                x, latent, part = split(x, following)
                 log_det = log_det + part
                 latents.append(latent)
         return [*latents, x], log_det
@@ -134,28 +138,27 @@ class Pyramid(nn.Module):
         if len(latents) != self.latents:
             raise ImgturboError(f"{len(latents)} latents for a flow that has {self.latents}")
         *finer, x = latents
-        for stage, split, condition in reversed(list(self._levels(conditions))):
+        for stage, split, condition, following in reversed(self._levels(conditions)):
             if isinstance(split, Split):
-                x = split.inverse(x, finer.pop(), _shared(condition))
+                x = split.inverse(x, finer.pop(), following)
             x = stage.inverse(x, condition)
         return x
 
     def _levels(
         self, conditions: Sequence[Condition] | None
-    ) -> Sequence[tuple[Transform, nn.Module, Condition]]:
+    ) -> list[tuple[Transform, nn.Module, Condition, Tensor | None]]:
+        """Each stage, the split behind it, the stage's condition and that of the split."""
         if conditions is None:
             conditions = [None] * len(self.stages)
         if len(conditions) != len(self.stages):
             raise ImgturboError(
                 f"{len(conditions)} conditions for a flow of {len(self.stages)} stages"
             )
-        return list(zip(self.stages, self.splits, conditions, strict=True))  # type: ignore[arg-type]
+        stages = cast("list[Transform]", list(self.stages))
+        # A stage whose layers have conditions of their own shares none with the split before it.
+        following = [c if isinstance(c, Tensor) else None for c in [*conditions[1:], None]]
+        return list(zip(stages, self.splits, conditions, following, strict=True))
 
 
 class _Whole(nn.Module):
     """Stands where nothing is split off, so that stages and splits keep one numbering."""
-
-
-def _shared(condition: Condition) -> Tensor | None:
-    """A stage's condition, where it has one that all its layers share."""
-    return condition if isinstance(condition, Tensor) else None
