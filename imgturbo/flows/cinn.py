@@ -44,7 +44,13 @@ from imgturbo.flows.mixing import LUMixing, OrthogonalMixing, Permutation
 from imgturbo.flows.predictors import ConvPredictor, DensePredictor
 from imgturbo.flows.spline import RationalQuadratic
 from imgturbo.flows.split import Pyramid, Split
-from imgturbo.flows.transform import Chain, Condition, Transform, require_channels
+from imgturbo.flows.transform import (
+    Chain,
+    Condition,
+    Transform,
+    full_precision,
+    require_channels,
+)
 from imgturbo.nets.noise import FreshNoise, Noise
 
 __all__ = ["MultiScaleCINN", "make_law"]
@@ -174,7 +180,7 @@ class MultiScaleCINN(nn.Module):
         assert isinstance(finest, Tensor)
         batch = len(finest)
         shapes = self.latent_shapes(*finest.shape[2:])
-        like = finest.new_empty(0, dtype=torch.float32)
+        like = full_precision(finest.new_empty(0))
         latents = []
         for index, (shape, (_, stride)) in enumerate(zip(shapes, self._latents, strict=True)):
             draws = [

@@ -135,6 +135,19 @@ def test_a_frozen_trunk_is_not_trained_but_its_heads_are():
     assert all(p.grad is not None for p in model.condition.heads.parameters())
 
 
+@every_kind
+def test_values_stay_float32_under_bfloat16(options):
+    model = small(**options)
+    x, y = data(options, torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        latents, log_det = model(x, y)
+        samples = model.sample(y, 2)
+        (-model.log_prob(x, y).mean()).backward()
+    assert {w.dtype for w in (*latents, log_det, samples)} == {torch.float32}
+    assert torch.isfinite(samples).all()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
 def test_weights_travel_through_safetensors(tmp_path):
     model = small(dense=True)
     save_file(model.state_dict(), tmp_path / "flow.safetensors")
@@ -167,6 +180,12 @@ def test_it_learns_a_conditional_distribution():
         trained = float(-model.eval().log_prob(x, y).mean() / x[0].numel())
     gaussian = 0.5 * math.log(2 * math.pi * math.e * 1.04)
     assert trained < gaussian - 0.2
+    # Training must not have cost the inverse, on the data or off it.
+    with torch.no_grad():
+        assert (model.inverse(model(x, y)[0], y) - x).abs().max() < 1e-4
+        w = [3 * torch.randn(64, *shape) for shape in model.latent_shapes(8, 8)]
+        for one, other in zip(model(model.inverse(w, y), y)[0], w, strict=True):
+            assert (one - other).abs().max() < 1e-4
 
 
 # ----------------------------------------------------------------------------------- sampling
