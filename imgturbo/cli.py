@@ -243,7 +243,7 @@ def evaluate(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the scores here.")] = None,
 ) -> None:
     """Score a prediction beside the baselines: PSNR, SSIM, LPIPS, spectrum, on a stated stretch."""
-    from imgturbo.metrics.evaluate import evaluate as run
+    from imgturbo.metrics.scoring import evaluate as run
     from imgturbo.report.files import write_json
     from imgturbo.report.tables import score_table
 

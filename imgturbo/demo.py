@@ -45,7 +45,7 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
     from data_prep.prepare import prepare
     from data_prep.simulate import simulate
     from imgturbo.bundle import load_bundle
-    from imgturbo.metrics.evaluate import evaluate
+    from imgturbo.metrics.scoring import evaluate
     from imgturbo.mosaic import translate_file
     from imgturbo.sky import Stretch, read_sky
     from imgturbo.training import train

@@ -6,17 +6,27 @@ One dictionary a kind of thing — image, tile store, bundle, checkpoint or run 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
+
+if TYPE_CHECKING:
+    from imgturbo.sky import SkyReader
 
 __all__ = ["describe"]
 
 Facts = dict[str, Any]
+
+_SAMPLE = 1 << 25  # values looked at; a larger mosaic is sampled
+_STRIPS = 32
+_MISSING_SPLIT = {
+    "train": "there is nothing to train on; hold less out in prepare.split",
+    "validation": "the best weights cannot be told from the last; raise prepare.split.fraction",
+}
 
 
 def describe(path: Path) -> Facts:
@@ -27,7 +37,9 @@ def describe(path: Path) -> Facts:
     """
     path = Path(path)
     if not path.exists():
-        raise ImgturboError(f"{path}: no such file or folder")
+        raise ImgturboError(
+            f"{path}: no such file or folder; name an image, a tile store, a bundle or a run"
+        )
     if path.is_file():
         return _image(path)
     if (path / "bundle.json").exists():
@@ -45,53 +57,62 @@ def describe(path: Path) -> Facts:
 
 
 def _image(path: Path) -> Facts:
-    from imgturbo.sky import Stretch, read_sky
+    from imgturbo.sky import Stretch, open_sky
 
-    image = read_sky(path)
-    height, width = image.shape[1:]
+    with open_sky(path) as image:
+        _, height, width = image.shape
+        data, whole = _sample(image)
+    measured = np.isfinite(data)
+    valid = float(measured.all(0).mean())
+    picture = image.unit == "display"
     facts: Facts = {
-        "what": "picture" if image.unit == "display" else "sky image",
+        "what": "picture" if picture else "sky image",
         "bands": ", ".join(image.bands),
         "size": f"{width} × {height} pixels",
-        "unit": image.unit or "not stated",
-        "AB zero point": ", ".join(
-            "unknown" if z is None else f"{z:.3f}" for z in image.zeropoints
-        ),
-        "valid": f"{image.valid.mean():.1%} of the pixels",
+        "unit": "display values, 0 to 1" if picture else image.unit or "not stated",
     }
     warnings = []
+    if not picture:
+        zeros = ("unknown" if z is None else f"{z:.3f}" for z in image.zeropoints)
+        facts["AB zero point"] = ", ".join(zeros)
+    facts["valid"] = f"{valid:.1%} of {'the pixels' if whole else 'a sample of the rows'}"
     if image.wcs is None:
         facts["WCS"] = "none"
-        if image.unit != "display":
+        if not picture:
             warnings.append("no celestial WCS: it can be translated, but not reprojected or paired")
     else:
-        assert image.pixel_scale is not None
-        corners = image.wcs.pixel_to_world(
-            [0, width - 1, width - 1, 0], [0, 0, height - 1, height - 1]
-        )
         facts["pixel scale"] = f"{image.pixel_scale:.4f} arcsec"
-        facts["footprint"] = "  ".join(
-            f"{c.icrs.ra.deg:.5f} {c.icrs.dec.deg:+.5f}" for c in corners
-        )
-    stretch = (
-        Stretch.linear(len(image.bands))
-        if image.unit == "display"
-        else Stretch.fit(image.data, image.valid)
-    )
-    facts["stretch (fitted here)"] = _stretch_line(stretch.to_dict())
-    for band, plane in zip(image.bands, image.data, strict=True):
-        finite = plane[np.isfinite(plane)]
-        low, middle, high = np.percentile(finite, [0.1, 50, 99.9])
+        x, y = [0, width - 1, width - 1, 0], [0, 0, height - 1, height - 1]
+        corners = image.wcs.pixel_to_world(x, y).icrs
+        facts["footprint"] = "  ".join(f"{c.ra.deg:.5f} {c.dec.deg:+.5f}" for c in corners)
+    if not picture:
+        facts["stretch (fitted here)"] = _stretch_line(Stretch.fit(data).to_dict())
+    for band, plane, here in zip(image.bands, data, measured, strict=True):
+        if not here.any():  # somewhere there is a measured pixel, or it could not be opened
+            warnings.append(f"band {band} has no measured pixel in the sampled rows")
+            continue
+        low, middle, high = np.percentile(plane[here], [0.1, 50, 99.9])
         facts[f"flux {band}"] = f"0.1 %: {low:.4g}  median: {middle:.4g}  99.9 %: {high:.4g}"
         if low == high:
-            warnings.append(f"band {band} is constant")
-    if image.valid.mean() < 0.5:
-        warnings.append("less than half of the image is valid: few tiles will pass min_valid")
+            warnings.append(f"band {band} is constant: nothing can be learnt from it")
+    if valid < 0.5:
+        warnings.append("less than half of it is valid: few tiles will pass prepare.tile.min_valid")
     if not image.unit:
         warnings.append("BUNIT is missing: fluxes cannot be compared with another instrument's")
-    elif image.unit != "display" and None in image.zeropoints:
-        warnings.append("no AB zero point (PHOTFLAM/PHOTPLAM or PIXAR_SR missing)")
+    elif not picture and None in image.zeropoints:
+        warnings.append("no AB zero point (PHOTFLAM and PHOTPLAM, PIXAR_SR, or ABZP are missing)")
     return facts | {"warnings": warnings}
+
+
+def _sample(image: SkyReader) -> tuple[NDArray[np.float32], bool]:
+    """The image, or of a mosaic too large to hold strips of rows at equal distances."""
+    channels, height, width = image.shape
+    if channels * height * width <= _SAMPLE:
+        return image.read().data, True
+    tall = max(1, _SAMPLE // (_STRIPS * channels * width))
+    tops = np.linspace(0, height - tall, min(_STRIPS, height // tall)).astype(int)
+    strips = [image.read(slice(int(top), int(top) + tall)).data for top in tops]
+    return np.concatenate(strips, axis=1), False
 
 
 def _tiles(path: Path) -> Facts:
@@ -111,7 +132,7 @@ def _tiles(path: Path) -> Facts:
             line += f", registration residual {np.nanmedian(residual):.2f} px (median)"
         facts[name] = line
         if count == 0:
-            warnings.append(f"no {name} tiles")
+            warnings.append(f"no {name} tiles: {_MISSING_SPLIT[name]}")
         if np.isfinite(residual).any() and np.nanmedian(residual) > 0.5:
             warnings.append(f"{name}: the registration residual is above half a pixel")
     return facts | {"warnings": warnings}
@@ -135,11 +156,16 @@ def _bundle(path: Path) -> Facts:
             + (", stochastic" if network.stochastic else "")
         )
     for key, value in bundle.record.items():
-        if not isinstance(value, dict | list):
+        if key == "validation":
+            facts[key] = ", ".join(f"{score} {number:.4g}" for score, number in value.items())
+        elif not isinstance(value, dict | list):
             facts[key] = value
-        elif key == "validation":
-            facts[key] = json.dumps(value)
-    return facts | {"warnings": []}
+    warnings = [
+        f"the {name}'s unit is not known: fluxes are taken as they come, in one unit always"
+        for name, side in (("source", bundle.source), ("target", bundle.target))
+        if not side["unit"]
+    ]
+    return facts | {"warnings": warnings}
 
 
 def _run(path: Path) -> Facts:

@@ -9,7 +9,7 @@ from imgturbo.metrics.image import ms_ssim, mse, psnr, ssim
 from imgturbo.metrics.spectrum import log_spectrum_error, power_spectrum
 
 if TYPE_CHECKING:
-    from imgturbo.metrics.evaluate import evaluate
+    from imgturbo.metrics.scoring import evaluate
 
 __all__ = [
     "evaluate",
@@ -23,7 +23,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """`evaluate` reads FITS and so needs astropy; the tensor metrics do not."""
+    """`evaluate` reads FITS and so needs astropy; the tensor metrics do not.
+
+    Its module is called otherwise: one of the same name would hide the function once imported.
+    """
     if name == "evaluate":
-        return import_module("imgturbo.metrics.evaluate").evaluate
+        return import_module("imgturbo.metrics.scoring").evaluate
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
