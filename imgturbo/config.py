@@ -331,9 +331,10 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     except FileNotFoundError:
         raise ImgturboError(f"{path}: no such config file; configs/ has examples") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ImgturboError(f"{path}: cannot be read as a config: {error}") from None
+        why = getattr(error, "strerror", None) or error
+        raise ImgturboError(f"{path}: cannot be read ({why}); give a YAML file") from None
     except yaml.YAMLError as error:
-        raise ImgturboError(f"{path}: not valid YAML: {error}") from None
+        raise ImgturboError(f"{path}: not valid YAML: {_where(error)}; mend it there") from None
     if tree is None:
         tree = {}
     if not isinstance(tree, dict):
@@ -348,6 +349,14 @@ def _validated(origin: str, tree: dict[str, Any], overrides: Sequence[str]) -> C
         return Config.model_validate(tree)
     except ValidationError as error:
         raise ImgturboError(f"{origin}: {_explain(error)}") from None
+
+
+def _where(error: yaml.YAMLError) -> str:
+    """What the parser missed, and where, in a few words."""
+    problem, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
+    if not problem or mark is None:
+        return str(error)
+    return f"{problem} at line {mark.line + 1}, column {mark.column + 1}"
 
 
 def _apply_override(tree: dict[str, Any], override: str) -> None:

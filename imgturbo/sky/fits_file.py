@@ -85,7 +85,8 @@ class FitsFile:
         except _UNREADABLE as reason:
             self._stream.close()
             raise ImgturboError(
-                f"{self.path}: is not a FITS file, or is damaged ({_first_line(reason)})"
+                f"{self.path}: is not a FITS file, or is damaged ({_first_line(reason)}); give a "
+                "FITS file, or a picture (.png, .jpg, .tif)"
             ) from reason
         try:
             _check_whole(self.path, self._stream, self._hdus)
@@ -144,7 +145,10 @@ class FitsFile:
             ][:1]
         if not science:
             there = ", ".join(hdu.name or "unnamed" for hdu in self._hdus)
-            raise ImgturboError(f"{self.path}: has no image of the sky among its HDUs ({there})")
+            raise ImgturboError(
+                f"{self.path}: has no image of the sky among its HDUs ({there}); give a file with "
+                "a SCI extension, or an image in the primary HDU"
+            )
         bands = [band for hdu in science for band in self._bands_of(hdu, images)]
         for other in bands[1:]:
             if not _one_grid(bands[0], other):
@@ -228,7 +232,7 @@ def _open_stream(path: Path) -> BinaryIO:
     try:
         stream: BinaryIO = path.open("rb")
     except FileNotFoundError:
-        raise ImgturboError(f"{path}: no such file") from None
+        raise ImgturboError(f"{path}: no such file; check the path") from None
     except OSError as reason:
         raise ImgturboError(f"{path}: cannot be opened ({reason.strerror})") from reason
     if stream.read(2) != b"\x1f\x8b":
@@ -304,4 +308,6 @@ def _physical(
 
 
 def _first_line(reason: BaseException) -> str:
-    return (str(reason).strip().splitlines() or [type(reason).__name__])[0]
+    """The first sentence; those that follow in Astropy speak to its callers."""
+    line = (str(reason).strip().splitlines() or [type(reason).__name__])[0]
+    return line.partition(". ")[0]

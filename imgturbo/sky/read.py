@@ -130,7 +130,7 @@ class SkyReader:
 
     def _open(self, path: Path) -> list[_Band]:
         if not path.exists():
-            raise ImgturboError(f"{path}: no such file")
+            raise ImgturboError(f"{path}: no such file; check the path")
         if path.is_dir():
             raise ImgturboError(f"{path}: is a folder; name the files in it")
         if is_picture(path):
