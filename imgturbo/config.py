@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from imgturbo.errors import ImgturboError
 
 __all__ = [
+    "ColorizationConditionConfig",
     "ConditionConfig",
     "Config",
     "CriticConfig",
@@ -34,6 +35,7 @@ __all__ = [
     "ModelConfig",
     "ObjectiveConfig",
     "PrepareConfig",
+    "PyramidConditionConfig",
     "RegisterConfig",
     "ResNetConfig",
     "SplitConfig",
@@ -204,8 +206,8 @@ class FlowDenseConfig(Section):
     width: int = Field(512, ge=1)  # of those, and of the condition
 
 
-class ConditionConfig(Section):
-    """The network that turns the condition into features for every stage."""
+class PyramidConditionConfig(Section):
+    """Features of the condition at every stage's resolution: a shared trunk, a head a stage."""
 
     kind: Literal["vgg", "convnext"] = "convnext"
     scale: int = Field(1, ge=1)  # pixels of the condition along one pixel of x
@@ -213,6 +215,19 @@ class ConditionConfig(Section):
     max_width: int = Field(512, ge=1)
     blocks: int = Field(2, ge=1)  # a stage
     frozen: bool = False  # whether only its heads are trained
+
+
+class ColorizationConditionConfig(Section):
+    """The network of Zhang et al. 2016 at one resolution, and a head for every coupling."""
+
+    kind: Literal["zhang"] = "zhang"
+    scale: Literal[4] = 4
+    frozen: bool = False  # whether only its heads are trained
+
+
+ConditionConfig = Annotated[
+    PyramidConditionConfig | ColorizationConditionConfig, Field(discriminator="kind")
+]
 
 
 class FlowConfig(Section):
@@ -227,7 +242,7 @@ class FlowConfig(Section):
     mixing: Literal["orthogonal", "lu", "permutation"] = "orthogonal"
     actnorm: bool = False  # before every coupling
     prior: bool = False  # what is split off is normal given what is kept and the condition
-    condition: ConditionConfig = ConditionConfig()
+    condition: ConditionConfig = PyramidConditionConfig()
     memory_saving: bool = False  # recompute activations by inversion in the backward pass
 
     @model_validator(mode="after")
@@ -378,12 +393,15 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
         raise ImgturboError(f"{override!r}: the value is not valid YAML") from None
 
 
+_TAGS = ("unet", "resnet", "mlp", "vgg", "convnext", "zhang")
+
+
 def _explain(error: ValidationError) -> str:
     """The first problem in one line, with the nearest valid name for an unknown key."""
     problem = error.errors()[0]
     # Pydantic puts the tag of a discriminated union into the path; the file has no such key.
     where = [str(part) for part in problem["loc"]]
-    dotted = ".".join(part for part in where if part not in ("unet", "resnet", "mlp"))
+    dotted = ".".join(part for part in where if part not in _TAGS)
     if problem["type"] == "extra_forbidden":
         valid = _valid_keys(Config, where[:-1])
         near = difflib.get_close_matches(where[-1], valid, n=1, cutoff=0.4)

@@ -2,7 +2,7 @@
 
 from imgturbo.flows.actnorm import ActNorm
 from imgturbo.flows.cinn import MultiScaleCINN
-from imgturbo.flows.condition import ConditionNet
+from imgturbo.flows.condition import ColorizationCondition, ConditionPyramid
 from imgturbo.flows.coupling import Additive, Affine, Clamp, Coupling, VolumePreserving
 from imgturbo.flows.flatten import Flatten
 from imgturbo.flows.haar import HaarDownsampling, HaarUpsampling, PixelUnshuffle
@@ -18,7 +18,8 @@ __all__ = [
     "Affine",
     "Chain",
     "Clamp",
-    "ConditionNet",
+    "ColorizationCondition",
+    "ConditionPyramid",
     "ConvPredictor",
     "Coupling",
     "DensePredictor",

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +29,7 @@ from torch import Tensor, nn
 from imgturbo.config import FlowConfig, FlowDenseConfig, FlowStageConfig
 from imgturbo.errors import ImgturboError
 from imgturbo.flows.actnorm import ActNorm
-from imgturbo.flows.condition import ConditionNet
+from imgturbo.flows.condition import ConditionPyramid, build_condition
 from imgturbo.flows.coupling import (
     Additive,
     Affine,
@@ -83,10 +84,10 @@ class MultiScaleCINN(nn.Module):
                 f"dense.size {self.size} cannot be halved {len(config.stages)} times; "
                 f"make it a multiple of {self.stride}"
             )
-        self.condition = ConditionNet(
+        self.condition = build_condition(
             config.condition,
             condition_channels,
-            [stage.width for stage in config.stages],
+            config.stages,
             None if config.dense is None else config.dense.width,
         )
         build = _Builder(config)
@@ -96,8 +97,10 @@ class MultiScaleCINN(nn.Module):
             channels *= 4
             keep = max(1, int(stage.keep * channels))
             last = level == len(config.stages) - 1
-            # The backend's condition is a vector, which a split of images cannot read.
-            width = 0 if last else config.stages[level + 1].width
+            # A split reads the next stage's condition where its couplings share one; the backend's
+            # is a vector, which a split of images cannot read.
+            shared = isinstance(self.condition, ConditionPyramid) and not last
+            width = config.stages[level + 1].width if shared else 0
             splits.append(build.split(channels, keep, width))
             if splits[-1] is not None:
                 self._latents.append((channels - keep, 2 ** (level + 1)))
@@ -112,7 +115,16 @@ class MultiScaleCINN(nn.Module):
 
     def conditions(self, y: Tensor) -> list[Condition]:
         """φ(y) for every stage; all other methods take it in the place of y."""
-        return list(self.condition(y))
+        conditions: list[Condition] = self.condition(y)
+        for level, (stage, own) in enumerate(zip(self.flow.stages, conditions, strict=True)):
+            if isinstance(own, list):  # one a conditional coupling; those come first in a stage
+                layers = cast("Chain", stage).transforms
+                positions = [i for i, layer in enumerate(layers) if isinstance(layer, Coupling)]
+                spread: list[Tensor | None] = [None] * len(layers)
+                for position, tensor in zip(positions, own, strict=False):
+                    spread[position] = tensor
+                conditions[level] = spread
+        return conditions
 
     def forward(self, x: Tensor, y: Tensor | list[Condition]) -> tuple[list[Tensor], Tensor]:
         """Latents, finest first, and log|det ∂w/∂x| (B,).
@@ -133,9 +145,8 @@ class MultiScaleCINN(nn.Module):
             ImgturboError: latents of another number or size than y asks for.
         """
         conditions = self._conditions(y)
-        finest = conditions[0]
-        assert isinstance(finest, Tensor)
-        shapes = self.latent_shapes(*finest.shape[2:])
+        _, height, width = _geometry(conditions)
+        shapes = self.latent_shapes(height, width)
         if [tuple(w.shape[1:]) for w in latents] != shapes or len({len(w) for w in latents}) > 1:
             raise ImgturboError(
                 f"latents of shapes {[tuple(w.shape) for w in latents]} where "
@@ -176,10 +187,9 @@ class MultiScaleCINN(nn.Module):
             count = "none" if noise is None else len(noise)
             raise ImgturboError(f"cannot draw {n} samples (sources of noise: {count})")
         conditions = self._conditions(y)
-        finest = conditions[0]
-        assert isinstance(finest, Tensor)
+        finest, height, width = _geometry(conditions)
         batch = len(finest)
-        shapes = self.latent_shapes(*finest.shape[2:])
+        shapes = self.latent_shapes(height, width)
         like = full_precision(finest.new_empty(0))
         latents = []
         for index, (shape, (_, stride)) in enumerate(zip(shapes, self._latents, strict=True)):
@@ -216,6 +226,15 @@ class MultiScaleCINN(nn.Module):
 
     def _conditions(self, y: Tensor | list[Condition]) -> list[Condition]:
         return self.conditions(y) if isinstance(y, Tensor) else y
+
+
+def _geometry(conditions: Sequence[Condition]) -> tuple[Tensor, int, int]:
+    """A feature map of the condition, and the height and width of the x that belongs to it."""
+    for level, own in enumerate(conditions):
+        for tensor in [own] if isinstance(own, Tensor) else own or []:
+            if tensor is not None and tensor.ndim == 4:
+                return tensor, tensor.shape[2] << level, tensor.shape[3] << level
+    raise ImgturboError("no stage of this flow reads the condition; give one a block at least")
 
 
 def make_law(config: FlowConfig) -> Law:

@@ -9,12 +9,18 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
-from imgturbo.config import ConditionConfig, FlowConfig, FlowDenseConfig, FlowStageConfig
+from imgturbo.config import (
+    ColorizationConditionConfig,
+    FlowConfig,
+    FlowDenseConfig,
+    FlowStageConfig,
+    PyramidConditionConfig,
+)
 from imgturbo.errors import ImgturboError
-from imgturbo.flows import MultiScaleCINN
+from imgturbo.flows import ColorizationCondition, MultiScaleCINN
 from imgturbo.nets import PositionalNoise, count_parameters
 
-CONDITION = ConditionConfig(width=6, blocks=1)
+CONDITION = PyramidConditionConfig(width=6, blocks=1)
 
 
 def small(channels=2, dense=False, seed=0, size=0.1, **options):
@@ -46,7 +52,7 @@ KINDS = {
     "prior": {"prior": True, "dense": True},
     "prior-convolutional": {"prior": True},
     "actnorm": {"actnorm": True},
-    "vgg": {"condition": ConditionConfig(kind="vgg", width=4, blocks=1)},
+    "vgg": {"condition": PyramidConditionConfig(kind="vgg", width=4, blocks=1)},
     "memory": {"memory_saving": True, "dense": True},
     "three-bands": {"channels": 3},
     "five-bands": {"channels": 5, "dense": True},
@@ -129,7 +135,7 @@ def test_gradients_agree_with_the_memory_saving_mode():
 
 
 def test_a_frozen_trunk_is_not_trained_but_its_heads_are():
-    model = small(condition=ConditionConfig(width=4, blocks=1, frozen=True))
+    model = small(condition=PyramidConditionConfig(width=4, blocks=1, frozen=True))
     model.log_prob(*data({}, torch.float32)).sum().backward()
     assert all(p.grad is None for p in model.condition.levels.parameters())
     assert all(p.grad is not None for p in model.condition.heads.parameters())
@@ -242,7 +248,7 @@ def test_sampled_latents_are_standard_normal():
 @pytest.mark.parametrize("kind", ["vgg", "convnext"])
 @pytest.mark.parametrize("prior", [False, True])
 def test_windows_agree_with_the_whole_image(kind, prior):
-    model = small(condition=ConditionConfig(kind=kind, width=4, blocks=1), prior=prior)
+    model = small(condition=PyramidConditionConfig(kind=kind, width=4, blocks=1), prior=prior)
     y = torch.randn(1, 1, 96, 96)
     noise = [PositionalNoise(seed, [(0, 0)]) for seed in range(2)]
     whole = model.sample(y, 2, noise=noise)
@@ -256,14 +262,14 @@ def test_windows_agree_with_the_whole_image(kind, prior):
 
 
 def test_a_finer_condition_is_read_at_its_own_scale():
-    model = small(condition=ConditionConfig(width=4, blocks=1, scale=4), dense=True)
+    model = small(condition=PyramidConditionConfig(width=4, blocks=1, scale=4), dense=True)
     assert model.sample(torch.randn(1, 1, 32, 32)).shape == (1, 1, 2, 8, 8)
 
 
 # ---------------------------------------------------------------------- the published network
 
 
-def published() -> FlowConfig:
+def published(condition=None) -> FlowConfig:
     """Ardizzone et al. 2019, colorization: 64² ab given features of the 256² L."""
     shared = {"down": "unshuffle", "order": "channel"}
     return FlowConfig(
@@ -274,7 +280,7 @@ def published() -> FlowConfig:
             FlowStageConfig(blocks=6, width=256, coarse_width=256, keep=0.25, rebalance=0.5),
         ],
         dense=FlowDenseConfig(size=64, blocks=8, width=512),
-        condition=ConditionConfig(scale=4, width=8, max_width=16, blocks=1),
+        condition=condition or PyramidConditionConfig(scale=4, width=8, max_width=16, blocks=1),
         clamp=1.5,
     )
 
@@ -292,6 +298,52 @@ def test_the_published_colorization_network():
         # All of the start's log-determinant is the wavelets' rebalance: 2048·ln ½.
         assert float(log_det) == pytest.approx(2048 * math.log(0.5), rel=1e-6)
         assert (model.inverse(latents, y) - x).abs().max() < 1e-4
+
+
+def test_the_published_condition_network():
+    with torch.device("meta"):  # counted, not computed
+        stages, dense = published().stages, published().dense
+        net = ColorizationCondition(ColorizationConditionConfig(), 1, stages, dense.width)
+        # In millions: the INN's 54.35 has these 14.02 in it; trunk 32.15, vector 2.36.
+        assert count_parameters(net.heads) == pytest.approx(14.02e6, abs=0.005e6)
+        assert count_parameters(net.vector) == pytest.approx(2.36e6, abs=0.005e6)
+        assert count_parameters(net.trunk) == pytest.approx(32.15e6, abs=0.01e6)
+        conditions = net(torch.empty(2, 1, 256, 256))
+    for own, stage, side in zip(conditions[:-1], stages, (64, 32, 16, 8), strict=True):
+        assert [tuple(c.shape) for c in own] == [(2, stage.width, side, side)] * stage.blocks
+    assert conditions[-1].shape == (2, 512)
+
+
+@pytest.mark.parametrize("options", [{}, {"memory_saving": True, "actnorm": True}])
+def test_a_condition_for_each_coupling(options):
+    torch.manual_seed(0)
+    config = FlowConfig(
+        stages=[
+            FlowStageConfig(blocks=2, width=3, coarse_blocks=1, coarse_width=4, keep=0.5),
+            FlowStageConfig(blocks=1, width=5, coarse_blocks=0, keep=0.5),
+        ],
+        dense=FlowDenseConfig(size=16, blocks=1, width=6),
+        condition=ColorizationConditionConfig(frozen=True),
+        prior=True,
+        **options,
+    )
+    model = MultiScaleCINN(config, 2, 1)
+    with torch.no_grad():
+        for parameter in model.flow.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    x, y = torch.randn(2, 2, 16, 16), torch.randn(2, 1, 64, 64)
+    model.log_prob(x, y).sum().backward()
+    assert all(p.grad is not None and p.grad.any() for p in model.condition.heads.parameters())
+    model.eval()
+    with torch.no_grad():
+        latents, _ = model(x, y)
+        assert (model.inverse(latents, y) - x).abs().max() < 1e-4
+        samples = model.sample(y, 3)
+        assert samples.shape == (2, 3, 2, 16, 16)
+        shared, _ = model(samples.flatten(0, 1), model.conditions(y))
+        alone, _ = model(samples[1], y[1:].expand(3, -1, -1, -1))
+    for one, other in zip(shared, alone, strict=True):
+        assert torch.allclose(one[3:], other, atol=1e-4)
 
 
 # -------------------------------------------------------------------------------------- errors
