@@ -39,7 +39,11 @@ def config_path(name: str) -> Path:
 def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
     """Run the demo into ``out``; leaves prediction.fits, preview.png and scores.json there.
 
-    ``quick`` is a smoke test of the installation: a small sky and a few steps, no good picture.
+    ``quick`` is a smoke test of the installation: a small sky and a few steps, no good picture. What
+    it works on lies in ``out/quick``, so that the run of the real demo may stand beside it.
+
+    Raises:
+        ImgturboError: ``out`` cannot be written, or a signal stopped the training.
     """
     # Only the command line and the demo may know data_prep; see docs/architecture.md.
     from data_prep.prepare import prepare
@@ -52,11 +56,12 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
 
     console = wide_console()
     started = time.monotonic()
-    config = _settings(out, quick)
+    work = out / "quick" if quick else out
+    config = _settings(work, quick)
 
     def observe(name: str, size: int, seed: int) -> SimulatedPair:
         with task(f"simulating the {name} sky") as progress:
-            return simulate(out / "sky" / name, pixels=size, seed=seed, progress=progress)
+            return simulate(work / "sky" / name, pixels=size, seed=seed, progress=progress)
 
     training = observe("training", 256 if quick else 1024, config.seed)
     heldout = observe("held-out", 192 if quick else 512, config.seed + 1)
@@ -65,9 +70,9 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
     with task("preparing tiles") as progress:
         prepare_table(prepare(config.prepare, progress=progress))
     alone = config.prepare.model_copy(
-        update={"fields": [_field("held-out", heldout)], "out": out / "held-out.zarr"}
+        update={"fields": [_field("held-out", heldout)], "out": work / "held-out.zarr"}
     )
-    aligned = out / "aligned"
+    aligned = work / "aligned"
     with task("aligning the held-out sky") as progress:
         prepare(alone, keep_aligned=aligned, progress=progress)
     source, target = aligned / "held-out_source.fits", aligned / "held-out_target.fits"
@@ -98,7 +103,7 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
     comparison(out / "preview.png", panels, caption=_caption(scores))
 
     score_table(scores)
-    shutil.rmtree(out / "held-out.zarr", ignore_errors=True)
+    shutil.rmtree(work / "held-out.zarr", ignore_errors=True)
     left = {"prediction": prediction, "picture": out / "preview.png", "scores": out / "scores.json"}
     for what, path in left.items():
         console.print(f"{what + ':':<12}{path}", markup=False)
@@ -106,12 +111,12 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
     return scores
 
 
-def _settings(out: Path, quick: bool) -> Config:
+def _settings(work: Path, quick: bool) -> Config:
     short = ["train.steps=20", "train.validate_every=10", "data.batch_size=2", "data.crop=32",
              "prepare.tile.size=48", "prepare.tile.min_valid=0.5"]  # fmt: skip
     config = load_config(config_path("demo.yaml"), short if quick else [])
-    config.prepare.out = out / "tiles.zarr"
-    config.train.out = out / "run"
+    config.prepare.out = work / "tiles.zarr"
+    config.train.out = work / "run"
     return config
 
 

@@ -11,33 +11,21 @@ pictures are), any other number of bands one by one as grey, averaged.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Unavailable", "backbone_path", "lpips_distance", "st_lpips_distance"]
+from imgturbo.nets.lpips import MissingWeights, load_lpips
 
-_BACKBONES = {
-    "alex": "alexnet-owt-7be5be79.pth",
-    "vgg": "vgg16-397923af.pth",
-    "squeeze": "squeezenet1_1-b8a52dc0.pth",
-}
+__all__ = ["Unavailable", "lpips_distance", "st_lpips_distance"]
+
 _PATCH = 256  # pixels; both networks were calibrated on patches of this order
 
 
 class Unavailable(RuntimeError):
     """The metric's weights are not here; the message says how to get them."""
-
-
-def backbone_path(net: str) -> Path:
-    """Where torch keeps the backbone of LPIPS ``net`` once downloaded."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / _BACKBONES[net]
 
 
 def lpips_distance(pred: Tensor, target: Tensor, net: str = "alex") -> Tensor:
@@ -46,14 +34,10 @@ def lpips_distance(pred: Tensor, target: Tensor, net: str = "alex") -> Tensor:
     Raises:
         Unavailable: the backbone's weights are not on this machine.
     """
-    weights = backbone_path(net)
-    if not weights.is_file():
-        raise Unavailable(f"LPIPS skipped: put {weights.name} (torchvision) into {weights.parent}")
-    import lpips
-
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")  # lpips 0.1.4 calls torchvision's retired arguments
-        model = lpips.LPIPS(net=net, verbose=False).eval()
+    try:
+        model = load_lpips(net)
+    except MissingWeights as reason:
+        raise Unavailable(f"LPIPS skipped: {reason}") from None
     return _over_patches(model, pred, target)
 
 

@@ -25,8 +25,8 @@ from imgturbo.mosaic.grid import GridReader
 from imgturbo.mosaic.journal import Journal
 from imgturbo.mosaic.matching import band_order, check_scale, flux_factors, output_zeropoints
 from imgturbo.mosaic.sweep import sweep
-from imgturbo.mosaic.team import Team
 from imgturbo.mosaic.translate import Settings, in_unit, network_input, prepare, unstretch
+from imgturbo.processes import Team
 from imgturbo.sky import SkyReader, SkyWriter, Stretch, open_sky
 from imgturbo.sky.photometry import stem
 from imgturbo.sky.picture import is_picture
@@ -79,7 +79,7 @@ def translate_file(
     out = Path(out)
     files = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
     chosen = Settings(**settings)
-    if chosen.device is None and team.device is not None:
+    if chosen.device is None and team.size > 1:
         chosen = chosen._replace(device=team.device)
     with team.together():
         _check_output(out, [*files, *([Path(grid)] if grid else [])], overwrite)
@@ -174,8 +174,8 @@ class _Job:
     def run(self, team: Team, resume: bool, progress: Progress | None) -> None:
         """Make the output; every process of the team must call it."""
         with team.together():
-            digests = [_sha256(path) for path in self.source.files] if team.leads else []
-        digests = team.gather(digests)[0]
+            digests = [_sha256(path) for path in self.source.files] if team.first else []
+        digests = team.share(digests)
         fingerprint = self._fingerprint(digests)
         arguments = self._description(digests)
         picture = is_picture(self.out)
@@ -183,21 +183,21 @@ class _Job:
         done: set[int] = set()
         try:
             with team.together():
-                if team.leads:
+                if team.first:
                     writer, done = self._open(arguments, fingerprint, resume and not picture)
-            done = team.gather(done)[0]
+            done = team.share(done)
             with team.together():
                 if writer is None and not picture:
                     writer = SkyWriter.resume(*arguments, overwrite=self.overwrite)
                 left = [unit for unit in self.layout.units if unit not in done]
                 if writer is not None:
-                    mine = left if picture else team.share(left)
+                    mine = left if picture else team.portion(left)
                     journal = None if picture else self._journal(writer, team, fingerprint, done)
                     self._sweep(writer, mine, journal, progress)
-                    if not team.leads:
+                    if not team.first:
                         writer.detach()
             with team.together():
-                if team.leads and writer is not None:
+                if team.first and writer is not None:
                     writer.close()
                     Journal.remove(self.out)
         except BaseException as error:

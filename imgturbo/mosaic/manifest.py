@@ -20,7 +20,7 @@ from typing import Any
 
 from imgturbo.errors import ImgturboError
 from imgturbo.mosaic.files import translate_file
-from imgturbo.mosaic.team import Team
+from imgturbo.processes import Team
 
 __all__ = ["Field", "ManifestSummary", "read_manifest", "translate_manifest"]
 
@@ -122,10 +122,10 @@ def translate_manifest(
             out_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ImgturboError(f"{out_dir}: cannot be made: {error.strerror}") from None
-    if team.device is not None and options.get("device") is None:
+    if team.size > 1 and options.get("device") is None:
         options["device"] = team.device
     mine = ManifestSummary()
-    share = team.share(fields)
+    share = team.portion(fields)
     for number, entry in enumerate(share):
 
         def report(

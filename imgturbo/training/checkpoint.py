@@ -36,7 +36,7 @@ from torch import Tensor, nn
 
 from imgturbo.config import Config
 from imgturbo.errors import ImgturboError
-from imgturbo.training.processes import Team
+from imgturbo.processes import Team
 
 __all__ = [
     "FORMAT",

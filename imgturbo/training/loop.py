@@ -18,7 +18,6 @@ in which gradients are summed may change).
 from __future__ import annotations
 
 import dataclasses
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -36,12 +35,13 @@ from torch import Tensor, nn
 
 from imgturbo.config import Config
 from imgturbo.errors import ImgturboError
+from imgturbo.processes import Team
 from imgturbo.tiles.batch import Batch
 from imgturbo.tiles.loader import TileLoader
 from imgturbo.tiles.store import TileStore
 from imgturbo.training.best import consider, write_best_bundle
 from imgturbo.training.checkpoint import Checkpoints
-from imgturbo.training.processes import TRAINING, StopSignal, Team, naming, seed_step
+from imgturbo.training.processes import TRAINING, StopSignal, naming, seed_step
 from imgturbo.training.schedule import learning_rate_factor
 from imgturbo.training.state import RunState
 from imgturbo.training.trackers import JsonlTracker, ProgressReport, start_trackers
@@ -133,19 +133,15 @@ def _accelerator(config: Config) -> Accelerator:
         ) from None
     if settings.precision == "fp16" and accelerator.device.type == "cpu":
         raise ImgturboError("train.precision = 'fp16' needs a GPU; use 'no' or 'bf16' on a CPU")
-    launched = int(os.environ.get("WORLD_SIZE", "1"))
-    if launched != accelerator.num_processes:
-        raise ImgturboError(
-            f"{launched} processes were launched but they do not find one another; on GPUs use "
-            "'accelerate launch', on CPUs 'torchrun --nproc-per-node N', with scripts/train.py"
-        )
+    Team.check(accelerator.num_processes)
     return accelerator
 
 
 def _train(
     config: Config, store: TileStore, accelerator: Accelerator, resume: bool, stop: StopSignal
 ) -> TrainResult:
-    settings, team = config.train, Team(accelerator)
+    settings = config.train
+    team = Team(accelerator.process_index, accelerator.num_processes, accelerator.device)
     state = RunState(config, store, accelerator, team)
     loader = TileLoader(store, config.data, config.seed, team.rank, team.size)
     checkpoints = Checkpoints(settings.out / "checkpoints", settings.keep)
@@ -268,7 +264,7 @@ def _to_device(batch: Batch, state: RunState) -> Batch:
 
 def _refuse(state: RunState, what: str, mine: list[str]) -> None:
     """Raise the same error in all processes, naming the tiles of all of them."""
-    tiles = state.team.collect(mine)
+    tiles = [tile for tiles in state.team.gather(mine) for tile in tiles]
     more = f" and {len(tiles) - 8} more" if len(tiles) > 8 else ""
     raise ImgturboError(
         f"step {state.progress.step + 1}: the {what} is not finite, no weight was changed; tiles: "

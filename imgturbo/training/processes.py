@@ -1,4 +1,4 @@
-"""What several processes must agree on, so that none waits for one that has left.
+"""The seeds of a step, the signal to stop, and the line that names an unwritable folder.
 
 Randomness of a step is a function of (seed, step, rank) alone: the generators are seeded anew at
 every step, and nothing has to be replayed when a run resumes (law 5).
@@ -16,13 +16,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list, gather_object
-from torch import Tensor
 
 from imgturbo.errors import ImgturboError
 
-__all__ = ["INITIAL", "TRAINING", "StopSignal", "Team", "naming", "seed_step"]
+__all__ = ["INITIAL", "TRAINING", "StopSignal", "naming", "seed_step"]
 
 INITIAL, TRAINING = 0, 1
 """Uses of the run's seed whose random numbers must not repeat one another."""
@@ -32,55 +29,6 @@ def seed_step(seed: int, use: int, step: int, rank: int) -> None:
     """Seed torch, on all devices, from these four numbers alone."""
     words = np.random.SeedSequence([seed & (2**64 - 1), use, step, rank]).generate_state(2)
     torch.manual_seed(int(words[0]) << 32 | int(words[1]))
-
-
-class Team:
-    """The processes of one run; alone, every call is a no-op."""
-
-    def __init__(self, accelerator: Accelerator) -> None:
-        self._accelerator = accelerator
-        self.rank: int = accelerator.process_index
-        self.size: int = accelerator.num_processes
-        self.device: torch.device = accelerator.device
-
-    @property
-    def first(self) -> bool:
-        """True in the process that writes files and prints."""
-        return self.rank == 0
-
-    def sum(self, values: Tensor) -> Tensor:
-        """Sum over the processes, element by element."""
-        if self.size == 1:
-            return values
-        return self._accelerator.reduce(values, reduction="sum")
-
-    def share(self, value: Any) -> Any:
-        """The first process's value, in all of them."""
-        return broadcast_object_list([value])[0] if self.size > 1 else value
-
-    def collect(self, values: list[Any]) -> list[Any]:
-        """All processes' lists, joined, in all of them."""
-        return gather_object(values) if self.size > 1 else values
-
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """Leave the block together: if one process raised, all raise its error.
-
-        Also a barrier: nobody goes on before everybody is through.
-        """
-        error: Exception | None = None
-        try:
-            yield
-        except Exception as caught:
-            error = caught
-        sent = error if isinstance(error, OSError | ImgturboError | None) else repr(error)
-        # Only errors that survive pickling travel as they are.
-        errors = [e for e in self.collect([sent]) if e is not None]
-        if error is not None:
-            raise error
-        if errors:
-            first = errors[0]
-            raise first if isinstance(first, Exception) else RuntimeError(first)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 import imgturbo
 from imgturbo.config import Config
 from imgturbo.errors import ImgturboError
+from imgturbo.processes import Team
 from imgturbo.tiles.store import TileStore
 from imgturbo.training.checkpoint import (
     Checkpoint,
@@ -28,7 +29,7 @@ from imgturbo.training.checkpoint import (
     optimizer_tensors,
 )
 from imgturbo.training.ema import EMA
-from imgturbo.training.processes import INITIAL, Team, seed_step
+from imgturbo.training.processes import INITIAL, seed_step
 from imgturbo.turbo import build_objective
 
 __all__ = ["Progress", "RunState", "device_name", "versions"]

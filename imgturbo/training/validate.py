@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from imgturbo.metrics.image import psnr, ssim
+from imgturbo.processes import Team
 from imgturbo.tiles.batch import Batch
 from imgturbo.tiles.loader import validation_batches
 from imgturbo.tiles.store import TileStore
-from imgturbo.training.processes import Team
 
 __all__ = ["HIGHER_IS_BETTER", "Samples", "validate", "write_samples"]
 

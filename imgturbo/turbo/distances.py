@@ -18,22 +18,20 @@ What lies under the mask is replaced before it is used; it may be NaN.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from imgturbo.errors import ImgturboError
+from imgturbo.nets.lpips import MissingWeights, load_lpips, require_backbone
 
 __all__ = ["DISTANCES", "Distance", "Lpips", "Mix", "Total"]
 
 CHARBONNIER_EPSILON = 1e-3
 POWER_FLOOR = 1e-6  # added to powers before the logarithm: a flat image has a finite gradient
-BACKBONES = {"vgg": "vgg16-397923af.pth", "alex": "alexnet-owt-7be5be79.pth"}
 
 
 class Total(NamedTuple):
@@ -157,16 +155,6 @@ def spectrum(prediction: Tensor, target: Tensor, valid: Tensor) -> Total:
 # -------------------------------------------------------------------------------- perceptual
 
 
-@lru_cache(maxsize=4)
-def _load_lpips(net: str, random_backbone: bool, device: torch.device) -> nn.Module:
-    import lpips
-
-    with warnings.catch_warnings():  # the package calls torchvision by a deprecated argument
-        warnings.simplefilter("ignore")
-        model = lpips.LPIPS(net=net, pnet_rand=random_backbone, verbose=False)
-    return model.eval().requires_grad_(False).to(device)
-
-
 class Lpips:
     """Σ over pixels of LPIPS (Zhang et al. 2018, arXiv:1801.03924); 0 … 1 is black … white.
 
@@ -185,16 +173,18 @@ class Lpips:
 
     def __init__(self, net: str = "vgg", random_backbone: bool = False) -> None:
         self.net, self.random_backbone = net, random_backbone
-        weights = Path(torch.hub.get_dir()) / "checkpoints" / BACKBONES[net]
-        if not random_backbone and not weights.is_file():
+        if random_backbone:
+            return
+        try:
+            require_backbone(net)  # now, not at the first step
+        except MissingWeights as reason:
             raise ImgturboError(
-                f"{weights}: LPIPS needs these ImageNet weights; put the file there (torchvision "
-                "publishes it) or take lpips out of objective.distance"
-            )
+                f"{reason}; put it there, or take lpips out of objective.distance"
+            ) from None
 
     def __call__(self, prediction: Tensor, target: Tensor, valid: Tensor) -> Total:
         _require_images("lpips", prediction, 32)
-        model = _load_lpips(self.net, self.random_backbone, target.device)
+        model = load_lpips(self.net, self.random_backbone, target.device)
         batch, channels, height, width = target.shape
         pictures = []
         for image in (prediction, target):

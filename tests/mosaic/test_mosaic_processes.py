@@ -14,7 +14,7 @@ from small_skies import noise_sky, rotated_wcs
 
 from imgturbo.errors import ImgturboError
 from imgturbo.mosaic import translate_file
-from imgturbo.mosaic.team import Team
+from imgturbo.processes import Team
 from imgturbo.sky import read_sky
 
 pytestmark = pytest.mark.slow
@@ -144,14 +144,14 @@ def test_two_processes_share_the_fields(bundle, sky, tmp_path):
 
 def test_a_lone_process_is_a_team_of_one():
     team = Team.current()
-    assert (team.rank, team.world, team.leads) == (0, 1, True)
-    assert team.share(range(5)) == range(5)
+    assert (team.rank, team.size, team.first) == (0, 1, True)
+    assert team.portion(range(5)) == range(5)
     with pytest.raises(ImgturboError, match="its own"), team.together():
         raise ImgturboError("its own")
 
 
 def test_shares_are_contiguous_and_complete():
     items = list(range(11))
-    shares = [Team(rank, 4).share(items) for rank in range(4)]
+    shares = [Team(rank, 4).portion(items) for rank in range(4)]
     assert [item for share in shares for item in share] == items
     assert {len(share) for share in shares} == {2, 3}

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from accelerate import Accelerator
 from torch import nn
 
 from imgturbo.config import Config
 from imgturbo.errors import ImgturboError
+from imgturbo.processes import Team
 from imgturbo.training import checkpoint as module
 from imgturbo.training.checkpoint import (
     Checkpoints,
@@ -20,12 +20,11 @@ from imgturbo.training.checkpoint import (
     named_tensors,
     optimizer_tensors,
 )
-from imgturbo.training.processes import Team
 
 
 @pytest.fixture
 def team():
-    return Team(Accelerator(cpu=True))
+    return Team()
 
 
 def write(checkpoints: Checkpoints, team: Team, step: int, best: int | None = None) -> None:
