@@ -2,8 +2,8 @@
 
     simulate → prepare → train → translate → evaluate → picture
 
-Two patches of sky are simulated from different seeds. The first becomes training and validation
-tiles; the second is held out: it is registered and brought onto the Webb-like grid, translated
+Three patches of sky are simulated from different seeds. Two become training and validation
+tiles; the third is held out: it is registered and brought onto the Webb-like grid, translated
 whole from its FITS file, and scored against what the Webb-like camera saw there.
 """
 
@@ -39,8 +39,8 @@ def config_path(name: str) -> Path:
 def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
     """Run the demo into ``out``; leaves prediction.fits, preview.png and scores.json there.
 
-    ``quick`` is a smoke test of the installation: a small sky and a few steps, no good picture. What
-    it works on lies in ``out/quick``, so that the run of the real demo may stand beside it.
+    ``quick`` is a smoke test of the installation: a small sky and a few steps, no good picture.
+    What it works on lies in ``out/quick``, so that the run of the real demo may stand beside it.
 
     Raises:
         ImgturboError: ``out`` cannot be written, or a signal stopped the training.
