@@ -13,7 +13,7 @@ demo-quick: $(VENV)/installed
 	$(BIN)/imgturbo demo --quick --out $(OUT)
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

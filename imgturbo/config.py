@@ -239,6 +239,7 @@ class FlowConfig(Section):
     dense: FlowDenseConfig | None = None  # None: convolutions to the end, any image size
     law: Literal["affine", "additive", "gin", "spline"] = "affine"
     clamp: float = Field(1.5, gt=0)  # α, the largest |log scale| of one coupling
+    reach: float | None = Field(3.0, gt=0)  # what couplings see of x is bounded; None: not
     mixing: Literal["orthogonal", "lu", "permutation"] = "orthogonal"
     actnorm: bool = False  # before every coupling
     prior: bool = False  # what is split off is normal given what is kept and the condition

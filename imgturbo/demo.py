@@ -63,10 +63,11 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
         with task(f"simulating the {name} sky") as progress:
             return simulate(work / "sky" / name, pixels=size, seed=seed, progress=progress)
 
-    training = observe("training", 256 if quick else 1024, config.seed)
     heldout = observe("held-out", 192 if quick else 512, config.seed + 1)
-
-    config.prepare.fields = [_field("training", training)]
+    skies = {"first": config.seed} if quick else {"first": config.seed, "second": config.seed + 2}
+    config.prepare.fields = [
+        _field(name, observe(name, 256 if quick else 1024, seed)) for name, seed in skies.items()
+    ]
     with task("preparing tiles") as progress:
         prepare_table(prepare(config.prepare, progress=progress))
     alone = config.prepare.model_copy(

@@ -276,7 +276,12 @@ class _Builder:
 
         def make(inputs: int, outputs: int) -> nn.Module:
             return ConvPredictor(
-                inputs, outputs, width=4 * keep, condition_channels=condition, kernels=(3, 1)
+                inputs,
+                outputs,
+                width=4 * keep,
+                condition_channels=condition,
+                kernels=(3, 1),
+                reach=self.config.reach,
             )
 
         return Split(channels, keep, make if self.config.prior else None)
@@ -294,16 +299,19 @@ class _Builder:
                     width=dense.width,
                     condition_channels=dense.width,
                     hidden_layers=dense.layers,
+                    reach=self.config.reach,
                 ),
             )
         return Chain(*layers, memory_saving=self.config.memory_saving)
 
     def _conditional(self, stage: FlowStageConfig) -> MakePredictor:
-        return lambda i, o: ConvPredictor(i, o, width=stage.width, condition_channels=stage.width)
+        return lambda i, o: ConvPredictor(
+            i, o, width=stage.width, condition_channels=stage.width, reach=self.config.reach
+        )
 
     def _unconditional(self, stage: FlowStageConfig) -> MakePredictor:
         return lambda i, o: ConvPredictor(
-            i, o, width=stage.coarse_width, kernels=(1, 1, 1), slope=0.01
+            i, o, width=stage.coarse_width, kernels=(1, 1, 1), slope=0.01, reach=self.config.reach
         )
 
     def _coupling(self, channels: int, make: MakePredictor) -> list[Transform]:

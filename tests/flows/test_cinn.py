@@ -282,6 +282,7 @@ def published(condition=None) -> FlowConfig:
         dense=FlowDenseConfig(size=64, blocks=8, width=512),
         condition=condition or PyramidConditionConfig(scale=4, width=8, max_width=16, blocks=1),
         clamp=1.5,
+        reach=None,
     )
 
 

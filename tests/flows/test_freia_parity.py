@@ -36,7 +36,9 @@ def subnet(inputs, outputs):
 
 
 def ours(condition=0):
-    return lambda i, o: ConvPredictor(i, o, width=6, condition_channels=condition, kernels=(3, 3))
+    return lambda i, o: ConvPredictor(
+        i, o, width=6, condition_channels=condition, kernels=(3, 3), reach=None
+    )
 
 
 @torch.no_grad()
