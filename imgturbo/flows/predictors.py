@@ -1,6 +1,6 @@
 r"""The networks that couplings ask for their parameters: θ(x, c), zero at the start.
 
-    u = x / √(1 + (x/r)²),   h = φ(W_x u + W_c c + b),   …,   θ = W h + b,     W = b = 0 at the start
+    u = x / √(1 + (x/r)²),    h = φ(W_x u + W_c c + b),   …,    θ = W h + b,   W = b = 0 at first
 
 The reach r bounds what the network sees: far from the data θ(x) of a plain network grows with x,
 layer upon layer, until no inverse brings x back. (At the depth of the published colorization
