@@ -74,9 +74,11 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
         update={"fields": [_field("held-out", heldout)], "out": work / "held-out.zarr"}
     )
     aligned = work / "aligned"
+    source, target = aligned / "held-out_source.fits", aligned / "held-out_target.fits"
+    for former in (source, target):  # of an earlier demo here; prepare would not overwrite them
+        former.unlink(missing_ok=True)
     with task("aligning the held-out sky") as progress:
         prepare(alone, keep_aligned=aligned, progress=progress)
-    source, target = aligned / "held-out_source.fits", aligned / "held-out_target.fits"
 
     result = train(config)
     if result.bundle is None:

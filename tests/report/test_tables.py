@@ -1,0 +1,53 @@
+"""Tables say what the numbers are, and no line of a log is folded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from imgturbo.report.tables import description_table, score_table
+
+ROW = {"psnr": 31.234, "ssim": 0.91234, "ms_ssim": None, "mse": 7.5e-4, "spectrum_error": 0.1}
+
+
+def result(**changes):
+    base = {
+        "prediction": dict(ROW),
+        "baselines": {"identity": ROW | {"psnr": 20.0}, "affine": ROW | {"psnr": 25.0}},
+        "stretch": {"from": "prediction header"},
+        "valid_fraction": 0.98,
+        "bands": ["F150W", "F277W"],
+        "notes": ["LPIPS skipped: [no weights]"],
+    }
+    return base | changes
+
+
+def test_scores_stand_beside_what_they_must_beat(capsys):
+    score_table(result())
+    out = capsys.readouterr().out
+    for text in ("31.23", "20.00", "25.00", "input as it is", "best affine colour", "98.0%"):
+        assert text in out
+    assert "F150W, F277W" in out
+    assert "LPIPS skipped: [no weights]" in out  # brackets are text, not markup
+    assert "MS-SSIM" not in out  # nobody has it
+
+
+def test_an_infinite_score_is_a_dash_and_keeps_its_column(capsys):
+    score_table(result(prediction=ROW | {"psnr": None}))
+    lines = capsys.readouterr().out.splitlines()
+    assert any("PSNR" in line for line in lines)
+    (row,) = [line for line in lines if "prediction " in line and "│" in line]
+    assert "–" in row
+
+
+def test_without_a_source_there_is_one_row(capsys):
+    score_table(result(baselines={"identity": None, "affine": None}))
+    assert "input as it is" not in capsys.readouterr().out
+
+
+def test_facts_then_warnings_and_no_markup(capsys):
+    facts = {"what": "tile [store]", "train": "3 tiles " * 12, "warnings": ["no [x] tiles"]}
+    description_table(Path("runs/[a].zarr"), facts)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "runs/[a].zarr: tile [store]"
+    assert lines[1].strip() == "train    " + ("3 tiles " * 12).strip()
+    assert lines[-1] == "! no [x] tiles"
