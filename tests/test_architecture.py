@@ -1,0 +1,77 @@
+"""Imports point one way (docs/architecture.md), and some rooms do without heavy libraries."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# Each room may import from the rooms of lower rank, and from itself.
+RANK = {
+    "errors": 0, "config": 1, "processes": 1, "sky": 2, "nets": 3, "tiles": 3,
+    "metrics": 4, "turbo": 4, "flows": 4, "report": 5, "card": 5, "bundle": 6,
+    "mosaic": 7, "training": 7, "data_prep": 8, "describe": 8, "demo": 9, "cli": 10,
+}  # fmt: skip
+WITHOUT = {  # room: libraries that no module of it may import
+    "sky": {"torch"},
+    "data_prep": {"torch"},
+    "nets": {"astropy"},
+    "tiles": {"astropy"},
+    "turbo": {"astropy"},
+    "flows": {"astropy"},
+    "training": {"astropy"},
+}
+
+
+def room_of(module: str) -> str | None:
+    parts = module.split(".")
+    if parts[0] == "data_prep":
+        return "data_prep"
+    return parts[1] if parts[0] == "imgturbo" and len(parts) > 1 else None
+
+
+def imports(path: Path) -> list[str]:
+    """Modules that a file imports when it is loaded or called, but not those for typing alone."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            node.body = []
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.append(node.module)
+    return found
+
+
+FILES = [p for top in ("imgturbo", "data_prep") for p in sorted((ROOT / top).rglob("*.py"))]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_down(path):
+    module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    room = room_of(module)
+    if room is None or room == "__init__":  # the package's front door names everything, lazily
+        return
+    for imported in imports(path):
+        there = room_of(imported)
+        if there is not None and there != room:
+            assert RANK[there] < RANK[room], f"{module} imports {imported}"
+        assert imported.split(".")[0] not in WITHOUT.get(room, set()), f"{module}: {imported}"
+
+
+def test_training_runs_where_there_is_no_astropy():
+    code = (
+        "import sys; sys.modules['astropy'] = None\n"
+        "import imgturbo.training, imgturbo.turbo, imgturbo.nets, imgturbo.tiles, imgturbo.bundle"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_package_itself_is_light():
+    code = "import sys, imgturbo, imgturbo.cli; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
