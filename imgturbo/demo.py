@@ -129,7 +129,7 @@ def _field(name: str, pair: SimulatedPair) -> FieldConfig:
 
 def _caption(scores: dict[str, Any]) -> str:
     rows = {"prediction": scores["prediction"], **scores["baselines"]}
-    names = {"identity": "input as it is", "affine": "best affine colour"}
+    names = {"identity": "input as it is", "affine": "affine colour"}
     shown = [
         f"{names.get(key, key)} {row['psnr']:.2f} dB, SSIM {row['ssim']:.3f}"
         for key, row in rows.items()

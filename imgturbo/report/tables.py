@@ -32,7 +32,7 @@ def score_table(result: dict[str, Any]) -> None:
     named = {
         "prediction": result["prediction"],
         "input as it is": result["baselines"]["identity"],
-        "best affine colour": result["baselines"]["affine"],
+        "affine colour": result["baselines"]["affine"],
     }
     rows = {name: scores for name, scores in named.items() if scores is not None}
     shown = [k for k in _COLUMNS if any(scores.get(k) is not None for scores in rows.values())]
