@@ -61,7 +61,8 @@ def write_aligned(
                 if part:
                     y0, y1, x0, x1 = area.validation[0]
                     image = image.window(slice(y0, y1), slice(x0, x1))
-                write_sky(folder / f"{field.config.name}_{part}{side}.fits", image)
+                path = folder / f"{field.config.name}_{part}{side}.fits"
+                write_sky(path, image, overwrite=True)  # of an earlier preparation
 
 
 def quick_look(store: TileStore, path: Path | str, count: int = 8) -> None:

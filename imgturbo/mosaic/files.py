@@ -123,7 +123,7 @@ class _Source:
                 self.reader = GridReader.of_file(reader, grid)
             else:
                 self.reader = GridReader.at_scale(reader, scale)
-            what = ", ".join(path.name for path in files)
+            what = ", ".join(map(str, files))
             names = list(bands or reader.bands)
             if len(names) != len(reader.bands):
                 raise ImgturboError(

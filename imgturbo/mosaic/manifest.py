@@ -121,7 +121,9 @@ def translate_manifest(
         try:
             out_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ImgturboError(f"{out_dir}: cannot be made: {error.strerror}") from None
+            raise ImgturboError(
+                f"{out_dir}: cannot be made a folder ({error.strerror}); choose another --out-dir"
+            ) from None
     if team.size > 1 and options.get("device") is None:
         options["device"] = team.device
     mine = ManifestSummary()

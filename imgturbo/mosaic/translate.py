@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+from astropy.io import fits
 
 from imgturbo.errors import ImgturboError
 from imgturbo.mosaic.apply import Applier, bytes_per_pixel, halo_of, pick_device
@@ -113,8 +114,8 @@ def translate_sky(
             ``batch``, ``device``, ``precision`` (``"no"``, ``"bf16"``), ``seed``.
 
     Returns:
-        What came in, translated: a `SkyImage` or an array (C', H, W) float32; for two samples or
-        more the pair (mean, standard deviation).
+        What came in, translated: a `SkyImage`, the stretch of its new bands in its header, or an
+        array (C', H, W) float32; for two samples or more the pair (mean, standard deviation).
 
     Raises:
         ImgturboError: bands, unit or settings that do not fit.
@@ -132,9 +133,12 @@ def translate_sky(
     image = at_scale(image, way.input.get("pixel_scale"))
     array = in_unit(image.data[order], factors)
     planes = translate_array(way.generator, array, stretch=source, target=target, **settings)
+    header = fits.Header() if image.header is None else image.header.copy()
+    header.update(fits.Header(target.header_cards(way.output["bands"])))
     results = [
         replace(
             image,
+            header=header,
             data=plane,
             valid=np.all(np.isfinite(plane), axis=0),
             unit=way.output["unit"] or "",

@@ -271,6 +271,9 @@ def test_nothing_changed_nothing_done(tmp_path, pair, monkeypatch):
     assert not prepare(changed, resume=False).reused
     assert not prepare(changed, keep_aligned=tmp_path / "aligned").reused
     assert prepare(changed, keep_aligned=tmp_path / "aligned").reused
+    # Another preparation replaces the aligned images as it replaces the tiles.
+    wider = config.model_copy(update={"split": config.split.model_copy(update={"guard": 5})})
+    assert not prepare(wider, keep_aligned=tmp_path / "aligned").reused
 
 
 def test_aligned_images_and_the_validation_strip(tmp_path, pair):

@@ -115,3 +115,9 @@ def test_bad_manifests_are_named(tmp_path, text, message):
 def test_a_missing_manifest_is_named(bundle, tmp_path):
     with pytest.raises(ImgturboError, match="no such manifest"):
         translate_manifest(bundle, tmp_path / "none.csv", tmp_path / "out")
+
+
+def test_an_output_folder_that_is_a_file_is_named(bundle, archive, tmp_path):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(ImgturboError, match=r"taken: cannot be made a folder .* choose another"):
+        translate_manifest(bundle, archive, tmp_path / "taken")

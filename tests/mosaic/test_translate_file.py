@@ -286,3 +286,9 @@ def test_a_translation_is_silent(bundle, files, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         translate_file(bundle, files, tmp_path / "out.fits")
+
+
+def test_the_stretch_travels_in_memory_too(bundle, files):
+    made = translate_sky(bundle, read_sky(files))
+    carried = Stretch.from_header(made.header, made.bands)
+    assert carried == Stretch.from_dict(bundle.target["stretch"])
