@@ -4,7 +4,7 @@ r"""A U-Net without seams: u ↦ u + N(u) where the channel counts agree, u ↦ 
     down     at each of `depth` levels: blocks, keep a skip, 2×2 stride 2  grid 2s, 4s, …
     bottom   blocks
     up       at each level: 1×1 and pixel shuffle, + skip, blocks
-    head     3×3 and pixel shuffle by s, silu, beside the input itself, 3×3 to C' at full resolution
+    head     norm, silu, 3×3 and pixel shuffle by s, beside the input itself, 3×3 to C' at full size
 
 After Ronneberger et al. 2015 (arXiv:1505.04597), with residual blocks, skips that are added, and
 per-pixel norms. The input beside the last features lets the network copy or mix bands at full
@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from imgturbo.config import UNetConfig
 from imgturbo.nets.generator import ImageGenerator
-from imgturbo.nets.layers import ResidualStage, ShuffleConv, shrink
+from imgturbo.nets.layers import ResidualStage, ShuffleConv, make_norm, shrink
 from imgturbo.nets.noise import Noise
 
 __all__ = ["UNet"]
@@ -63,6 +63,8 @@ class UNet(ImageGenerator):
         self.decoder = nn.ModuleList(stages)
 
         features = config.width
+        # The sum of all stages grows in training; without this norm the activation after it dies.
+        self.norm = make_norm(config.norm, config.width)
         self.head: nn.Module = nn.Identity()
         if config.stem > 1:
             features = max(8, 2 * out_channels, config.width // config.stem**2)
@@ -83,6 +85,6 @@ class UNet(ImageGenerator):
         h = self.bottom(h, noise)
         for level in reversed(range(len(self.ups))):
             h = self.decoder[level](self.ups[level](h) + skips[level], noise)
-        h = F.silu(self.head(h))
+        h = self.head(F.silu(self.norm(h)))
         y = self.last(torch.cat([h, u], dim=1))
         return u + y if self.residual else y

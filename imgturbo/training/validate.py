@@ -1,8 +1,9 @@
 """Scores and sample pictures of the averaged generators on the validation tiles.
 
 Both directions, z → x̃ against x ("forward") and x → z̃ against z ("backward"), on the stretched
-scale with data range 1, over pixels valid on both sides, pairs only. A score is the mean over
-tiles; the processes share the batches.
+scale with data range 1, over pixels valid on both sides, pairs only. PSNR and L1 are those of all
+tiles' pixels together, as of one image: a mean of the tiles' own PSNRs would be ruled by empty sky.
+SSIM is the mean over tiles. The processes share the batches.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from imgturbo.metrics.image import psnr, ssim
+from imgturbo.metrics.image import ssim
 from imgturbo.processes import Team
 from imgturbo.tiles.batch import Batch
 from imgturbo.tiles.loader import validation_batches
@@ -57,7 +58,7 @@ def validate(
         for name, network in (("forward", "decoder"), ("backward", "encoder"))
         if network in networks
     }
-    keys = [f"{name}/{score}" for name in directions for score in HIGHER_IS_BETTER]
+    keys = [f"{name}/{score}" for name in directions for score in ("mse", "ssim", "l1")]
     sums = torch.zeros(2, len(keys), dtype=torch.float64)
     samples: dict[str, Samples] = {}
     for number, batch in enumerate(validation_batches(store, batch_size, limit)):
@@ -68,20 +69,24 @@ def validate(
             given, given_valid, truth, truth_valid = _sides(batch, name)
             predicted = network(given).float()  # a stochastic network in eval mode: without noise
             pairs, both = batch.paired, given_valid & truth_valid
-            for score, values in _scores(predicted[pairs], truth[pairs], both[pairs]).items():
+            found = _sums(predicted[pairs], truth[pairs], both[pairs])
+            for score, (total, count) in found.items():
                 column = keys.index(f"{name}/{score}")
-                known = ~values.isnan()
-                sums[0, column] += values[known].double().sum().cpu()
-                sums[1, column] += int(known.sum())
+                sums[0, column] += total.cpu()
+                sums[1, column] += count.cpu()
             if number == 0 and given.ndim == 4:
                 known_truth = truth_valid & pairs.view(-1, 1, 1, 1)
                 images = ((given, given_valid), (predicted, given_valid), (truth, known_truth))
                 samples[name] = Samples(*(_shown(*image) for image in images))
     if team.size > 1:
         sums = team.sum(sums.to(team.device)).cpu()
-    means = (sums[0] / sums[1]).tolist()
-    scores = dict(zip(keys, means, strict=True))
-    return {key: mean for key, mean in scores.items() if not math.isnan(mean)}, samples
+    means = dict(zip(keys, (sums[0] / sums[1]).tolist(), strict=True))
+    scores = {}
+    for name in directions:
+        mse = means[f"{name}/mse"]
+        scores[f"{name}/psnr"] = -10 * math.log10(mse) if mse else math.inf
+        scores |= {f"{name}/{score}": means[f"{name}/{score}"] for score in ("ssim", "l1")}
+    return {key: score for key, score in scores.items() if not math.isnan(score)}, samples
 
 
 def _sides(batch: Batch, direction: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -90,13 +95,19 @@ def _sides(batch: Batch, direction: str) -> tuple[Tensor, Tensor, Tensor, Tensor
     return (*z, *x) if direction == "forward" else (*x, *z)
 
 
-def _scores(predicted: Tensor, truth: Tensor, valid: Tensor) -> dict[str, Tensor]:
-    """Each score, one value a sample; a row of a table counts as an image of one pixel."""
+def _sums(predicted: Tensor, truth: Tensor, valid: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    """Sum and count of each score; a row of a table counts as an image of one pixel."""
     if predicted.ndim == 2:
         predicted, truth, valid = (u[..., None, None] for u in (predicted, truth, valid))
-    count = valid.sum((1, 2, 3)) * truth.shape[1]
-    l1 = ((predicted - truth).abs() * valid).sum((1, 2, 3)) / count
-    return {"psnr": psnr(predicted, truth, valid), "ssim": ssim(predicted, truth, valid), "l1": l1}
+    error = torch.where(valid, predicted - truth, 0.0).double()
+    entries = valid.sum() * truth.shape[1]
+    similar = ssim(predicted, truth, valid)
+    known = ~similar.isnan()
+    return {
+        "mse": (error.square().sum(), entries),
+        "ssim": (similar[known].double().sum(), known.sum()),
+        "l1": (error.abs().sum(), entries),
+    }
 
 
 def _shown(image: Tensor, valid: Tensor) -> NDArray[np.float32]:
