@@ -290,3 +290,17 @@ class TestMLP:
     def test_images_are_refused(self):
         with pytest.raises(ImgturboError, match="kind: unet"):
             build_generator(self.config, 3, 3)(torch.zeros(1, 3, 8, 8))
+
+
+def test_features_beside_the_input_stay_of_order_one_however_the_stages_grow():
+    """Unbounded features once drove their activation to where it has no gradient, for good."""
+    torch.manual_seed(0)
+    net = build_generator(UNetConfig(width=8, depth=1, blocks=1, stem=2), 3, 3)
+    with torch.no_grad():
+        for parameter in net.bottom.parameters():
+            parameter.mul_(100)
+    features = []
+    net.head.register_forward_hook(lambda module, given, made: features.append(made))
+    net(torch.randn(1, 3, 32, 40)).square().mean().backward()
+    assert 0.01 < features[0].std() < 10
+    assert net.stem.weight.grad.abs().max() > 0
