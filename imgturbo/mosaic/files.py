@@ -35,7 +35,6 @@ __all__ = ["translate_file"]
 
 Progress = Callable[[str, float], None]
 _PROVENANCE = ("TELESCOP", "INSTRUME", "DETECTOR", "OBJECT", "TARGNAME", "DATE-OBS", "EXPTIME")
-_BLOCK = 1 << 22
 
 
 def translate_file(
@@ -311,8 +310,5 @@ class _Job:
 
 
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
