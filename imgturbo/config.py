@@ -231,8 +231,9 @@ ConditionConfig = Annotated[
 
 
 class FlowConfig(Section):
-    """A multi-scale conditional invertible network."""
+    """A multi-scale conditional invertible network, trained by maximum likelihood."""
 
+    kind: Literal["cinn"] = "cinn"
     stages: list[FlowStageConfig] = Field(
         [FlowStageConfig(keep=0.5), FlowStageConfig(keep=0.5), FlowStageConfig()], min_length=1
     )
@@ -253,8 +254,11 @@ class FlowConfig(Section):
         return self
 
 
+DecoderConfig = Annotated[GeneratorConfig | FlowConfig, Field(discriminator="kind")]
+
+
 class ModelConfig(Section):
-    decoder: GeneratorConfig = UNetConfig()  # z → x̃, source to target ("forward")
+    decoder: DecoderConfig = UNetConfig()  # z → x̃, source to target ("forward")
     encoder: GeneratorConfig | None = None  # x → z̃, target to source; None: like the decoder
     critic: CriticConfig = CriticConfig()
 
@@ -268,10 +272,14 @@ DistanceMix = dict[Distance, float]
 class ObjectiveConfig(Section):
     """Eight free weights: ``paired`` are the L terms, ``marginal`` the D terms.
 
-    A weight left out takes the preset's; the preset ``custom`` sets all of them to zero.
+    A weight left out takes the preset's; the preset ``custom`` sets all of them to zero. The preset
+    ``likelihood`` is that of a decoder of kind cinn, which has no weights but ``noise``.
     """
 
-    preset: Literal["custom", "turbo", "pix2pix", "cyclegan", "one_cycle"] = "turbo"
+    preset: Literal["custom", "turbo", "pix2pix", "cyclegan", "one_cycle", "likelihood"] | None = (
+        None  # None: likelihood for a cinn, else turbo
+    )
+    noise: float = Field(0.0, ge=0)  # likelihood: σ of the Gaussian added to the stretched target
     paired: dict[Output, float] = {}
     marginal: dict[Output, float] = {}
     identity: dict[Literal["x", "z"], float] = {}  # ‖decoder(x) − x‖ and ‖encoder(z) − z‖
@@ -306,7 +314,8 @@ class TrainConfig(Section):
     keep: int = Field(2, ge=1)  # checkpoints kept, besides the best
     log_every: int = Field(20, ge=1)
     trackers: list[Literal["jsonl", "tensorboard"]] = ["jsonl", "tensorboard"]
-    select: Literal["psnr", "ssim", "l1"] = "psnr"  # what "best" means, on validation tiles
+    # What "best" means, on validation tiles; None: bits for a cinn, else psnr.
+    select: Literal["psnr", "ssim", "l1", "bits"] | None = None
     channels_last: bool = True
     compile: bool = False
 
@@ -319,6 +328,25 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     objective: ObjectiveConfig = ObjectiveConfig()
     train: TrainConfig = TrainConfig()
+
+    @model_validator(mode="after")
+    def _one_engine(self) -> Config:
+        """The objective and the score that suit the decoder, where they are left open."""
+        flow = self.model.decoder.kind == "cinn"
+        if self.objective.preset is None:
+            self.objective.preset = "likelihood" if flow else "turbo"
+        if self.train.select is None:
+            self.train.select = "bits" if flow else "psnr"
+        if flow != (self.objective.preset == "likelihood"):
+            raise ValueError(
+                f"objective.preset {self.objective.preset} does not train a model.decoder of kind "
+                f"{self.model.decoder.kind}; preset likelihood and kind cinn go together"
+            )
+        if self.train.select == "bits" and not flow:
+            raise ValueError("train.select bits needs a likelihood, which only kind cinn has")
+        if flow and self.model.encoder is not None:
+            raise ValueError("a model.decoder of kind cinn has no encoder beside it; leave it out")
+        return self
 
     @classmethod
     def from_overrides(cls, overrides: Sequence[str]) -> Config:
@@ -394,7 +422,7 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
         raise ImgturboError(f"{override!r}: the value is not valid YAML") from None
 
 
-_TAGS = ("unet", "resnet", "mlp", "vgg", "convnext", "zhang")
+_TAGS = ("unet", "resnet", "mlp", "cinn", "vgg", "convnext", "zhang")
 
 
 def _explain(error: ValidationError) -> str:
@@ -408,7 +436,9 @@ def _explain(error: ValidationError) -> str:
         near = difflib.get_close_matches(where[-1], valid, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(sorted(valid))}"
         return f"unknown key {dotted!r}; {hint}"
-    return f"{dotted}: {problem['msg'].removeprefix('Value error, ')} (got {problem['input']!r})"
+    message = problem["msg"].removeprefix("Value error, ")
+    # A problem between sections is said in full; its input would be the whole file.
+    return f"{dotted}: {message} (got {problem['input']!r})" if dotted else message
 
 
 def _valid_keys(section: Any, path: list[str]) -> list[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from imgturbo.ledger import Losses
 from imgturbo.turbo.build import build_objective
-from imgturbo.turbo.ledger import Losses
 from imgturbo.turbo.objective import Objective
 from imgturbo.turbo.pool import ImagePool
 from imgturbo.turbo.presets import OUTPUTS, PRESETS, SPACE, Terms, resolve

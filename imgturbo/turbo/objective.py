@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from imgturbo.ledger import Ledger, Losses
 from imgturbo.turbo.adversarial import (
     MODES,
     cell_weights,
@@ -40,7 +41,6 @@ from imgturbo.turbo.adversarial import (
     r1_penalty,
 )
 from imgturbo.turbo.distances import Mix, l1
-from imgturbo.turbo.ledger import Ledger, Losses
 from imgturbo.turbo.pool import ImagePool
 from imgturbo.turbo.presets import OUTPUTS, SPACE, Terms
 

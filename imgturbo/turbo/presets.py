@@ -142,7 +142,7 @@ def resolve(config: ObjectiveConfig) -> Terms:
         ImgturboError: a weight that is negative or not finite, no weight at all, or conditional
             critics that would have to be shared with unconditional ones.
     """
-    preset = PRESETS[config.preset]
+    preset = PRESETS[config.preset or "turbo"]
     terms = replace(
         preset,
         paired=_merged(preset.paired, config.paired),
