@@ -34,6 +34,7 @@ __all__ = [
     "MLPConfig",
     "ModelConfig",
     "ObjectiveConfig",
+    "PicturesConfig",
     "PrepareConfig",
     "PyramidConditionConfig",
     "RegisterConfig",
@@ -111,8 +112,35 @@ class StretchConfig(Section):
     percentile: float = Field(99.9, gt=50, le=100)  # the flux that is mapped to y = 1
 
 
+class PicturesConfig(Section):
+    """Photographs instead of FITS files, on no sky: colour pictures, or pairs of pictures.
+
+    ``colour`` teaches L → ab; ``pairs`` reads the source from ``files`` and the target of the same
+    name from ``targets``; ``halves`` has both in one picture, side by side.
+    """
+
+    kind: Literal["colour", "pairs", "halves"] = "colour"
+    files: list[Path] = []  # pictures, and folders of pictures
+    targets: list[Path] = []  # the same for the targets of "pairs"
+    source_half: Literal["left", "right"] = "left"
+    validation: list[Path] = []  # like files: more pictures, held out whole
+    hold_out: Literal["none", "pictures", "strip"] | None = None  # None: pictures, or as named
+    fraction: float = Field(0.1, gt=0, lt=1)  # of the pictures, or of each one's right side
+    size: int | None = Field(256, ge=8)  # the shorter side in pixels; None: as it is
+    zooms: list[Annotated[float, Field(gt=0)]] = [1.0]  # training sees each picture at these too
+
+    @model_validator(mode="after")
+    def _has_pictures(self) -> PicturesConfig:
+        if not self.files:
+            raise ValueError("'files' names no picture and no folder of pictures")
+        if (self.kind == "pairs") != bool(self.targets):
+            raise ValueError("'targets' goes with the kind 'pairs', and only with it")
+        return self
+
+
 class PrepareConfig(Section):
     fields: list[FieldConfig] = []
+    pictures: PicturesConfig | None = None  # then fields, register and split play no part
     out: Path = Path("runs/tiles.zarr")
     pixel_scale: float | None = Field(None, gt=0)  # arcsec; None keeps the target's grid
     register_: RegisterConfig = Field(RegisterConfig(), alias="register")
@@ -131,7 +159,7 @@ class DataConfig(Section):
     tiles: Path | None = None  # None: prepare.out
     batch_size: int = Field(8, ge=1)  # per process and step
     crop: int | None = Field(None, ge=8)  # None: whole tiles
-    augment: Literal["none", "flips", "d4"] = "d4"
+    augment: Literal["none", "mirror", "flips", "d4"] = "d4"  # mirror: left and right alone
     pairing: Literal["auto", "paired", "unpaired"] = "auto"
     paired_fraction: float | None = Field(None, ge=0, le=1)  # of a batch, in a mixed set
     workers: int = Field(0, ge=0)

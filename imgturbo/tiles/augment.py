@@ -2,7 +2,8 @@
 
 A sky has no preferred up or handedness, so the eight elements t^a r^k (a transposition or none,
 then k quarter turns) are all equally likely views of it; ``flips`` is the subgroup {e, r², h, v}
-for detectors whose x and y differ. Every array of one sample moves by the same element, masks
+for detectors whose x and y differ, and ``mirror``, {e, h}, is that of photographs, which have an up
+and no handedness. Every array of one sample moves by the same element, masks
 included, without interpolation.
 
 The group's action is albumentations' (Buslaev et al. 2020, arXiv:1809.06839) on arrays of any
@@ -22,8 +23,9 @@ from numpy.typing import NDArray
 
 __all__ = ["SYMMETRIES", "apply_symmetry"]
 
-SYMMETRIES: dict[Literal["none", "flips", "d4"], tuple[tuple[bool, int], ...]] = {
+SYMMETRIES: dict[Literal["none", "mirror", "flips", "d4"], tuple[tuple[bool, int], ...]] = {
     "none": ((False, 0),),
+    "mirror": ((False, 0), (True, 3)),
     "flips": ((False, 0), (False, 2), (True, 1), (True, 3)),
     "d4": tuple((transpose, turns) for transpose in (False, True) for turns in range(4)),
 }

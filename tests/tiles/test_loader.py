@@ -90,7 +90,7 @@ def stores(tmp_path_factory):
     size=st.integers(1, 5),
     world=st.integers(1, 3),
     crop=st.sampled_from([None, 8, 11]),
-    augment=st.sampled_from(["none", "flips", "d4"]),
+    augment=st.sampled_from(["none", "mirror", "flips", "d4"]),
 )
 def test_ranks_share_the_joint_batch(stores, mix, seed, step, size, world, crop, augment):
     """world processes with B each see what one process with world × B would, at any step."""
@@ -118,7 +118,7 @@ def test_another_seed_is_another_order(stores):
     assert not torch.equal(batches[0].z_index, batches[1].z_index)
 
 
-@given(step=st.integers(0, 1000), augment=st.sampled_from(["none", "flips", "d4"]))
+@given(step=st.integers(0, 1000), augment=st.sampled_from(["none", "mirror", "flips", "d4"]))
 def test_a_pair_moves_as_one(stores, step, augment):
     """z, x and both masks of a pair undergo the same crop and symmetry."""
     config = DataConfig(batch_size=4, crop=9, augment=augment)
@@ -132,7 +132,9 @@ def test_a_pair_moves_as_one(stores, step, augment):
     assert torch.equal(batch.z_valid, batch.x % 0.37 > 0.1)
 
 
-@pytest.mark.parametrize(("augment", "order"), [("none", 1), ("flips", 4), ("d4", 8)])
+@pytest.mark.parametrize(
+    ("augment", "order"), [("none", 1), ("mirror", 2), ("flips", 4), ("d4", 8)]
+)
 def test_each_symmetry_is_drawn_evenly(tmp_path, augment, order):
     store = build(tmp_path / "one.zarr", pairs=1)
     loader = TileLoader(store, DataConfig(batch_size=400, augment=augment), 0)
@@ -143,6 +145,8 @@ def test_each_symmetry_is_drawn_evenly(tmp_path, augment, order):
     tile = images.new_tensor(coded([0], 1)[0, 0])
     views = {t.rot90(k).numpy().tobytes() for t in (tile, tile.T) for k in range(4)}
     assert set(seen) <= views
+    if augment == "mirror":
+        assert set(seen) == {v.numpy().tobytes() for v in (tile, tile.flip(1))}
     if augment == "flips":
         flips = [tile, tile.flip(0), tile.flip(1), tile.flip(0, 1)]
         assert set(seen) == {v.numpy().tobytes() for v in flips}
