@@ -25,6 +25,7 @@ __all__ = [
     "ConditionConfig",
     "Config",
     "CriticConfig",
+    "CycleGANResNetConfig",
     "DataConfig",
     "FieldConfig",
     "FlowConfig",
@@ -35,6 +36,7 @@ __all__ = [
     "ModelConfig",
     "ObjectiveConfig",
     "PicturesConfig",
+    "Pix2PixUNetConfig",
     "PrepareConfig",
     "PyramidConditionConfig",
     "RegisterConfig",
@@ -191,6 +193,29 @@ class ResNetConfig(Section):
     dropout: float = Field(0.0, ge=0, lt=1)
 
 
+class Pix2PixUNetConfig(Section):
+    """The generator of pix2pix as published, for comparisons."""
+
+    kind: Literal["pix2pix_unet"] = "pix2pix_unet"
+    width: int = Field(64, ge=1)
+    depth: int = Field(8, ge=2)  # halvings: images grow to multiples of 2**depth pixels
+    norm: Literal["batch", "instance"] = "batch"
+    dropout: float = Field(0.5, ge=0, lt=1)
+    output: Literal["linear", "tanh"] = "tanh"  # tanh bounds stretched values to 0…1
+
+
+class CycleGANResNetConfig(Section):
+    """The generator of CycleGAN as published, for comparisons."""
+
+    kind: Literal["cyclegan_resnet"] = "cyclegan_resnet"
+    width: int = Field(64, ge=1)
+    downs: int = Field(2, ge=1)
+    blocks: int = Field(9, ge=1)
+    norm: Literal["batch", "instance"] = "instance"
+    dropout: float = Field(0.0, ge=0, lt=1)
+    output: Literal["linear", "tanh"] = "tanh"  # tanh bounds stretched values to 0…1
+
+
 class MLPConfig(Section):
     """Dense network for tables of numbers, (B, C)."""
 
@@ -200,7 +225,10 @@ class MLPConfig(Section):
     residual: bool = False
 
 
-GeneratorConfig = Annotated[UNetConfig | ResNetConfig | MLPConfig, Field(discriminator="kind")]
+GeneratorConfig = Annotated[
+    UNetConfig | ResNetConfig | MLPConfig | Pix2PixUNetConfig | CycleGANResNetConfig,
+    Field(discriminator="kind"),
+]
 
 
 class CriticConfig(Section):
@@ -208,8 +236,16 @@ class CriticConfig(Section):
     width: int = Field(64, ge=1)
     layers: int = Field(3, ge=0)  # stride-2 layers; 3 sees 70 pixels
     scales: int = Field(1, ge=1)  # the same critic on halved images too
-    norm: Literal["none", "spectral"] = "spectral"
+    norm: Literal["none", "spectral", "batch", "instance"] = (
+        "spectral"  # the last two: as published
+    )
     hidden: list[int] = [256, 128, 64]  # of the dense critic
+
+    @model_validator(mode="after")
+    def _tables_have_no_image_statistics(self) -> CriticConfig:
+        if self.kind == "mlp" and self.norm in ("batch", "instance"):
+            raise ValueError("a dense critic has no image statistics; set its norm to spectral")
+        return self
 
 
 class FlowStageConfig(Section):
@@ -332,7 +368,8 @@ class TrainConfig(Section):
     betas: tuple[float, float] = (0.5, 0.99)
     weight_decay: float = Field(0.0, ge=0)
     warmup: int = Field(100, ge=0)
-    final_lr: float = Field(0.01, ge=0, le=1)  # of lr, where the cosine ends
+    schedule: Literal["cosine", "linear"] = "cosine"  # linear: falls in the second half only
+    final_lr: float = Field(0.01, ge=0, le=1)  # of lr, where the schedule ends
     clip: float | None = Field(1.0, gt=0)  # gradient norm; None: no clipping
     accumulate: int = Field(1, ge=1)
     ema: float = Field(0.999, ge=0, lt=1)  # 0: off
@@ -450,7 +487,17 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
         raise ImgturboError(f"{override!r}: the value is not valid YAML") from None
 
 
-_TAGS = ("unet", "resnet", "mlp", "cinn", "vgg", "convnext", "zhang")
+_TAGS = (
+    "unet",
+    "resnet",
+    "mlp",
+    "pix2pix_unet",
+    "cyclegan_resnet",
+    "cinn",
+    "vgg",
+    "convnext",
+    "zhang",
+)
 
 
 def _explain(error: ValidationError) -> str:
