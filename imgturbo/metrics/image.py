@@ -24,7 +24,7 @@ from kornia.filters import filter2d_separable, get_gaussian_kernel1d
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-__all__ = ["ms_ssim", "mse", "psnr", "ssim"]
+__all__ = ["masked_mean", "ms_ssim", "mse", "psnr", "ssim"]
 
 _WINDOW, _SIGMA = 11, 1.5
 _MS_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -32,7 +32,7 @@ _MS_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 def mse(pred: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
     """Mean squared error over valid pixels, (B,)."""
-    return _masked_mean((pred - target).square(), valid)
+    return masked_mean((pred - target).square(), valid)
 
 
 def psnr(
@@ -50,7 +50,7 @@ def ssim(
     NaN for images smaller than the 11-pixel window, or without one fully valid window.
     """
     similarity, _, whole = _ssim_maps(pred, target, valid, data_range)
-    return _masked_mean(similarity, whole)
+    return masked_mean(similarity, whole)
 
 
 def ms_ssim(
@@ -64,7 +64,7 @@ def ms_ssim(
     for scale, weight in enumerate(_MS_WEIGHTS):
         last = scale == len(_MS_WEIGHTS) - 1
         similarity, contrast, whole = _ssim_maps(pred, target, mask > 0.5, data_range)
-        mean = _masked_mean(similarity if last else contrast, whole)
+        mean = masked_mean(similarity if last else contrast, whole)
         product = product * mean.clamp(min=0) ** weight
         if not last:
             # A coarse pixel is valid where all four fine ones are.
@@ -108,7 +108,7 @@ def _full_mask(image: Tensor, valid: Tensor | None) -> Tensor:
     return valid.bool()
 
 
-def _masked_mean(values: Tensor, valid: Tensor | None) -> Tensor:
+def masked_mean(values: Tensor, valid: Tensor | None) -> Tensor:
     """Mean over channels and valid pixels, summed in float64; NaN where nothing is valid."""
     if valid is None:
         return values.double().mean((1, 2, 3)).to(values.dtype)
