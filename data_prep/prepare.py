@@ -6,6 +6,8 @@
     stretch    y = asinh((f − offset)/softening)/scale is fitted a band, on training sky alone
     cut        tiles go into the store, which appears whole or not at all (:mod:`.tile`)
 
+Photographs (``prepare.pictures``) go a shorter way, :mod:`data_prep.photographs`.
+
 Run again after an interruption, it goes on with what is not finished; run again when nothing has
 changed, neither a file nor the config, it does nothing.
 """
@@ -17,7 +19,7 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.photographs import prepare_photographs
 from data_prep.products import aligned_files, write_aligned
+from data_prep.reports import FieldReport, PrepareReport, finished
 from data_prep.split import Areas, FieldSky, divide, exclusion
 from data_prep.staging import Staged, piece_key, stage
 from data_prep.survey import FieldSurvey, checksum, survey
@@ -54,39 +58,6 @@ _STRETCH_PIXELS = 1 << 22  # of all fields together, plenty for a percentile of 
 _ALIGNED = 0.85  # of the time goes into registering and resampling
 
 
-@dataclass(frozen=True)
-class FieldReport:
-    """One field's line of the report; residuals in pixels of the tiles, None where unknown."""
-
-    name: str
-    kind: str
-    matched: int | None
-    residual_before: float | None
-    residual_after: float | None
-    valid_fraction: float
-    train: int
-    validation: int
-
-
-@dataclass(frozen=True)
-class PrepareReport:
-    """What :func:`prepare` did; ``reused`` says that the store was there already, unchanged."""
-
-    out: Path
-    fields: tuple[FieldReport, ...]
-    reused: bool = False
-
-    @property
-    def train(self) -> int:
-        """Training tiles of all fields."""
-        return sum(field.train for field in self.fields)
-
-    @property
-    def validation(self) -> int:
-        """Validation tiles of all fields."""
-        return sum(field.validation for field in self.fields)
-
-
 def prepare(
     config: PrepareConfig,
     *,
@@ -109,6 +80,12 @@ def prepare(
     """
     say = progress or (lambda what, fraction: None)
     out = Path(config.out)
+    if config.pictures is not None:
+        if keep_aligned is not None:
+            raise ImgturboError(
+                f"{keep_aligned}: photographs have no sky to be aligned on; leave --aligned out"
+            )
+        return prepare_photographs(config, config.pictures, progress=say, resume=resume)
     folder = None if keep_aligned is None else Path(keep_aligned)
     require_replaceable(out)
     say("reading headers", 0.0)
@@ -118,7 +95,7 @@ def prepare(
     key = _store_key(config, checksums)
     wanted = [] if folder is None else aligned_files(folder, fields, config.split)
     if resume and all(path.exists() for path in wanted):
-        report = _finished(out, key)
+        report = finished(out, key)
         if report is not None:
             say("nothing to do: the tiles are there already", 1.0)
             return report
@@ -183,18 +160,6 @@ def _config_content(config: PrepareConfig) -> dict[str, Any]:
 def _store_key(config: PrepareConfig, checksums: dict[str, str]) -> str:
     content = {"version": _VERSION, "config": _config_content(config), "inputs": checksums}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _finished(out: Path, key: str) -> PrepareReport | None:
-    """The report of a store that is there already and was made from the same things."""
-    try:
-        recipe = TileStore.open(out).recipe
-        if recipe["key"] != key:
-            return None
-        reports = tuple(FieldReport(**content) for content in recipe["report"])
-    except (ImgturboError, KeyError, TypeError):
-        return None
-    return PrepareReport(out, reports, reused=True)
 
 
 # ---------------------------------------------------------------------------------------- align

@@ -407,7 +407,8 @@ class TileWriter:
         try:
             for split in SPLITS:
                 self._flush(split, sum(map(len, self._waiting[split]["paired"])))
-            self._group.attrs.update({"complete": True})
+            # Once more, whole: a recipe may end with what only the writing has shown.
+            self._group.attrs.update(self._attrs(complete=True))
             _sync_tree(self._part)
             old = self.path.parent / f".{self.path.name}.old"
             shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,56 @@
+"""What a preparation did, and whether it was done before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from imgturbo.errors import ImgturboError
+from imgturbo.tiles.store import TileStore
+
+__all__ = ["FieldReport", "PrepareReport", "finished"]
+
+
+@dataclass(frozen=True)
+class FieldReport:
+    """One field's line of the report; residuals in pixels of the tiles, None where unknown."""
+
+    name: str
+    kind: str
+    matched: int | None
+    residual_before: float | None
+    residual_after: float | None
+    valid_fraction: float
+    train: int
+    validation: int
+
+
+@dataclass(frozen=True)
+class PrepareReport:
+    """What a preparation did; ``reused`` says that the store was there already, unchanged."""
+
+    out: Path
+    fields: tuple[FieldReport, ...]
+    reused: bool = False
+
+    @property
+    def train(self) -> int:
+        """Training tiles of all fields."""
+        return sum(field.train for field in self.fields)
+
+    @property
+    def validation(self) -> int:
+        """Validation tiles of all fields."""
+        return sum(field.validation for field in self.fields)
+
+
+def finished(out: Path, key: str) -> PrepareReport | None:
+    """The report of a store that is there already and was made from the same things."""
+    try:
+        recipe = TileStore.open(out).recipe
+        if recipe["key"] != key:
+            return None
+        reports = tuple(FieldReport(**content) for content in recipe["report"])
+    except (ImgturboError, KeyError, TypeError):
+        return None
+    return PrepareReport(out, reports, reused=True)

@@ -1,0 +1,82 @@
+"""Lightness and colour: sRGB ↔ CIE L*a*b*, and pictures brought to a working size.
+
+L runs from 0 (black) to 100 (white) and is all that a grey picture knows; a (green to red) and b
+(blue to yellow) are its colours, 0 for grey. What the flow models is p(a, b | L), of
+
+    y = (f − offset)/scale,     offset = (47.5; 2.4, 7.4),     scale = (25.6; 11.2, 16.8)
+
+for (L; a, b), roughly the mean and deviation over photographs (Ardizzone et al. 2019,
+arXiv:1907.02392, published code). Observer 2°, illuminant D65.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imgturbo.sky.stretch import Stretch
+
+__all__ = ["COLOUR", "LAB", "LIGHTNESS", "lab_to_rgb", "resize", "rgb_to_lab", "working_shape"]
+
+LAB = "Lab"
+"""Unit of L, a and b."""
+
+LIGHTNESS = Stretch(np.array([47.5]), np.array([np.inf]), np.array([25.6]))
+COLOUR = Stretch(np.array([2.4, 7.4]), np.array([np.inf, np.inf]), np.array([11.2, 16.8]))
+
+Planes = NDArray[np.float32]
+
+
+def rgb_to_lab(rgb: NDArray[Any]) -> Planes:
+    """L, a, b (3, H, W) of sRGB (3, H, W) from 0 to 1; NaN where any of the three is."""
+    from skimage.color import rgb2lab
+
+    valid = np.isfinite(rgb).all(0)
+    lab = rgb2lab(np.where(valid, rgb, 0).astype(np.float32), channel_axis=0)
+    return np.where(valid, lab, np.nan).astype(np.float32)
+
+
+def lab_to_rgb(lab: NDArray[Any]) -> Planes:
+    """sRGB (3, H, W) from 0 to 1 of L, a, b (3, H, W); NaN where any of the three is.
+
+    L is clamped to 0…100, a and b to ±128; colours that no screen shows are moved to the nearest
+    value of each channel.
+    """
+    from skimage.color import lab2rgb
+
+    valid = np.isfinite(lab).all(0)
+    bounded = np.where(valid, lab, 0).astype(np.float32)
+    np.clip(bounded[0], 0, 100, out=bounded[0])
+    np.clip(bounded[1:], -128, 128, out=bounded[1:])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tells of impossible colours, which are expected here
+        rgb = lab2rgb(bounded, channel_axis=0)
+    return np.where(valid, rgb, np.nan).astype(np.float32)
+
+
+def resize(planes: NDArray[Any], height: int, width: int) -> Planes:
+    """(C, H, W) → (C, height, width): area means where it shrinks, bilinear where it grows.
+
+    A pixel into which NaN enters is NaN.
+    """
+    import cv2  # slow to load, and not needed to look at a config
+
+    if planes.shape[1:] == (height, width):
+        return planes.astype(np.float32, copy=False)
+    shrinks = height <= planes.shape[1] and width <= planes.shape[2]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    out = np.empty((len(planes), height, width), np.float32)
+    for plane, resized in zip(planes, out, strict=True):
+        resized[:] = cv2.resize(plane.astype(np.float32), (width, height), interpolation=how)
+    return out
+
+
+def working_shape(height: int, width: int, size: int | None) -> tuple[int, int]:
+    """Height and width of a picture whose shorter side is brought to ``size`` (None: kept)."""
+    if size is None:
+        return height, width
+    shorter = min(height, width)
+    return round(height * size / shorter), round(width * size / shorter)
