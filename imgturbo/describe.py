@@ -149,10 +149,11 @@ def _bundle(path: Path) -> Facts:
         if network is None:
             facts[name] = "none: only source → target"
             continue
+        sees = "the whole image" if network.whole_image else f"±{receptive_field(network)} pixels"
         facts[name] = (
             f"{type(network).__name__}, {count_parameters(network):,} parameters, "
             f"{network.in_channels} → {network.out_channels} bands, receptive field "
-            f"±{receptive_field(network)} pixels, windows at multiples of {network.stride}"
+            f"{sees}, windows at multiples of {network.stride}"
             + (", stochastic" if network.stochastic else "")
         )
     for key, value in bundle.record.items():

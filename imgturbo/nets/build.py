@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from torch import nn
 
-from imgturbo.config import CriticConfig, MLPConfig, ResNetConfig, UNetConfig
+from imgturbo.config import (
+    CriticConfig,
+    CycleGANResNetConfig,
+    GeneratorConfig,
+    MLPConfig,
+    Pix2PixUNetConfig,
+    ResNetConfig,
+    UNetConfig,
+)
 from imgturbo.nets.generator import Generator
 from imgturbo.nets.mlp import MLP, DenseCritic
 from imgturbo.nets.patchgan import PatchGAN
+from imgturbo.nets.published import CycleGANResNet, Pix2PixUNet
 from imgturbo.nets.resnet import ResNet
 from imgturbo.nets.unet import UNet
 
 __all__ = ["build_critic", "build_generator", "count_parameters"]
 
 
-def build_generator(
-    config: UNetConfig | ResNetConfig | MLPConfig, in_channels: int, out_channels: int
-) -> Generator:
+def build_generator(config: GeneratorConfig, in_channels: int, out_channels: int) -> Generator:
     """A fresh generator; its weights come from torch's own random generator."""
     match config:
         case UNetConfig():
@@ -25,6 +32,10 @@ def build_generator(
             return ResNet(config, in_channels, out_channels)
         case MLPConfig():
             return MLP(config, in_channels, out_channels)
+        case Pix2PixUNetConfig():
+            return Pix2PixUNet(config, in_channels, out_channels)
+        case CycleGANResNetConfig():
+            return CycleGANResNet(config, in_channels, out_channels)
 
 
 def build_critic(

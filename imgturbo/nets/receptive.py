@@ -56,6 +56,12 @@ def receptive_field(generator: nn.Module) -> int:
     """
     if isinstance(generator, MLP):
         return 0
+    if getattr(generator, "whole_image", False):
+        raise ImgturboError(
+            f"{type(generator).__name__} with instance norm depends on all of what it is given, so "
+            "windows of a mosaic cannot agree; blend them (--window 256 --overlap 64), or use a "
+            "network without statistics over the image"
+        )
     if _CACHE not in generator.__dict__:
         generator.__dict__[_CACHE] = max(_reach(generator, axis) for axis in (2, 3))
     return int(generator.__dict__[_CACHE])
@@ -164,11 +170,12 @@ class _OneChannel(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func is torch.conv2d and kwargs.get("groups", 1) == 1 and (args[6:] or (1,))[0] == 1:
-            h, weight, *others = args
-            thin = func(h.sum(1, keepdim=True), weight[:1, :1], None, *others[1:], **kwargs)
-            return thin.expand(-1, weight.shape[0], -1, -1)
-        return func(*args, **kwargs)
+        outputs = {torch.conv2d: 0, torch.conv_transpose2d: 1}.get(func)  # the weight's axis
+        if outputs is None or kwargs.get("groups", 1) != 1 or (args[6:] or (1,))[0] != 1:
+            return func(*args, **kwargs)
+        h, weight, *others = args
+        thin = func(h.sum(1, keepdim=True), weight[:1, :1], None, *others[1:], **kwargs)
+        return thin.expand(-1, weight.shape[outputs], -1, -1)
 
 
 @contextmanager

@@ -44,6 +44,7 @@ from imgturbo.training.checkpoint import Checkpoints
 from imgturbo.training.processes import TRAINING, StopSignal, naming, seed_step
 from imgturbo.training.schedule import learning_rate_factor
 from imgturbo.training.state import RunState
+from imgturbo.training.statistics import share_statistics
 from imgturbo.training.trackers import JsonlTracker, ProgressReport, start_trackers
 
 __all__ = ["TrainResult", "train"]
@@ -234,7 +235,9 @@ def _update(
     if bad_gradients:
         _refuse(state, "gradient", [name for part in names for name in part])
 
-    factor = learning_rate_factor(step, settings.steps, settings.warmup, settings.final_lr)
+    factor = learning_rate_factor(
+        step, settings.steps, settings.warmup, settings.final_lr, settings.schedule
+    )
     for optimizer in state.optimizers.values():
         optimizer.param_groups[0]["lr"] = optimizer.defaults["lr"] * factor
         if scaler is None:
@@ -244,6 +247,7 @@ def _update(
         optimizer.zero_grad()
     if scaler is not None:
         scaler.update()
+    share_statistics(state.objective, state.team)
     state.ema.update(step)
     values = {
         "loss/generator": losses.generator.detach(),

@@ -69,6 +69,23 @@ class _Contest(NamedTuple):
     condition: Tensor | None
 
 
+def _scores_of_both(
+    critic: nn.Module, real: Tensor, fake: Tensor, conditions: tuple[Tensor, Tensor] | None
+) -> list[Tensor]:
+    """Score maps (2B, 1, …) of the real and then the fake ones, in one call where that may be.
+
+    A batch norm must not take its statistics over both: they would give away which is which.
+    """
+    if getattr(critic, "mixes_samples", False):
+        beside = (None, None) if conditions is None else conditions
+        each = (critic(u, c) for u, c in zip((real, fake), beside, strict=True))
+        return [torch.cat(in_precision_of(real, pair)) for pair in zip(*each, strict=True)]
+    both = torch.cat([real, fake])
+    return in_precision_of(
+        both, critic(both, None if conditions is None else torch.cat(conditions))
+    )
+
+
 class Objective(nn.Module):
     """Networks, critics and weights; ``objective(batch)`` gives both losses.
 
@@ -212,11 +229,8 @@ class Objective(nn.Module):
             fake = _Side(data, valid)
             conditions = None if conditions is None else (conditions[0], rest[0])
 
-        # No layer of a critic mixes samples, so real and fake go through it in one call.
         valid = torch.cat([real.valid, fake.valid])
-        beside = None if conditions is None else torch.cat(conditions)
-        both = torch.cat([real.data, fake.data])
-        scores = in_precision_of(both, critic(both, beside))
+        scores = _scores_of_both(critic, real.data, fake.data, conditions)
         for score in scores:
             weights = cell_weights(valid, score).chunk(2)
             for cells, part, weight in zip(
