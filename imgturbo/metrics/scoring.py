@@ -24,7 +24,10 @@ from torch import Tensor
 
 from imgturbo.errors import ImgturboError
 from imgturbo.metrics.baselines import affine_colour, identity
+from imgturbo.metrics.detection import compare_sources
+from imgturbo.metrics.haarpsi import haarpsi
 from imgturbo.metrics.image import ms_ssim, mse, psnr, ssim
+from imgturbo.metrics.luminance import luminance
 from imgturbo.metrics.perceptual import Unavailable, lpips_distance, st_lpips_distance
 from imgturbo.metrics.spectrum import log_spectrum_error
 from imgturbo.sky import SkyImage, Stretch, read_sky, resample
@@ -49,11 +52,12 @@ def evaluate(
     resampled to the target's grid, flux conserved; likewise source.
 
     Returns:
-        ``{"prediction": {"mse", "psnr", "ssim", "ms_ssim", "spectrum_error", "lpips",
-        "st_lpips"}, "baselines": {"identity": {…}, "affine": {…}}, "stretch": {…},
-        "valid_fraction": …, "bands": […], "data_range": 1.0, "notes": […]}``, JSON as it is: scores
-        that cannot be had, or are infinite, are None and a note says why. Baselines are None
-        without a source.
+        ``{"prediction": {"mse", "psnr", "ssim", "ms_ssim", "spectrum_error", "haarpsi",
+        "source_f1", "source_precision", "source_recall", "sources", "sources_matched",
+        "sources_target", "lpips", "st_lpips"}, "baselines": {"identity": {…}, "affine": {…}},
+        "stretch": {…}, "valid_fraction": …, "bands": […], "data_range": 1.0, "notes": […]}``, JSON
+        as it is: scores that cannot be had, or are infinite, are None and a note says why.
+        Baselines are None without a source.
 
     Raises:
         ImgturboError: bands, units or grids that cannot be reconciled, or no common valid pixel.
@@ -84,7 +88,7 @@ def evaluate(
         images["affine"] = affine_colour(own, y_true, valid)
     rows: dict[str, dict[str, float | None]] = {}
     for label, image in images.items():
-        rows[label] = scores(image, y_true, valid, perceptual, notes)
+        rows[label] = scores(image, y_true, valid, truth.bands, perceptual, notes)
         if rows[label]["mse"] == 0:
             notes.append(f"{label}: equal to the target, its PSNR is infinite and left out")
     return {
@@ -102,12 +106,14 @@ def scores(
     pred: NDArray[np.float32],
     target: NDArray[np.float32],
     valid: NDArray[np.bool_],
+    bands: Sequence[str],
     perceptual: bool = True,
     notes: list[str] | None = None,
 ) -> dict[str, float | None]:
     """All metrics of stretched arrays (C, H, W) over ``valid`` (H, W).
 
-    None where a metric is not available, infinite, or not defined (SSIM of images below 11 pixels).
+    HaarPSI and source detection see the luminance of ``bands`` alone. None where a metric is not
+    available, infinite, or not defined (SSIM of images below 11 pixels).
     """
     p, t = torch.from_numpy(pred)[None], torch.from_numpy(target)[None]
     mask = torch.from_numpy(np.ascontiguousarray(valid))[None, None]
@@ -117,6 +123,17 @@ def scores(
         "ssim": _number(ssim(p, t, mask)),
         "ms_ssim": _number(ms_ssim(p, t, mask)),
         "spectrum_error": _number(log_spectrum_error(p, t, mask)),
+    }
+    grey_p, grey_t = (torch.from_numpy(luminance(u, bands))[None, None] for u in (pred, target))
+    result["haarpsi"] = _number(haarpsi(grey_p, grey_t, mask))
+    found = compare_sources(grey_p[0, 0].numpy(), grey_t[0, 0].numpy(), valid)
+    result |= {
+        "source_f1": _finite(found.f1),
+        "source_precision": _finite(found.precision),
+        "source_recall": _finite(found.recall),
+        "sources": found.predicted,
+        "sources_matched": found.matched,
+        "sources_target": found.true,
     }
     if perceptual:
         for name, distance in (("lpips", lpips_distance), ("st_lpips", st_lpips_distance)):
@@ -130,7 +147,10 @@ def scores(
 
 
 def _number(score: Tensor) -> float | None:
-    value = float(score)
+    return _finite(float(score))
+
+
+def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
 __all__ = ["description_table", "prepare_table", "score_table", "wide_console"]
 
-_COLUMNS = {  # key of a score: (heading, decimals)
+_SCORES = {  # key of a score: (heading, decimals)
     "psnr": ("PSNR dB ↑", 2),
     "ssim": ("SSIM ↑", 4),
     "ms_ssim": ("MS-SSIM ↑", 4),
     "mse": ("MSE ↓", 6),
     "spectrum_error": ("spectrum dex ↓", 3),
+    "haarpsi": ("HaarPSI ↑", 3),
+    "source_f1": ("sources F1 ↑", 3),
     "lpips": ("LPIPS ↓", 3),
     "st_lpips": ("ST-LPIPS ↓", 3),
 }
@@ -35,13 +37,14 @@ def score_table(result: dict[str, Any]) -> None:
         "affine colour": result["baselines"]["affine"],
     }
     rows = {name: scores for name, scores in named.items() if scores is not None}
-    shown = [k for k in _COLUMNS if any(scores.get(k) is not None for scores in rows.values())]
-    table = Table()
+    shown = [k for k in _SCORES if any(scores.get(k) is not None for scores in rows.values())]
+    table = Table()  # a line a score: there are many of them, and a terminal may have 80 columns
     table.add_column("")
+    for name in rows:
+        table.add_column(name, justify="right")
     for key in shown:
-        table.add_column(_COLUMNS[key][0], justify="right")
-    for name, scores in rows.items():
-        table.add_row(name, *(_number(scores.get(key), _COLUMNS[key][1]) for key in shown))
+        heading, decimals = _SCORES[key]
+        table.add_row(heading, *(_number(row.get(key), decimals) for row in rows.values()))
     console = wide_console()
     console.print(table)
     stretch = result["stretch"]

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from astropy.wcs import WCS
 from hypothesis import given
 from hypothesis import strategies as st
@@ -123,6 +124,36 @@ def test_metrics_that_are_missing_are_told_once(monkeypatch):
     scores = evaluate(scene(seed=1), scene(seed=2), scene(seed=3))
     assert scores["notes"] == ["LPIPS skipped: no weights"]
     assert scores["prediction"]["lpips"] is None
+
+
+def test_brightness_alone_is_seen_by_haarpsi_and_the_finder_and_colour_by_the_networks(monkeypatch):
+    from imgturbo.metrics import scoring
+    from imgturbo.metrics.detection import compare_sources
+    from imgturbo.metrics.haarpsi import haarpsi
+    from imgturbo.metrics.luminance import luminance
+
+    shown = []
+
+    def distance(pred, target):
+        shown.append((pred, target))
+        return torch.zeros(1)
+
+    monkeypatch.setattr(scoring, "lpips_distance", distance)
+    monkeypatch.setattr(scoring, "st_lpips_distance", distance)
+    guess, truth = scene(3, seed=1), scene(3, seed=2)
+    pictures = [sky(u, bands=("R", "G", "B"), unit="display", wcs=None) for u in (guess, truth)]
+    row = evaluate(*pictures)["prediction"]
+    for pair in shown:
+        np.testing.assert_array_equal(torch.cat(pair), np.stack([guess, truth]))
+    grey = [luminance(u, ("R", "G", "B")) for u in (guess, truth)]
+    expected = haarpsi(*(torch.from_numpy(u)[None, None] for u in grey))
+    assert row["haarpsi"] == pytest.approx(expected.item())
+    found = compare_sources(*grey)
+    assert (row["sources"], row["sources_matched"], row["sources_target"]) == (
+        found.predicted, found.matched, found.true,
+    )  # fmt: skip
+    assert row["sources_target"] > 0
+    assert evaluate(truth, truth, perceptual=False)["prediction"]["source_f1"] == 1.0
 
 
 # ---------------------------------------------------------------------------- valid pixels

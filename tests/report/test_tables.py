@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from imgturbo.report.tables import description_table, score_table
+from imgturbo.report.tables import _SCORES, description_table, score_table
 
 ROW = {"psnr": 31.234, "ssim": 0.91234, "ms_ssim": None, "mse": 7.5e-4, "spectrum_error": 0.1}
 
@@ -31,12 +31,18 @@ def test_scores_stand_beside_what_they_must_beat(capsys):
     assert "MS-SSIM" not in out  # nobody has it
 
 
-def test_an_infinite_score_is_a_dash_and_keeps_its_column(capsys):
+def test_an_infinite_score_is_a_dash_and_keeps_its_line(capsys):
     score_table(result(prediction=ROW | {"psnr": None}))
     lines = capsys.readouterr().out.splitlines()
-    assert any("PSNR" in line for line in lines)
-    (row,) = [line for line in lines if "prediction " in line and "│" in line]
-    assert "–" in row
+    (row,) = [line for line in lines if "PSNR" in line]
+    assert [cell.strip() for cell in row.split("│")[2:5]] == ["–", "20.00", "25.00"]
+
+
+def test_all_scores_fit_into_80_columns(capsys):
+    score_table(result(prediction=dict.fromkeys(_SCORES, 0.123456)))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(len(line.rstrip()) for line in lines if "│" in line) < 80
+    assert sum("0.12" in line for line in lines) == len(_SCORES)
 
 
 def test_without_a_source_there_is_one_row(capsys):

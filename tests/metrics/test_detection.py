@@ -1,0 +1,102 @@
+"""Laws of source detection: what counts as found, as missed, and as invented."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imgturbo.metrics.detection import RADIUS, compare_sources
+from imgturbo.metrics.luminance import luminance
+
+HEIGHT, WIDTH = 131, 157
+POSITIONS = [(y, x) for y in (20, 50, 80, 110) for x in (25, 55, 85, 130)]
+
+
+def sky(positions=POSITIONS, noise=0.01, seed=0, peak=0.5, height=HEIGHT, width=WIDTH):
+    """Stars of 3 pixels FWHM on noise and a slope."""
+    y, x = np.mgrid[:height, :width]
+    image = noise * np.random.default_rng(seed).standard_normal((height, width))
+    image += 0.05 * x / width
+    for row, col in positions:
+        image += peak * np.exp(-((y - row) ** 2 + (x - col) ** 2) / (2 * 1.3**2))
+    return image.astype(np.float32)
+
+
+def test_another_noise_over_the_same_sky_finds_the_same_stars():
+    found = compare_sources(sky(seed=1), sky(seed=2))
+    assert found[:3] == (1.0, 1.0, 1.0)
+    assert found.matched == found.predicted == found.true == len(POSITIONS)
+
+
+def test_missing_and_invented_stars_are_told_apart():
+    truth = sky()
+    fewer = compare_sources(sky(POSITIONS[:12], seed=1), truth)
+    assert (fewer.precision, fewer.recall) == (1.0, pytest.approx(12 / 16))
+    more = compare_sources(sky([*POSITIONS, (35, 40), (95, 105)], seed=1), truth)
+    assert (more.precision, more.recall) == (pytest.approx(16 / 18), 1.0)
+    assert more.f1 == pytest.approx(2 * 16 / (16 + 18))
+
+
+@given(st.floats(0, 2 * np.pi))
+def test_two_pixels_are_the_limit(angle):
+    step = np.array([np.sin(angle), np.cos(angle)])
+    truth = sky(noise=1e-4)
+    near = sky([np.add(p, 0.8 * RADIUS * step) for p in POSITIONS], noise=1e-4, seed=1)
+    far = sky([np.add(p, 1.2 * RADIUS * step) for p in POSITIONS], noise=1e-4, seed=1)
+    assert compare_sources(near, truth).matched == len(POSITIONS)
+    assert compare_sources(far, truth).matched == 0
+
+
+def test_one_star_matches_one_star():
+    """Two stars beside one of the truth: only one of them is right."""
+    truth = sky([(60, 70)], noise=1e-4, peak=0.5)
+    pair = sky([(60, 66), (60, 71)], noise=1e-4, peak=0.5, seed=1)
+    found = compare_sources(pair, truth)
+    assert (found.predicted, found.matched) == (2, 1)
+
+
+def test_the_threshold_is_the_targets():
+    """Smoothing noise away finds nothing that is fainter than the target's own limit."""
+    truth = sky(noise=0.05, peak=0.5)
+    faint = sky(noise=1e-5, peak=0.05, seed=1)
+    found = compare_sources(faint, truth)
+    assert found.predicted == 0
+    assert np.isnan(found.precision)
+    assert found.recall == found.f1 == 0
+    assert found.threshold == compare_sources(truth, truth).threshold
+
+
+@given(st.integers(0, 2**31), st.sampled_from([np.nan, np.inf, 1e6]))
+def test_masked_pixels_do_not_matter(seed, garbage):
+    valid = np.ones((HEIGHT, WIDTH), bool)
+    valid[:65, 40:100] = False
+    valid &= np.random.default_rng(seed).random(valid.shape) > 0.001
+    pred, truth = sky(seed=1), sky(seed=2)
+    spoiled = np.where(valid, pred, np.float32(garbage))
+    found = compare_sources(spoiled, truth, valid)
+    assert found == compare_sources(pred, np.where(valid, truth, 0), valid)
+    assert found.true <= len(POSITIONS) - 4
+    assert found.f1 > 0.8
+
+
+@given(st.integers(1, 40), st.integers(1, 40))
+def test_any_shape_has_an_answer(height, width):
+    found = compare_sources(*(sky(seed=s, height=height, width=width) for s in (1, 2)))
+    assert found.matched <= min(found.predicted, found.true)
+
+
+def test_nothing_there_is_not_a_number():
+    empty = np.zeros((40, 41), np.float32)
+    assert compare_sources(empty, empty)[3:6] == (0, 0, 0)
+    nowhere = compare_sources(sky(), sky(), np.zeros((HEIGHT, WIDTH), bool))
+    assert np.isnan([nowhere.precision, nowhere.recall, nowhere.f1]).all()
+
+
+def test_luminance_weighs_pictures_by_the_eye_and_skies_alike():
+    image = np.random.default_rng(0).random((3, 5, 7)).astype(np.float32)
+    eye = 0.299 * image[0] + 0.587 * image[1] + 0.114 * image[2]
+    np.testing.assert_allclose(luminance(image, ("R", "G", "B")), eye, rtol=1e-6)
+    np.testing.assert_allclose(luminance(image[::-1], ("B", "G", "R")), eye, rtol=1e-6)
+    bands = ("F150W", "F277W", "F444W")
+    np.testing.assert_allclose(luminance(image, bands), image.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(luminance(image[:1], ("L",)), image[0])
