@@ -31,7 +31,11 @@ class Generator(nn.Module, ABC):
         in_channels, out_channels: bands (or numbers) read and written.
         stride: window origins must be multiples of this many pixels.
         stochastic: whether noise enters, so that one input has many outputs.
+        whole_image: whether every output depends on all of the image that is given, so that windows
+            of a mosaic cannot agree.
     """
+
+    whole_image: bool = False
 
     def __init__(
         self, in_channels: int, out_channels: int, *, stride: int = 1, stochastic: bool = False
