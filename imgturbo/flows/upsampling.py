@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from kornia.filters import joint_bilateral_blur
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -28,6 +29,8 @@ from torch.nn.functional import interpolate
 from imgturbo.errors import ImgturboError
 
 __all__ = ["joint_bilateral_upsample"]
+
+_STRIP = 256  # rows
 
 
 def joint_bilateral_upsample(
@@ -54,7 +57,6 @@ def joint_bilateral_upsample(
             "the guide must have as many images, and no fewer pixels"
         )
     guide = guide.to(x.dtype)
-    reach = math.ceil(1.5 * sigma_space)
     while (h, w) != (height, width):
         if 2 * h <= height and 2 * w <= width:
             h, w = 2 * h, 2 * w
@@ -62,12 +64,27 @@ def joint_bilateral_upsample(
         else:
             h, w = height, width
             x = interpolate(x, (h, w), mode="bilinear", align_corners=False)
-        x = joint_bilateral_blur(
-            x,
-            guide if (h, w) == (height, width) else interpolate(guide, (h, w), mode="area"),
+        here = guide if (h, w) == (height, width) else interpolate(guide, (h, w), mode="area")
+        x = _filter(x, here, sigma_space, sigma_guide)
+    return x
+
+
+def _filter(x: Tensor, guide: Tensor, sigma_space: float, sigma_guide: float) -> Tensor:
+    """The filter at one resolution, some rows at a time: it takes ten planes beside its input."""
+    reach = math.ceil(1.5 * sigma_space)
+    height = x.shape[2]
+    strips = []
+    for top in range(0, height, _STRIP):
+        bottom = min(top + _STRIP, height)
+        above, below = min(reach, top), min(reach, height - bottom)
+        rows = slice(top - above, bottom + below)
+        strip = joint_bilateral_blur(
+            x[:, :, rows],
+            guide[:, :, rows],
             kernel_size=2 * reach + 1,
             sigma_color=sigma_guide,
             sigma_space=(sigma_space, sigma_space),
             border_type="replicate",
         )
-    return x
+        strips.append(strip[:, :, above : above + bottom - top])
+    return torch.cat(strips, dim=2)

@@ -29,14 +29,19 @@ COLOUR = Stretch(np.array([2.4, 7.4]), np.array([np.inf, np.inf]), np.array([11.
 
 Planes = NDArray[np.float32]
 
+_STRIP = 512  # rows
+
 
 def rgb_to_lab(rgb: NDArray[Any]) -> Planes:
     """L, a, b (3, H, W) of sRGB (3, H, W) from 0 to 1; NaN where any of the three is."""
     from skimage.color import rgb2lab
 
-    valid = np.isfinite(rgb).all(0)
-    lab = rgb2lab(np.where(valid, rgb, 0).astype(np.float32), channel_axis=0)
-    return np.where(valid, lab, np.nan).astype(np.float32)
+    lab = np.empty((3, *rgb.shape[1:]), np.float32)
+    for rows in _strips(rgb):
+        valid = np.isfinite(rgb[:, rows]).all(0)
+        part = np.where(valid, rgb[:, rows], 0).astype(np.float32)
+        lab[:, rows] = np.where(valid, rgb2lab(part, channel_axis=0), np.nan)
+    return lab
 
 
 def lab_to_rgb(lab: NDArray[Any]) -> Planes:
@@ -47,14 +52,21 @@ def lab_to_rgb(lab: NDArray[Any]) -> Planes:
     """
     from skimage.color import lab2rgb
 
-    valid = np.isfinite(lab).all(0)
-    bounded = np.where(valid, lab, 0).astype(np.float32)
-    np.clip(bounded[0], 0, 100, out=bounded[0])
-    np.clip(bounded[1:], -128, 128, out=bounded[1:])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tells of impossible colours, which are expected here
-        rgb = lab2rgb(bounded, channel_axis=0)
-    return np.where(valid, rgb, np.nan).astype(np.float32)
+    rgb = np.empty((3, *lab.shape[1:]), np.float32)
+    for rows in _strips(lab):
+        valid = np.isfinite(lab[:, rows]).all(0)
+        part = np.where(valid, lab[:, rows], 0).astype(np.float32)
+        np.clip(part[0], 0, 100, out=part[0])
+        np.clip(part[1:], -128, 128, out=part[1:])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # tells of impossible colours, which are expected
+            rgb[:, rows] = np.where(valid, lab2rgb(part, channel_axis=0), np.nan)
+    return rgb
+
+
+def _strips(planes: NDArray[Any]) -> list[slice]:
+    """Rows of (C, H, W), some at a time: a conversion holds many planes beside its own."""
+    return [slice(top, top + _STRIP) for top in range(0, planes.shape[1], _STRIP)]
 
 
 def resize(planes: NDArray[Any], height: int, width: int) -> Planes:

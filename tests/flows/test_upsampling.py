@@ -105,3 +105,11 @@ def test_a_smaller_guide_is_refused(coarse, fine):
         joint_bilateral_upsample(x, guide)
     with pytest.raises(ImgturboError, match="guide"):
         joint_bilateral_upsample(x, guide.expand(2, -1, -1, -1))
+
+
+@pytest.mark.parametrize("strip", [1, 5, 16])
+def test_strips_of_rows_are_the_whole(monkeypatch, strip):
+    x, guide = pair((9, 7), (37, 28))
+    whole = joint_bilateral_upsample(x, guide)
+    monkeypatch.setattr("imgturbo.flows.upsampling._STRIP", strip)
+    assert torch.allclose(joint_bilateral_upsample(x, guide), whole, atol=1e-12)
