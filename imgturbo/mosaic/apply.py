@@ -97,15 +97,19 @@ def pick_device(device: str | torch.device | None) -> torch.device:
 def halo_of(generator: Generator, overlap: int | None) -> tuple[int, bool]:
     """(halo in pixels, whether it covers the receptive field) for an overlap of windows.
 
-    An `overlap` of None takes the receptive field r on each side, 2r in all.
+    An `overlap` of None takes the receptive field r on each side, 2r in all. One with statistics
+    over the image has no r; its windows may be blended, with an overlap that is asked for, but never
+    agree.
+
+    Raises:
+        ImgturboError: no receptive field to take, a negative overlap.
     """
-    needed = receptive_field(generator)
     if overlap is None:
-        return needed, True
+        return receptive_field(generator), True
     if overlap < 0:
         raise ImgturboError(f"an overlap of {overlap} pixels makes no sense; use 0 or more")
     halo = -(-overlap // 2)
-    return halo, halo >= needed
+    return halo, not generator.whole_image and halo >= receptive_field(generator)
 
 
 @torch.inference_mode()
@@ -115,7 +119,8 @@ def bytes_per_pixel(generator: Generator, channels: int) -> float:
     Measured, not guessed: modules' outputs are followed on a small input from their making to their
     release. Buffers that the convolution library takes within a call are not seen, hence the 2.
     """
-    side = max(64, 8 * generator.stride)
+    # Several cells of the coarsest grid, but no huge image where that grid is itself coarse.
+    side = max(64, generator.stride, min(8 * generator.stride, 256))
     like = next(generator.parameters(), torch.zeros(()))
     alive: dict[int, int] = {}
     peak = 0

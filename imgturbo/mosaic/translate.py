@@ -167,7 +167,10 @@ def prepare(
     """
     device = pick_device(settings.device)
     apply = Applier(generator, device, settings.samples, settings.seed, settings.precision)
-    halo, exact = halo_of(generator, settings.overlap)
+    overlap = settings.overlap
+    if generator.whole_image and settings.window and settings.window >= max(height, width):
+        overlap = overlap or 0  # one window has no neighbour to agree with
+    halo, exact = halo_of(generator, overlap)
     stride = generator.stride
     budget = _budget(device)
     cost = bytes_per_pixel(generator, generator.in_channels)
