@@ -25,12 +25,14 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -188,7 +190,10 @@ class Checkpoint:
     def refuse_other(self, config: Config, tiles: str) -> None:
         """Raise ImgturboError, naming the key, where this run has another config or other tiles."""
         start_anew = "choose another 'train.out', or start anew (imgturbo train --fresh)"
-        if difference := differing_key(self.state["config"], config.model_dump(mode="json")):
+        before = self.state["config"]
+        with suppress(ValidationError):  # keys that are younger than the run have their defaults
+            before = Config.model_validate(before).model_dump(mode="json")
+        if difference := differing_key(before, config.model_dump(mode="json")):
             key, saved, asked = difference
             raise ImgturboError(
                 f"{self.path}: this run was started with {key} = {saved!r}, not {asked!r}; "
