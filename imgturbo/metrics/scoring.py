@@ -24,6 +24,7 @@ from torch import Tensor
 
 from imgturbo.errors import ImgturboError
 from imgturbo.metrics.baselines import affine_colour, identity
+from imgturbo.metrics.crops import CropFrechet
 from imgturbo.metrics.detection import compare_sources
 from imgturbo.metrics.haarpsi import haarpsi
 from imgturbo.metrics.image import ms_ssim, mse, psnr, ssim
@@ -54,10 +55,10 @@ def evaluate(
     Returns:
         ``{"prediction": {"mse", "psnr", "ssim", "ms_ssim", "spectrum_error", "haarpsi",
         "source_f1", "source_precision", "source_recall", "sources", "sources_matched",
-        "sources_target", "lpips", "st_lpips"}, "baselines": {"identity": {…}, "affine": {…}},
-        "stretch": {…}, "valid_fraction": …, "bands": […], "data_range": 1.0, "notes": […]}``, JSON
-        as it is: scores that cannot be had, or are infinite, are None and a note says why.
-        Baselines are None without a source.
+        "sources_target", "lpips", "st_lpips", "frechet", "frechet_crops"}, "baselines":
+        {"identity": {…}, "affine": {…}}, "stretch": {…}, "valid_fraction": …, "bands": […],
+        "data_range": 1.0, "notes": […]}``, JSON as it is: scores that cannot be had, or are
+        infinite, are None and a note says why. Baselines are None without a source.
 
     Raises:
         ImgturboError: bands, units or grids that cannot be reconciled, or no common valid pixel.
@@ -86,9 +87,15 @@ def evaluate(
         images["identity"] = _filled(_input_as_is(given, prediction, stretch, valid), valid)
         own = _filled(_own_stretch(given, valid)(given.data), valid)
         images["affine"] = affine_colour(own, y_true, valid)
+    frechet = _frechet(y_true, valid, notes) if perceptual else None
     rows: dict[str, dict[str, float | None]] = {}
     for label, image in images.items():
         rows[label] = scores(image, y_true, valid, truth.bands, perceptual, notes)
+        if perceptual:
+            rows[label] |= {
+                "frechet": frechet(image) if frechet else None,
+                "frechet_crops": frechet.crops if frechet else None,
+            }
         if rows[label]["mse"] == 0:
             notes.append(f"{label}: equal to the target, its PSNR is infinite and left out")
     return {
@@ -144,6 +151,16 @@ def scores(
                 if notes is not None:
                     notes.append(str(reason))
     return result
+
+
+def _frechet(
+    target: NDArray[np.float32], valid: NDArray[np.bool_], notes: list[str]
+) -> CropFrechet | None:
+    try:
+        return CropFrechet(target, valid)
+    except Unavailable as reason:
+        notes.append(str(reason))
+        return None
 
 
 def _number(score: Tensor) -> float | None:

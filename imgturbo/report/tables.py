@@ -24,6 +24,8 @@ _SCORES = {  # key of a score: (heading, decimals)
     "source_f1": ("sources F1 ↑", 3),
     "lpips": ("LPIPS ↓", 3),
     "st_lpips": ("ST-LPIPS ↓", 3),
+    "frechet": ("Fréchet (EfficientNet-Lite0) ↓", 2),
+    "frechet_crops": ("its crops", 0),
 }
 
 _WIDE = 160  # columns where there is no terminal; rich would assume 80, and fold

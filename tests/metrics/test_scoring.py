@@ -121,6 +121,7 @@ def test_metrics_that_are_missing_are_told_once(monkeypatch):
 
     monkeypatch.setattr(scoring, "lpips_distance", missing)
     monkeypatch.setattr(scoring, "st_lpips_distance", missing)
+    monkeypatch.setattr(scoring, "CropFrechet", missing)
     scores = evaluate(scene(seed=1), scene(seed=2), scene(seed=3))
     assert scores["notes"] == ["LPIPS skipped: no weights"]
     assert scores["prediction"]["lpips"] is None
