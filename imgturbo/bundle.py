@@ -30,8 +30,9 @@ from torch import nn
 
 from imgturbo.card import model_card
 from imgturbo.config import Config
+from imgturbo.engines import build_network
 from imgturbo.errors import ImgturboError
-from imgturbo.nets import build_generator
+from imgturbo.nets import Generator
 
 __all__ = ["FORMAT", "Bundle", "Direction", "load_bundle", "save_bundle"]
 
@@ -48,7 +49,7 @@ class Direction(NamedTuple):
     """
 
     name: str
-    generator: nn.Module
+    generator: Generator
     input: dict[str, Any]
     output: dict[str, Any]
 
@@ -59,7 +60,7 @@ class Bundle:
 
     Attributes:
         path: the folder.
-        decoder: z → x, in evaluation mode, float32, on the CPU.
+        decoder: z → x, in evaluation mode, float32, on the CPU; a conditional flow is one too.
         encoder: x → z, or None where none was trained.
         source, target: the two sides, as in a tile store.
         config: of the run that trained it.
@@ -68,8 +69,8 @@ class Bundle:
     """
 
     path: Path
-    decoder: nn.Module
-    encoder: nn.Module | None
+    decoder: Generator
+    encoder: Generator | None
     source: dict[str, Any]
     target: dict[str, Any]
     config: Config
@@ -227,14 +228,14 @@ def load_bundle(path: Path | str) -> Bundle:
             "get the bundle again"
         )
     model, counts = config.model, (len(source["bands"]), len(target["bands"]))
-    networks: dict[str, nn.Module | None] = dict.fromkeys(_NETWORKS)
+    networks: dict[str, Generator | None] = dict.fromkeys(_NETWORKS)
     for name in _NETWORKS:
         if f"{name}.safetensors" not in content["files"]:
             continue
         section = model.decoder if name == "decoder" else model.encoder or model.decoder
         inputs, outputs = counts if name == "decoder" else counts[::-1]
         with torch.random.fork_rng(devices=[]):  # its first weights are not the caller's business
-            network = build_generator(section, in_channels=inputs, out_channels=outputs)
+            network = build_network(section, inputs, outputs)
         _load_weights(network, path, f"{name}.safetensors", content["files"])
         networks[name] = network.eval()
     decoder = networks["decoder"]

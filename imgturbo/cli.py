@@ -180,6 +180,15 @@ def translate(
     samples: Annotated[
         int | None, typer.Option(min=1, help="Draws of a stochastic model: mean and deviation.")
     ] = None,
+    temperature: Annotated[
+        float, typer.Option(help="Of the draws: 1 is the model's own spread, 0 none.")
+    ] = 1.0,
+    quantiles: Annotated[
+        str | None, typer.Option(help="Of the draws, as extensions Q05 …: 0.05,0.5,0.95.")
+    ] = None,
+    keep_draws: Annotated[
+        bool, typer.Option("--keep-draws", help="Each draw as an extension too: S001 ….")
+    ] = False,
     bands: Annotated[
         str | None, typer.Option(help="Names of the given bands, comma-separated, if headers lie.")
     ] = None,
@@ -208,6 +217,9 @@ def translate(
     options: dict[str, Any] = {
         "direction": direction.value,
         "samples": samples,
+        "temperature": temperature,
+        "quantiles": _numbers("--quantiles", quantiles),
+        "keep_draws": keep_draws,
         "bands": bands.split(",") if bands else None,
         "grid": grid,
         "window": window,
@@ -285,6 +297,16 @@ def demo(
     from imgturbo.demo import run_demo
 
     run_demo(out, quick=quick)
+
+
+def _numbers(option: str, text: str | None) -> tuple[float, ...]:
+    """Comma-separated numbers of an option."""
+    try:
+        return tuple(float(word) for word in text.split(",")) if text else ()
+    except ValueError:
+        raise ImgturboError(
+            f"{option} {text}: these are not numbers; write {option} 0.05,0.5,0.95"
+        ) from None
 
 
 def _say(message: str) -> None:

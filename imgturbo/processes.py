@@ -7,6 +7,7 @@ stop with its message, instead of waiting for it forever.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -49,6 +50,9 @@ class Team:
         on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
         cpu = on_cpu or not torch.accelerator.is_available()
         state = PartialState(cpu=cpu, timeout=PATIENCE)
+        # Its threads would otherwise still run when the interpreter goes, which may abort it.
+        atexit.unregister(_part)
+        atexit.register(_part)
         cls.check(state.num_processes)
         return cls(state.process_index, state.num_processes, state.device)
 
@@ -110,3 +114,9 @@ class Team:
         for other in errors:
             if other is not None:
                 raise other if isinstance(other, Exception) else RuntimeError(other)
+
+
+def _part() -> None:
+    """End the connection between the processes, if there still is one."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

@@ -69,7 +69,7 @@ class MultiScaleCINN(nn.Module):
         stride: H and W, and the origins of windows, must be multiples of it.
 
     Raises:
-        ImgturboError: couplings would have fewer than two channels.
+        ImgturboError: ``dense.size`` cannot be halved as often as there are stages.
     """
 
     def __init__(self, config: FlowConfig, channels: int, condition_channels: int) -> None:
@@ -84,23 +84,25 @@ class MultiScaleCINN(nn.Module):
                 f"dense.size {self.size} cannot be halved {len(config.stages)} times; "
                 f"make it a multiple of {self.stride}"
             )
+        levels = _possible(config.stages, channels)
         self.condition = build_condition(
             config.condition,
             condition_channels,
-            config.stages,
+            levels,
             None if config.dense is None else config.dense.width,
+            config.prior,
         )
         build = _Builder(config)
         stages, splits, self._latents = [], [], []
-        for level, stage in enumerate(config.stages):
+        for level, stage in enumerate(levels):
             stages.append(build.stage(stage, channels))
             channels *= 4
             keep = max(1, int(stage.keep * channels))
-            last = level == len(config.stages) - 1
+            last = level == len(levels) - 1
             # A split reads the next stage's condition where its couplings share one; the backend's
             # is a vector, which a split of images cannot read.
             shared = isinstance(self.condition, ConditionPyramid) and not last
-            width = config.stages[level + 1].width if shared else 0
+            width = levels[level + 1].width if shared else 0
             splits.append(build.split(channels, keep, width))
             if splits[-1] is not None:
                 self._latents.append((channels - keep, 2 ** (level + 1)))
@@ -235,6 +237,15 @@ def _geometry(conditions: Sequence[Condition]) -> tuple[Tensor, int, int]:
             if tensor is not None and tensor.ndim == 4:
                 return tensor, tensor.shape[2] << level, tensor.shape[3] << level
     raise ImgturboError("no stage of this flow reads the condition; give one a block at least")
+
+
+def _possible(stages: Sequence[FlowStageConfig], channels: int) -> list[FlowStageConfig]:
+    """The stages, without couplings where a single channel leaves them nothing to split."""
+    found = []
+    for stage in stages:
+        found.append(stage if channels > 1 else stage.model_copy(update={"blocks": 0}))
+        channels = max(1, int(stage.keep * 4 * channels))
+    return found
 
 
 def make_law(config: FlowConfig) -> Law:

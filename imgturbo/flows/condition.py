@@ -70,7 +70,7 @@ class ConditionPyramid(nn.Module):
     Args:
         config: kind and sizes.
         channels: C.
-        heads: channels that each stage reads, finest first.
+        heads: channels that each stage reads, finest first; 0 where none does.
         dense: numbers that the dense backend reads; None: there is none.
     """
 
@@ -98,7 +98,8 @@ class ConditionPyramid(nn.Module):
             for before, after in itertools.pairwise(widths)
         )
         self.heads = nn.ModuleList(
-            nn.Conv2d(width, head, 3, padding=1) for width, head in zip(widths, heads, strict=False)
+            nn.Conv2d(width, head, 3, padding=1) if head else nn.Identity()
+            for width, head in zip(widths, heads, strict=False)
         )
         self.vector = None if dense is None else nn.Linear(widths[-1], dense)
         if config.frozen:
@@ -119,8 +120,10 @@ class ConditionPyramid(nn.Module):
         for index, level in enumerate(levels):
             h = level(h if index == 0 else self.downs[index - 1](h))
             if index < len(self.heads):
+                head = self.heads[index]
                 # NCHW, the order in which the flow's channels are cut and joined.
-                conditions.append(self.heads[index](h).contiguous())
+                unread = isinstance(head, nn.Identity)
+                conditions.append(None if unread else head(h).contiguous())
         if self.vector is not None:
             conditions.append(self.vector(h.mean(dim=(2, 3))))
         return conditions
@@ -212,11 +215,20 @@ def build_condition(
     channels: int,
     stages: Sequence[FlowStageConfig],
     dense: int | None,
+    prior: bool = False,
 ) -> ConditionPyramid | ColorizationCondition:
-    """The condition network that ``config`` names, for a flow of these stages."""
+    """The condition network that ``config`` names, for a flow of these stages.
+
+    Nothing is made that nothing reads: DDP would wait for its gradient. ``prior`` says whether a
+    split reads the condition of the stage behind it.
+    """
     if isinstance(config, ColorizationConditionConfig):
         return ColorizationCondition(config, channels, stages, dense)
-    return ConditionPyramid(config, channels, [stage.width for stage in stages], dense)
+    heads = [
+        stage.width if stage.blocks or (prior and before is not None and before.keep < 1) else 0
+        for before, stage in zip([None, *stages], stages, strict=False)
+    ]
+    return ConditionPyramid(config, channels, heads, dense)
 
 
 def _convolutions(

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from imgturbo.errors import ImgturboError
-from imgturbo.nets import FreshNoise, Generator, PositionalNoise, receptive_field
+from imgturbo.nets import FreshNoise, Generator, PositionalNoise, Tempered, receptive_field
 
 __all__ = ["Applier", "bytes_per_pixel", "halo_of", "pick_device"]
 
@@ -34,10 +34,12 @@ class Applier:
         samples: number of draws; None: the output without noise (ε = 0), the only one there is of a
             deterministic network.
         seed: draw i uses seed + i.
+        temperature: of the draws' noise; 1 is the model's own distribution.
         precision: ``"no"`` for float32, ``"bf16"`` for automatic mixed precision.
 
     Raises:
-        ImgturboError: several draws of a generator that has only one output.
+        ImgturboError: several draws of a generator that has only one output, a temperature below
+            zero or without draws.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Applier:
         samples: int | None = None,
         seed: int = 0,
         precision: str = "no",
+        temperature: float = 1.0,
     ) -> None:
         if samples is not None and samples < 1:
             raise ImgturboError(f"{samples} samples make no image; use 1 or more")
@@ -54,6 +57,13 @@ class Applier:
             raise ImgturboError(
                 f"{samples} samples were asked of a deterministic network, which has one output; "
                 "leave --samples out, or train one with noise_channels > 0"
+            )
+        if not temperature >= 0:
+            raise ImgturboError(f"the temperature must be zero or more, not {temperature}")
+        if temperature != 1 and samples is None:
+            raise ImgturboError(
+                f"a temperature of {temperature} is one of draws, and none are asked for; add "
+                "--samples"
             )
         if precision not in ("no", "bf16"):
             raise ImgturboError(f"precision {precision!r} is unknown; use 'no' or 'bf16'")
@@ -65,15 +75,25 @@ class Applier:
         self.noisy = samples is not None
         self.seed = seed
         self.precision = precision
+        self.temperature = temperature
 
     @torch.inference_mode()
     def __call__(self, stack: Array, origins: list[tuple[int, int]]) -> Iterator[Array]:
         """(B, C, h, w) stretched float32 → (B, C', h, w) stretched float32, once a draw."""
         u = torch.from_numpy(stack).to(self.device, memory_format=torch.channels_last)
-        for draw in range(self.draws):
-            noise = PositionalNoise(self.seed + draw, origins) if self.noisy else None
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-                output = self.generator(u, noise)
+        noises = [
+            Tempered(PositionalNoise(self.seed + draw, origins), self.temperature)
+            if self.noisy
+            else None
+            for draw in range(self.draws)
+        ]
+        outputs = self.generator.draws(u, noises)
+        mixed = self.precision == "bf16"
+        while True:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
+                output = next(outputs, None)
+            if output is None:
+                return
             yield output.float().cpu().numpy()
 
 
@@ -97,13 +117,15 @@ def pick_device(device: str | torch.device | None) -> torch.device:
 def halo_of(generator: Generator, overlap: int | None) -> tuple[int, bool]:
     """(halo in pixels, whether it covers the receptive field) for an overlap of windows.
 
-    An `overlap` of None takes the receptive field r on each side, 2r in all. One with statistics
-    over the image has no r; its windows may be blended, with an overlap that is asked for, but never
-    agree.
+    An `overlap` of None takes the receptive field r on each side, 2r in all. A generator of images
+    of one size sees them whole. One with statistics over the image has no r; its windows may be
+    blended, with an overlap that is asked for, but never agree.
 
     Raises:
         ImgturboError: no receptive field to take, a negative overlap.
     """
+    if generator.size is not None:
+        return 0, True
     if overlap is None:
         return receptive_field(generator), True
     if overlap < 0:
@@ -120,7 +142,7 @@ def bytes_per_pixel(generator: Generator, channels: int) -> float:
     release. Buffers that the convolution library takes within a call are not seen, hence the 2.
     """
     # Several cells of the coarsest grid, but no huge image where that grid is itself coarse.
-    side = max(64, generator.stride, min(8 * generator.stride, 256))
+    side = generator.size or max(64, generator.stride, min(8 * generator.stride, 256))
     like = next(generator.parameters(), torch.zeros(()))
     alive: dict[int, int] = {}
     peak = 0

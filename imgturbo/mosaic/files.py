@@ -68,7 +68,8 @@ def translate_file(
         settings: as of `imgturbo.mosaic.translate_sky`.
 
     Returns:
-        `out`, whole. Extensions are SCI, and STD for two samples or more.
+        `out`, whole. Extensions are SCI; for two samples or more STD, and quantiles and draws if
+        asked for.
 
     Raises:
         ImgturboError: input, output or settings cannot be used. Nothing new is at `out` then; what
@@ -266,12 +267,17 @@ class _Job:
             cards += [
                 ("NSAMPLES", self.settings.samples, "draws of the stochastic network"),
                 ("SEED", self.settings.seed, "of the first draw"),
+                ("TEMPERAT", self.settings.temperature, "of the draws; 1: the model's own"),
             ]
         cards += self.target.header_cards(bands)
         command = ["imgturbo", "translate", "--bundle", self.bundle.path.name]
         command += ["--direction", way.name, "--out", self.out.name]
         if self.settings.samples is not None:
             command += ["--samples", str(self.settings.samples), "--seed", str(self.settings.seed)]
+            command += ["--temperature", str(self.settings.temperature)]
+            if self.settings.quantiles:
+                command += ["--quantiles", ",".join(map(str, self.settings.quantiles))]
+            command += ["--keep-draws"] if self.settings.keep_draws else []
         if self.source.grid is not None:
             command += ["--grid", Path(self.source.grid).name]
         command += [path.name for path in self.source.files]
@@ -290,7 +296,7 @@ class _Job:
             output_zeropoints(way.output, reader.pixel_scale),
             cards,
             history,
-            self.layout.extensions,
+            self.layout.reduction.extensions,
         )
 
     def _fingerprint(self, digests: Sequence[str]) -> str:
@@ -304,7 +310,8 @@ class _Job:
             "model": [self.bundle.hash, self.source.way.name],
             "windows": [[*w.origin, *w.shape] for w in self.layout.windows],
             "exact": self.layout.exact,
-            "samples": [self.settings.samples, self.settings.seed, self.settings.precision],
+            "draws": [self.settings.seed, self.settings.precision, self.settings.temperature],
+            "reduction": self.layout.reduction,
         }
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 

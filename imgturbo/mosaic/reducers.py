@@ -1,39 +1,99 @@
-"""What is kept of the draws of a stochastic generator: per pixel, in flux, one draw at a time.
+"""What is kept of the draws of a stochastic generator: per pixel, in flux.
 
-Welford's recurrence (Technometrics 4, 419, 1962) for draws f_1 … f_N,
+Of draws f_1 … f_N the mean (extension SCI), the standard deviation √(Σ(f_n − m)²/(N − 1)) (STD),
+quantiles (Q05, Q50, Q95 …; linear between the draws next to them) and, if asked for, the draws
+themselves (S001 …). Mean and deviation are by Welford's recurrence (Technometrics 4, 419, 1962),
 
     m_n = m_{n−1} + (f_n − m_{n−1})/n,    S_n = S_{n−1} + (f_n − m_{n−1})(f_n − m_n),
 
-gives the mean m_N (extension SCI) and the standard deviation √(S_N/(N − 1)) (extension STD) without
-keeping the draws. It acts on fluxes, not on stretched values: the mean of asinh is not the asinh of
-the mean, and a photometrist wants the expected flux.
+so that draws are only held, N of one batch of windows, where quantiles are wanted of them. All of
+it is done on fluxes, not on stretched values: the mean of asinh is not the asinh of the mean, and a
+photometrist wants the expected flux. (Quantiles are the same on both.)
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Moments", "extensions"]
+from imgturbo.errors import ImgturboError
+
+__all__ = ["Reducer", "Reduction"]
 
 Array = npt.NDArray[np.float64]
 
 
-def extensions(samples: int) -> tuple[str, ...]:
-    """Names of the planes that `Moments` makes of so many draws; a single draw has no deviation."""
-    return ("SCI",) if samples < 2 else ("SCI", "STD")
+class Reduction(NamedTuple):
+    """What is to be made of the draws.
+
+    Attributes:
+        samples: how many draws there are; None: one, without noise.
+        quantiles: levels in (0, 1), ascending.
+        keep_draws: whether each draw is an extension of its own.
+    """
+
+    samples: int | None = None
+    quantiles: tuple[float, ...] = ()
+    keep_draws: bool = False
+
+    @classmethod
+    def of(cls, samples: int | None, quantiles: Sequence[float], keep_draws: bool) -> Reduction:
+        """Checked.
+
+        Raises:
+            ImgturboError: quantiles or draws of fewer than two samples, levels out of range.
+        """
+        levels = tuple(sorted(set(quantiles)))
+        if (levels or keep_draws) and (samples or 0) < 2:
+            raise ImgturboError(
+                "quantiles and single draws are of several samples; ask for 2 samples or more"
+            )
+        for level in levels:
+            if not 0 < level < 1:
+                raise ImgturboError(f"quantile {level} is not between 0 and 1; 0.05 is the 5 % one")
+        names = [_name(level) for level in levels]
+        if len(set(names)) < len(names):
+            raise ImgturboError(f"quantiles {levels} would share the extensions {names}; use fewer")
+        return cls(samples, levels, keep_draws)
+
+    @property
+    def extensions(self) -> tuple[str, ...]:
+        """Names of the planes; a single draw has no deviation."""
+        if (self.samples or 1) < 2:
+            return ("SCI",)
+        draws = range(1, (self.samples or 0) + 1) if self.keep_draws else ()
+        return ("SCI", "STD", *map(_name, self.quantiles), *(f"S{draw:03d}" for draw in draws))
+
+    @property
+    def held(self) -> int:
+        """Planes of float64 that a window holds while its draws are computed."""
+        several = (self.samples or 1) > 1
+        return (2 if several else 1) + (self.samples or 0) * bool(self.quantiles or self.keep_draws)
 
 
-class Moments:
-    """Streaming mean and standard deviation of equal-shaped float64 arrays."""
+def _name(level: float) -> str:
+    """0.05 → Q05, 0.975 → Q97.5."""
+    whole, _, part = f"{100 * level:g}".partition(".")  # to six digits: 7.000000000000001 is 7
+    return f"Q{whole.zfill(2)}{'.' if part else ''}{part}"
 
-    def __init__(self) -> None:
+
+class Reducer:
+    """Takes in equal-shaped float64 arrays, one a draw, and gives the planes."""
+
+    def __init__(self, reduction: Reduction) -> None:
+        self.reduction = reduction
         self.count = 0
         self._mean: Array = np.zeros(0)
         self._squares: Array = np.zeros(0)
+        self._draws: list[Array] = []
 
     def update(self, draw: Array) -> None:
         """Take in one more draw."""
+        if self.reduction.quantiles or self.reduction.keep_draws:
+            self._draws.append(draw)
         self.count += 1
         if self.count == 1:
             self._mean = draw
@@ -45,7 +105,12 @@ class Moments:
         self._squares += step * (draw - self._mean)
 
     def planes(self) -> dict[str, Array]:
-        """The extensions by name; see `extensions`."""
+        """The extensions by name; see `Reduction`."""
         if self.count < 2:
             return {"SCI": self._mean}
-        return {"SCI": self._mean, "STD": np.sqrt(self._squares / (self.count - 1))}
+        found = [self._mean, np.sqrt(self._squares / (self.count - 1))]
+        if self.reduction.quantiles:
+            found += list(np.quantile(np.stack(self._draws), self.reduction.quantiles, axis=0))
+        if self.reduction.keep_draws:
+            found += self._draws
+        return dict(zip(self.reduction.extensions, found, strict=True))

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from imgturbo.mosaic.apply import Applier
 from imgturbo.mosaic.blending import Blender
 from imgturbo.mosaic.lane import Lane, ahead
-from imgturbo.mosaic.reducers import Moments
+from imgturbo.mosaic.reducers import Reducer, Reduction
 from imgturbo.mosaic.windows import Window, batches
 
 __all__ = ["Layout", "sweep"]
@@ -35,13 +35,13 @@ class Layout:
         windows: from `plan`, row by row.
         exact: cores are cropped; else overlaps are blended.
         batch: equal windows that go through the network together.
-        extensions: names of the planes that are written.
+        reduction: what is made of the draws.
     """
 
     windows: Sequence[Window]
     exact: bool
     batch: int
-    extensions: tuple[str, ...]
+    reduction: Reduction
 
     @property
     def units(self) -> range:
@@ -84,11 +84,13 @@ def sweep(
         pieces = [read(window.rows, window.cols) for window in group.windows]
         return np.stack([values for values, _ in pieces]), [valid for _, valid in pieces]
 
-    def finish(group: _Group, moments: list[Moments], valid: list[npt.NDArray[np.bool_]]) -> None:
-        for window, unit, moment, measured in zip(
-            group.windows, group.units, moments, valid, strict=True
+    extensions = layout.reduction.extensions
+
+    def finish(group: _Group, reducers: list[Reducer], valid: list[npt.NDArray[np.bool_]]) -> None:
+        for window, unit, reducer, measured in zip(
+            group.windows, group.units, reducers, valid, strict=True
         ):
-            planes = moment.planes()
+            planes = reducer.planes()
             for plane in planes.values():
                 plane[:, ~measured] = np.nan
             if group.joined is None:
@@ -96,32 +98,32 @@ def sweep(
                     core = plane[:, *window.crop].astype(np.float32)
                     put(core, window.core_rows, window.core_cols, name)
             else:
-                stacked = np.concatenate([planes[name] for name in layout.extensions])
+                stacked = np.concatenate([planes[name] for name in extensions])
                 for block, rows, cols in group.joined.add(window, stacked, group.quiet):
-                    shares = np.split(block.astype(np.float32), len(layout.extensions))
-                    for name, share in zip(layout.extensions, shares, strict=True):
+                    shares = np.split(block.astype(np.float32), len(extensions))
+                    for name, share in zip(extensions, shares, strict=True):
                         put(share, rows, cols, name)
             if unit is not None:
                 mark(unit)
 
     with Lane() as lane:
         for group, (stack, valid) in ahead(fetch, _groups(layout, units, apply)):
-            moments = [Moments() for _ in group.windows]
+            reducers = [Reducer(layout.reduction) for _ in group.windows]
             origins = [window.origin for window in group.windows]
             # Where nothing was measured nothing is computed: mosaics have wide empty corners.
             empty = not any(measured.any() for measured in valid)
             for draw in _nothing(stack, apply) if empty else apply(stack, origins):
-                lane.submit(_update, moments, draw, unstretch)
-            lane.submit(finish, group, moments, valid)
+                lane.submit(_update, reducers, draw, unstretch)
+            lane.submit(finish, group, reducers, valid)
 
 
 def _update(
-    moments: list[Moments],
+    reducers: list[Reducer],
     draw: npt.NDArray[np.float32],
     unstretch: Callable[[npt.NDArray[np.float32]], Float64],
 ) -> None:
-    for moment, values in zip(moments, draw, strict=True):
-        moment.update(unstretch(values))
+    for reducer, values in zip(reducers, draw, strict=True):
+        reducer.update(unstretch(values))
 
 
 def _nothing(stack: npt.NDArray[np.float32], apply: Applier) -> Iterator[npt.NDArray[np.float32]]:
@@ -143,7 +145,7 @@ def _groups(layout: Layout, units: Sequence[int], apply: Applier) -> Iterator[_G
     before = -1
     for row in units:
         if blender is None or row != before + 1:
-            blender = Blender(layout.windows, apply.channels * len(layout.extensions))
+            blender = Blender(layout.windows, apply.channels * len(layout.reduction.extensions))
             for earlier in blender.reaching(row):
                 for group in batches(rows[earlier], layout.batch):
                     yield _Group(group, [None] * len(group), blender, quiet=True)

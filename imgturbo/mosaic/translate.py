@@ -22,7 +22,7 @@ from imgturbo.errors import ImgturboError
 from imgturbo.mosaic.apply import Applier, bytes_per_pixel, halo_of, pick_device
 from imgturbo.mosaic.grid import at_scale
 from imgturbo.mosaic.matching import band_order, flux_factors, output_zeropoints
-from imgturbo.mosaic.reducers import extensions
+from imgturbo.mosaic.reducers import Reduction
 from imgturbo.mosaic.sweep import Layout, sweep
 from imgturbo.mosaic.windows import choose_window, plan
 from imgturbo.nets import Generator
@@ -55,6 +55,9 @@ class Settings(NamedTuple):
     device: str | torch.device | None = None
     precision: str = "no"
     seed: int = 0
+    temperature: float = 1.0
+    quantiles: tuple[float, ...] = ()
+    keep_draws: bool = False
 
 
 # ------------------------------------------------------------------------------- in memory
@@ -77,8 +80,8 @@ def translate_array(
         settings: as of `translate_sky`.
 
     Returns:
-        ``{"SCI": (C', H, W) float32}``, and ``"STD"`` for two samples or more; NaN where any band
-        of the input is.
+        ``{"SCI": (C', H, W) float32}``, for two samples or more ``"STD"`` too, and quantiles
+        (``"Q05"``, …) and draws (``"S001"``, …) if asked for; NaN where any band of the input is.
     """
     _check_channels(generator, array)
     _, height, width = array.shape
@@ -88,7 +91,7 @@ def translate_array(
         return network_input(array[:, rows, cols], stretch)
 
     shape = (apply.channels, height, width)
-    planes = {name: np.empty(shape, np.float32) for name in layout.extensions}
+    planes = {name: np.empty(shape, np.float32) for name in layout.reduction.extensions}
 
     def put(block: Array, rows: slice, cols: slice, name: str) -> None:
         planes[name][:, rows, cols] = block
@@ -111,11 +114,13 @@ def translate_sky(
         settings: ``samples`` (draws of a stochastic network; None: without noise), ``window``
             (pixels that the network sees at once; None: by memory), ``overlap`` (pixels shared by
             neighbours; None: twice the receptive field, which is exact; less is blended),
-            ``batch``, ``device``, ``precision`` (``"no"``, ``"bf16"``), ``seed``.
+            ``batch``, ``device``, ``precision`` (``"no"``, ``"bf16"``), ``seed``, and of the draws
+            ``temperature``, ``quantiles`` (levels), ``keep_draws``.
 
     Returns:
         What came in, translated: a `SkyImage`, the stretch of its new bands in its header, or an
-        array (C', H, W) float32; for two samples or more the pair (mean, standard deviation).
+        array (C', H, W) float32; for two samples or more the pair (mean, standard deviation), or
+        with ``quantiles`` or ``keep_draws`` a dictionary of all planes by name.
 
     Raises:
         ImgturboError: bands, unit or settings that do not fit.
@@ -125,7 +130,7 @@ def translate_sky(
     if not isinstance(image, SkyImage):
         array = np.asarray(image)
         planes = translate_array(way.generator, array, stretch=source, target=target, **settings)
-        return _mean_or_pair(planes["SCI"], planes.get("STD"))
+        return _simplest(planes)
     what = str(image.path or "the image")
     order = band_order(way.input["bands"], image.bands, what)
     zeropoints = [image.zeropoints[k] for k in order]
@@ -135,8 +140,8 @@ def translate_sky(
     planes = translate_array(way.generator, array, stretch=source, target=target, **settings)
     header = fits.Header() if image.header is None else image.header.copy()
     header.update(fits.Header(target.header_cards(way.output["bands"])))
-    results = [
-        replace(
+    results = {
+        name: replace(
             image,
             header=header,
             data=plane,
@@ -145,13 +150,16 @@ def translate_sky(
             bands=tuple(way.output["bands"]),
             zeropoints=output_zeropoints(way.output, image.pixel_scale),
         )
-        for plane in planes.values()
-    ]
-    return _mean_or_pair(*results)
+        for name, plane in planes.items()
+    }
+    return _simplest(results)
 
 
-def _mean_or_pair(mean: Any, deviation: Any = None) -> Any:
-    return mean if deviation is None else (mean, deviation)
+def _simplest(planes: dict[str, Any]) -> Any:
+    """The mean, the pair (mean, deviation), or all planes by name if there are more."""
+    if len(planes) > 2:
+        return planes
+    return planes["SCI"] if len(planes) == 1 else tuple(planes.values())
 
 
 # ----------------------------------------------------------- shared with the road through files
@@ -166,7 +174,21 @@ def prepare(
         ImgturboError: settings that make no sense or cannot be met.
     """
     device = pick_device(settings.device)
-    apply = Applier(generator, device, settings.samples, settings.seed, settings.precision)
+    apply = Applier(
+        generator,
+        device,
+        settings.samples,
+        settings.seed,
+        settings.precision,
+        settings.temperature,
+    )
+    reduction = Reduction.of(settings.samples, settings.quantiles, settings.keep_draws)
+    if generator.size is not None and (height, width) != (generator.size, generator.size):
+        raise ImgturboError(
+            f"this network reads images of {generator.size} × {generator.size} pixels only (it has "
+            f"a dense backend), not {height} × {width}; bring the image to that size, or use a "
+            "flow without a dense backend"
+        )
     overlap = settings.overlap
     if generator.whole_image and settings.window and settings.window >= max(height, width):
         overlap = overlap or 0  # one window has no neighbour to agree with
@@ -174,7 +196,9 @@ def prepare(
     stride = generator.stride
     budget = _budget(device)
     cost = bytes_per_pixel(generator, generator.in_channels)
-    side = settings.window or choose_window(halo, stride, cost, budget)
+    if device.type == "cpu":  # where the reducers' planes lie, with one float32 draw
+        cost += (8 * reduction.held + 4) * generator.out_channels
+    side = generator.size or settings.window or choose_window(halo, stride, cost, budget)
     windows = plan(height, width, side, halo, stride)
     batch = settings.batch
     if batch is None:
@@ -184,7 +208,7 @@ def prepare(
         raise ImgturboError(f"batches of {batch} windows make no image; use 1 or more")
     # A single window has no neighbour to be blended with.
     exact = exact or len(windows) == 1
-    return apply, Layout(windows, exact, batch, extensions(apply.draws))
+    return apply, Layout(windows, exact, batch, reduction)
 
 
 def _budget(device: torch.device) -> float:

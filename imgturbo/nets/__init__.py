@@ -3,7 +3,7 @@
 from imgturbo.nets.build import build_critic, build_generator, count_parameters
 from imgturbo.nets.generator import Generator
 from imgturbo.nets.mlp import MLP, DenseCritic
-from imgturbo.nets.noise import FreshNoise, Noise, PositionalNoise
+from imgturbo.nets.noise import FreshNoise, Noise, PositionalNoise, Tempered
 from imgturbo.nets.patchgan import PatchGAN
 from imgturbo.nets.receptive import patch_field, receptive_field
 from imgturbo.nets.resnet import ResNet
@@ -18,6 +18,7 @@ __all__ = [
     "PatchGAN",
     "PositionalNoise",
     "ResNet",
+    "Tempered",
     "UNet",
     "build_critic",
     "build_generator",

@@ -14,6 +14,7 @@ the networks here are built of nothing else:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -31,10 +32,12 @@ class Generator(nn.Module, ABC):
         in_channels, out_channels: bands (or numbers) read and written.
         stride: window origins must be multiples of this many pixels.
         stochastic: whether noise enters, so that one input has many outputs.
+        size: the side of the only images it reads; None: any.
         whole_image: whether every output depends on all of the image that is given, so that windows
             of a mosaic cannot agree.
     """
 
+    size: int | None = None
     whole_image: bool = False
 
     def __init__(
@@ -49,6 +52,11 @@ class Generator(nn.Module, ABC):
     @abstractmethod
     def forward(self, u: Tensor, noise: Noise | None = None) -> Tensor:
         """(B, C, …) → (B, C', …); ``noise`` is the source of ε, None meaning ε = 0."""
+
+    def draws(self, u: Tensor, noises: Sequence[Noise | None]) -> Iterator[Tensor]:
+        """One output for each source of noise; what they share is computed once where it can be."""
+        for noise in noises:
+            yield self(u, noise)
 
 
 class ImageGenerator(Generator):
@@ -68,6 +76,11 @@ class ImageGenerator(Generator):
         Raises:
             ImgturboError: ``u`` is no image, or has another number of bands.
         """
+        padded = self.padded(u)
+        return self.translate(padded, noise)[..., : u.shape[2], : u.shape[3]]
+
+    def padded(self, u: Tensor) -> Tensor:
+        """The input grown to multiples of ``stride``, if it is one that this network reads."""
         if u.ndim != 4:
             raise ImgturboError(
                 f"{type(self).__name__} translates images (B, C, H, W), not an array of shape "
@@ -78,9 +91,7 @@ class ImageGenerator(Generator):
                 f"the network reads {self.in_channels} bands but the image has {u.shape[1]}; "
                 "give it the bands it was trained on"
             )
-        height, width = u.shape[2:]
-        padded = pad_to_multiple(u, self.stride)
-        return self.translate(padded, noise)[..., :height, :width]
+        return pad_to_multiple(u, self.stride)
 
     @abstractmethod
     def translate(self, u: Tensor, noise: Noise | None) -> Tensor:

@@ -23,7 +23,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-__all__ = ["FreshNoise", "Noise", "NoiseLayer", "PositionalNoise"]
+from imgturbo.errors import ImgturboError
+
+__all__ = ["FreshNoise", "Noise", "NoiseLayer", "PositionalNoise", "Tempered"]
 
 
 def _signed(bits: int) -> int:
@@ -102,6 +104,23 @@ class PositionalNoise:
         uniform = (_shift(bits, 32).to(real) + 0.5) / 2**32
         angle = (bits & 0xFFFFFFFF).to(real) * (2 * math.pi / 2**32)
         return (torch.sqrt(-2 * torch.log(uniform)) * torch.cos(angle)).to(like.dtype).view(*shape)
+
+
+class Tempered:
+    """Noise of standard deviation T instead of 1: T = 0 is the mean, T > 1 overstates the spread.
+
+    Raises:
+        ImgturboError: T is below zero or not a number.
+    """
+
+    def __init__(self, noise: Noise, temperature: float) -> None:
+        if not temperature >= 0:
+            raise ImgturboError(f"the temperature must be zero or more, not {temperature}")
+        self.noise = noise
+        self.temperature = temperature
+
+    def __call__(self, layer: int, shape: Sequence[int], stride: int, like: Tensor) -> Tensor:
+        return self.temperature * self.noise(layer, shape, stride, like)
 
 
 def _shift(bits: Tensor, by: int) -> Tensor:

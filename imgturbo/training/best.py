@@ -33,9 +33,14 @@ def consider(state: RunState, store: TileStore) -> tuple[dict[str, float], bool]
     settings, progress, team = state.config.train, state.progress, state.team
     networks = dict(state.ema.networks.items())
     scores, samples = validate(
-        networks, store, state.config.data.batch_size, settings.validate_tiles, team
+        networks,
+        store,
+        state.config.data.batch_size,
+        settings.validate_tiles,
+        team,
+        state.config.objective.noise,
     )
-    better = is_better(scores, progress.best_scores, settings.select)
+    better = is_better(scores, progress.best_scores, settings.select or "psnr")
     if better:
         progress.best_step, progress.best_scores = progress.step, scores
     with naming(settings.out), team.together():
@@ -44,7 +49,7 @@ def consider(state: RunState, store: TileStore) -> tuple[dict[str, float], bool]
                 write_samples(
                     settings.out / "samples" / f"step-{progress.step:08d}-{direction}.png",
                     tiles,
-                    pictures=state.sides["target"]["unit"] == "display",
+                    unit=state.sides["target"]["unit"],
                     caption=f"{state.config.name}, {direction}, step {progress.step}",
                 )
             if better:

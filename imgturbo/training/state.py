@@ -17,7 +17,9 @@ from torch import Tensor, nn
 
 import imgturbo
 from imgturbo.config import Config
+from imgturbo.engines import Trainable, build_trainable
 from imgturbo.errors import ImgturboError
+from imgturbo.flows.likelihood import Likelihood
 from imgturbo.processes import Team
 from imgturbo.tiles.store import TileStore
 from imgturbo.training.checkpoint import (
@@ -30,7 +32,6 @@ from imgturbo.training.checkpoint import (
 )
 from imgturbo.training.ema import EMA
 from imgturbo.training.processes import INITIAL, seed_step
-from imgturbo.turbo import build_objective
 
 __all__ = ["Progress", "RunState", "device_name", "versions"]
 
@@ -49,7 +50,7 @@ class RunState:
     """Networks, optimisers, averages, image pools and counters of one process.
 
     Attributes:
-        objective: both networks and all critics.
+        objective: the networks that are trained and their losses, of either engine.
         model: the same, as Accelerate wrapped it; what the loop calls.
         optimizers: ``generators`` and, where there are any, ``critics``.
         ema: averaged generators.
@@ -75,7 +76,10 @@ class RunState:
 
         seed_step(config.seed, INITIAL, 0, 0)  # all processes start from the same weights
         counts = (len(side["bands"]) for side in self.sides.values())
-        self.objective = build_objective(config, *counts)
+        self.objective: Trainable = build_trainable(config, *counts)
+        if isinstance(self.objective, Likelihood) and store.tile is not None:
+            self.objective.check_side("prepare.tile.size", store.tile)
+            self.objective.check_side("data.crop", config.data.crop or store.tile)
         self.channels_last = config.train.channels_last and store.tile is not None
         if self.channels_last:
             self.objective.to(memory_format=torch.channels_last)

@@ -4,6 +4,10 @@ Both directions, z → x̃ against x ("forward") and x → z̃ against z ("backw
 scale with data range 1, over pixels valid on both sides, pairs only. PSNR and L1 are those of all
 tiles' pixels together, as of one image: a mean of the tiles' own PSNRs would be ruled by empty sky.
 SSIM is the mean over tiles. The processes share the batches.
+
+A conditional flow is scored by its likelihood, in bits a dimension of the stretched target with the
+training's noise added (the same noise at every validation), over the pairs whose target is whole;
+its PSNR, SSIM and L1 are those of the image of ε = 0.
 """
 
 from __future__ import annotations
@@ -18,7 +22,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from imgturbo.flows.decoder import CINNDecoder
+from imgturbo.flows.likelihood import whole_pairs
 from imgturbo.metrics.image import ssim
+from imgturbo.nets import FreshNoise
 from imgturbo.processes import Team
 from imgturbo.tiles.batch import Batch
 from imgturbo.tiles.loader import validation_batches
@@ -26,7 +33,7 @@ from imgturbo.tiles.store import TileStore
 
 __all__ = ["HIGHER_IS_BETTER", "Samples", "validate", "write_samples"]
 
-HIGHER_IS_BETTER = {"psnr": True, "ssim": True, "l1": False}
+HIGHER_IS_BETTER = {"psnr": True, "ssim": True, "l1": False, "bits": False}
 _SHOWN = 4  # tiles in a sample picture
 
 
@@ -36,6 +43,7 @@ class Samples:
 
     input: NDArray[np.float32]
     prediction: NDArray[np.float32]
+    draw: NDArray[np.float32] | None  # of a stochastic network, with noise
     truth: NDArray[np.float32]
 
 
@@ -46,8 +54,16 @@ def validate(
     batch_size: int,
     limit: int,
     team: Team,
+    noise: float = 0.0,
 ) -> tuple[dict[str, float], dict[str, Samples]]:
     """Score ``decoder`` and, where there is one, ``encoder``. Every process calls this.
+
+    Args:
+        networks: ``decoder`` and perhaps ``encoder``.
+        store: its validation tiles.
+        batch_size, limit: tiles at a time, and in all.
+        team: the processes.
+        noise: σ of a likelihood's training.
 
     Returns:
         Scores such as ``forward/psnr``, the same in all processes, NaN left out (no pairs, or
@@ -58,7 +74,7 @@ def validate(
         for name, network in (("forward", "decoder"), ("backward", "encoder"))
         if network in networks
     }
-    keys = [f"{name}/{score}" for name in directions for score in ("mse", "ssim", "l1")]
+    keys = [f"{name}/{score}" for name in directions for score in ("mse", "ssim", "l1", "bits")]
     sums = torch.zeros(2, len(keys), dtype=torch.float64)
     samples: dict[str, Samples] = {}
     for number, batch in enumerate(validation_batches(store, batch_size, limit)):
@@ -70,14 +86,24 @@ def validate(
             predicted = network(given).float()  # a stochastic network in eval mode: without noise
             pairs, both = batch.paired, given_valid & truth_valid
             found = _sums(predicted[pairs], truth[pairs], both[pairs])
+            if isinstance(network, CINNDecoder):
+                found["bits"] = _bits(network, batch, noise, number)
             for score, (total, count) in found.items():
                 column = keys.index(f"{name}/{score}")
                 sums[0, column] += total.cpu()
                 sums[1, column] += count.cpu()
             if number == 0 and given.ndim == 4:
                 known_truth = truth_valid & pairs.view(-1, 1, 1, 1)
-                images = ((given, given_valid), (predicted, given_valid), (truth, known_truth))
-                samples[name] = Samples(*(_shown(*image) for image in images))
+                draw = None
+                if getattr(network, "stochastic", False):
+                    noisy = network(given[:_SHOWN], FreshNoise()).float()
+                    draw = _shown(noisy, given_valid)
+                samples[name] = Samples(
+                    _shown(given, given_valid),
+                    _shown(predicted, given_valid),
+                    draw,
+                    _shown(truth, known_truth),
+                )
     if team.size > 1:
         sums = team.sum(sums.to(team.device)).cpu()
     means = dict(zip(keys, (sums[0] / sums[1]).tolist(), strict=True))
@@ -85,7 +111,7 @@ def validate(
     for name in directions:
         mse = means[f"{name}/mse"]
         scores[f"{name}/psnr"] = -10 * math.log10(mse) if mse else math.inf
-        scores |= {f"{name}/{score}": means[f"{name}/{score}"] for score in ("ssim", "l1")}
+        scores |= {f"{name}/{score}": means[f"{name}/{score}"] for score in ("ssim", "l1", "bits")}
     return {key: score for key, score in scores.items() if not math.isnan(score)}, samples
 
 
@@ -110,15 +136,25 @@ def _sums(predicted: Tensor, truth: Tensor, valid: Tensor) -> dict[str, tuple[Te
     }
 
 
+def _bits(network: CINNDecoder, batch: Batch, noise: float, number: int) -> tuple[Tensor, Tensor]:
+    """Sum over whole pairs of bits a dimension, and their count."""
+    x = network.reduce(batch.x)
+    same = torch.Generator().manual_seed(number)  # on the CPU: the same on every device
+    x = x + noise * torch.randn(x.shape, generator=same).to(x)
+    nats = -network.flow.log_prob(x, torch.where(batch.z_valid, batch.z, 0.0)).double()
+    whole = whole_pairs(batch)
+    return (nats[whole] / (x[0].numel() * math.log(2))).sum(), whole.sum()
+
+
 def _shown(image: Tensor, valid: Tensor) -> NDArray[np.float32]:
     return image[:_SHOWN].where(valid[:_SHOWN], torch.nan).cpu().numpy()
 
 
-def write_samples(path: Path, samples: Samples, pictures: bool, caption: str) -> None:
-    """One PNG: a row a tile with input, prediction, truth and error.
+def write_samples(path: Path, samples: Samples, unit: str, caption: str) -> None:
+    """One PNG: a row a tile with input, prediction, perhaps a draw, truth and error.
 
     Args:
-        pictures: the tiles are of RGB pictures, not of bands from blue to red.
+        unit: of the target; ``"display"`` for RGB pictures, else bands from blue to red.
     """
     from imgturbo.report.preview import comparison  # matplotlib, for one process only
 
@@ -128,6 +164,7 @@ def write_samples(path: Path, samples: Samples, pictures: bool, caption: str) ->
     panels = {
         "input": column(samples.input),
         "prediction": column(samples.prediction),
+        **({} if samples.draw is None else {"one draw": column(samples.draw)}),
         "truth": column(samples.truth),
     }
-    comparison(path, panels, pictures=pictures, caption=caption, crops=0)
+    comparison(path, panels, pictures=unit == "display", caption=caption, crops=0)

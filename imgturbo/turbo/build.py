@@ -30,6 +30,11 @@ def build_objective(config: Config, source_channels: int, target_channels: int) 
         resolve(config.objective), config, source_channels, target_channels
     )
     model = config.model
+    if model.decoder.kind == "cinn":
+        raise ImgturboError(
+            "model.decoder.kind cinn is trained by likelihood, not by the eight terms; set "
+            "objective.preset to likelihood"
+        )
     if not terms.needs_decoder:
         raise ImgturboError(
             "objective: no term trains the decoder (source → target); "

@@ -5,14 +5,9 @@ from __future__ import annotations
 import threading
 import time
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 
 from imgturbo.mosaic.lane import Lane, ahead
-from imgturbo.mosaic.reducers import Moments, extensions
 
 
 def test_jobs_run_in_order_and_are_done_at_the_end():
@@ -76,21 +71,3 @@ def test_leaving_early_ends_the_thread():
         if k == 3:
             break
     assert threading.active_count() <= before + 1
-
-
-@given(
-    arrays.arrays(
-        np.float64,
-        st.tuples(st.integers(1, 6), st.just(2), st.integers(1, 4), st.integers(1, 4)),
-        elements=st.floats(-1e3, 1e6, allow_subnormal=False),
-    )
-)
-def test_streamed_moments_equal_those_of_the_whole(draws):
-    moments = Moments()
-    for draw in draws:
-        moments.update(draw.copy())
-    planes = moments.planes()
-    assert tuple(planes) == extensions(len(draws))
-    np.testing.assert_allclose(planes["SCI"], draws.mean(0), rtol=1e-9, atol=1e-9)
-    if len(draws) > 1:
-        np.testing.assert_allclose(planes["STD"], draws.std(0, ddof=1), rtol=1e-6, atol=1e-6)

@@ -1,0 +1,44 @@
+"""The two engines behind one door: networks and objectives by what a config asks for.
+
+TURBO pairs (``imgturbo.turbo``) and conditional flows (``imgturbo.flows``) are trained by the same
+loop, saved in the same bundles and applied by the same mosaic translator. This is the one place
+that chooses between them.
+"""
+
+from __future__ import annotations
+
+from imgturbo.config import Config, FlowConfig, GeneratorConfig
+from imgturbo.flows.decoder import CINNDecoder
+from imgturbo.flows.likelihood import Likelihood, build_likelihood
+from imgturbo.nets import Generator, build_generator
+from imgturbo.turbo import Objective, build_objective
+
+__all__ = ["Trainable", "build_network", "build_trainable"]
+
+Trainable = Objective | Likelihood
+"""What the loop trains: called with a batch it gives both losses of a step."""
+
+
+def build_network(
+    config: GeneratorConfig | FlowConfig, in_channels: int, out_channels: int
+) -> Generator:
+    """A fresh generator of either engine; its weights come from torch's own random generator."""
+    if isinstance(config, FlowConfig):
+        return CINNDecoder(config, in_channels, out_channels)
+    return build_generator(config, in_channels, out_channels)
+
+
+def build_trainable(config: Config, source_channels: int, target_channels: int) -> Trainable:
+    """Networks and loss that ``config`` describes, freshly initialised.
+
+    Args:
+        config: its ``model`` and ``objective`` sections are read.
+        source_channels: channels of z.
+        target_channels: channels of x.
+
+    Raises:
+        ImgturboError: networks and weights that make no objective.
+    """
+    if config.objective.preset == "likelihood":
+        return build_likelihood(config, source_channels, target_channels)
+    return build_objective(config, source_channels, target_channels)

@@ -1,0 +1,94 @@
+r"""A conditional flow as a generator: z ↦ x̃ ~ p(x|z), beside the networks of ``imgturbo.nets``.
+
+    x̃ = f⁻¹(ε; φ(z)),      ε ~ N(0, 1) from a source of noise;  ε = 0 without one
+
+So the mosaic translator applies it like any other: windows that agree (the latents are functions of
+the sky position), means, deviations and quantiles of many draws. φ(z) is computed once for all of
+them.
+
+Where the condition is finer than x (``scale`` s > 1: colours at a quarter of the grey image's
+resolution), the flow's x is the mean over s × s pixels, and what is drawn is brought back to the
+size of z by joint bilateral upsampling, which keeps to the edges of z.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from imgturbo.config import FlowConfig
+from imgturbo.flows.cinn import MultiScaleCINN
+from imgturbo.flows.upsampling import joint_bilateral_upsample
+from imgturbo.nets.generator import ImageGenerator
+from imgturbo.nets.noise import Noise
+
+__all__ = ["CINNDecoder"]
+
+
+class CINNDecoder(ImageGenerator):
+    """Samples of p(x|z) as a generator (B, C, H, W) → (B, C', H, W), and its density.
+
+    Args:
+        config: of the flow.
+        in_channels: bands of z, the condition.
+        out_channels: bands of x.
+
+    Attributes:
+        flow: x (B, C', H/s, W/s) ↔ latents, given z (B, C, H, W).
+        scale: s.
+        size: the side of z, for a flow with a dense backend; None: any.
+    """
+
+    def __init__(self, config: FlowConfig, in_channels: int, out_channels: int) -> None:
+        flow = MultiScaleCINN(config, out_channels, in_channels)
+        super().__init__(
+            in_channels, out_channels, stride=flow.stride * flow.scale, stochastic=True
+        )
+        self.flow = flow
+        self.scale = flow.scale
+        self.size = None if flow.size is None else flow.size * flow.scale
+
+    def translate(self, u: Tensor, noise: Noise | None) -> Tensor:
+        return next(self.draws(u, [noise]))
+
+    def draws(self, u: Tensor, noises: Sequence[Noise | None]) -> Iterator[Tensor]:
+        height, width = u.shape[2:]
+        u = self.padded(u)
+        conditions = self.flow.conditions(u)
+        for noise in noises:
+            x = self.flow.sample(conditions, noise=[_OnGridOf(noise, self.scale)])[:, 0]
+            if self.scale > 1:
+                x = joint_bilateral_upsample(x, u)
+            yield x[..., :height, :width]
+
+    def reduce(self, x: Tensor) -> Tensor:
+        """The flow's x (B, C', H/s, W/s): means over s × s pixels of x (B, C', H, W)."""
+        return x if self.scale == 1 else F.avg_pool2d(x, self.scale)
+
+    def log_prob(self, x: Tensor, z: Tensor) -> Tensor:
+        """log p(reduce(x)|z) (B,) in nats, of x (B, C', H, W) given z (B, C, H, W).
+
+        Raises:
+            ImgturboError: bands or sides that do not fit the flow.
+        """
+        return self.flow.log_prob(self.reduce(x), z)
+
+    def dimensions(self, x: Tensor) -> int:
+        """Numbers that the density is of, for x (B, C', H, W)."""
+        return x[0].numel() // self.scale**2
+
+
+class _OnGridOf:
+    """Noise for the flow's grid, s times coarser than z's; zeros where there is no noise."""
+
+    def __init__(self, noise: Noise | None, scale: int) -> None:
+        self.noise = noise
+        self.scale = scale
+
+    def __call__(self, layer: int, shape: Sequence[int], stride: int, like: Tensor) -> Tensor:
+        if self.noise is None:
+            return torch.zeros(tuple(shape), device=like.device, dtype=like.dtype)
+        return self.noise(layer, shape, stride * self.scale, like)

@@ -1,0 +1,60 @@
+"""What is kept of the draws: streamed moments, quantiles, the draws themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from imgturbo.errors import ImgturboError
+from imgturbo.mosaic.reducers import Reducer, Reduction
+
+DRAWS = arrays.arrays(
+    np.float64,
+    st.tuples(st.integers(1, 6), st.just(2), st.integers(1, 4), st.integers(1, 4)),
+    elements=st.floats(-1e3, 1e6, allow_subnormal=False),
+)
+LEVELS = st.lists(st.integers(1, 99).map(lambda p: p / 100), max_size=3)
+
+
+@given(DRAWS, LEVELS, st.booleans())
+def test_streamed_planes_equal_those_of_the_whole(draws, levels, keep):
+    several = len(draws) > 1
+    reduction = Reduction.of(len(draws), levels if several else (), keep and several)
+    reducer = Reducer(reduction)
+    for draw in draws:
+        reducer.update(draw.copy())
+    planes = reducer.planes()
+    assert tuple(planes) == reduction.extensions
+    np.testing.assert_allclose(planes["SCI"], draws.mean(0), rtol=1e-9, atol=1e-9)
+    if several:
+        np.testing.assert_allclose(planes["STD"], draws.std(0, ddof=1), rtol=1e-6, atol=1e-6)
+    for level in reduction.quantiles:
+        np.testing.assert_array_equal(
+            planes[f"Q{round(100 * level):02d}"], np.quantile(draws, level, axis=0)
+        )
+    if reduction.keep_draws:
+        kept = [planes[f"S{number:03d}"] for number in range(1, len(draws) + 1)]
+        np.testing.assert_array_equal(kept, draws)
+
+
+def test_names_of_quantiles_tell_them_apart():
+    reduction = Reduction.of(4, (0.975, 0.05, 0.025, 0.5), False)
+    assert reduction.extensions == ("SCI", "STD", "Q02.5", "Q05", "Q50", "Q97.5")
+
+
+@pytest.mark.parametrize(
+    ("samples", "quantiles", "keep", "named"),
+    [
+        (None, (0.5,), False, "2 samples"),
+        (1, (), True, "2 samples"),
+        (4, (5.0,), False, "0.05 is the 5 %"),
+        (4, (0.0,), False, "between 0 and 1"),
+        (4, (0.05, 0.0500000001), False, "share"),
+    ],
+)
+def test_what_cannot_be_made_of_the_draws_is_named(samples, quantiles, keep, named):
+    with pytest.raises(ImgturboError, match=named):
+        Reduction.of(samples, quantiles, keep)
