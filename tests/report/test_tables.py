@@ -42,7 +42,7 @@ def test_all_scores_fit_into_80_columns(capsys):
     score_table(result(prediction=dict.fromkeys(_SCORES, 0.123456)))
     lines = capsys.readouterr().out.splitlines()
     assert max(len(line.strip()) for line in lines if "│" in line) <= 80
-    assert sum("0.12" in line for line in lines) == len(_SCORES)
+    assert sum("│" in line for line in lines) == len(_SCORES)
 
 
 def test_without_a_source_there_is_one_row(capsys):
