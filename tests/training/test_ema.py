@@ -64,3 +64,18 @@ def test_the_average_is_apart_from_the_network():
     assert average.weight.sum() == 0
     ema.update(0)
     assert average.weight[0] == pytest.approx(1 - decay_at(0, 0.9))
+
+
+def test_running_statistics_are_averaged_and_the_average_never_moves_them_itself():
+    network = nn.BatchNorm2d(2)
+    ema = EMA({"decoder": network}, 0.9)
+    average = ema.networks["decoder"]
+    expected = torch.zeros(2)
+    for step in range(4):
+        network(torch.randn(3, 2, 5, 5) + 1)
+        average(torch.randn(3, 2, 5, 5) + 9)  # a validation
+        ema.update(step)
+        beta = decay_at(step, 0.9)
+        expected = beta * expected + (1 - beta) * network.running_mean
+    torch.testing.assert_close(average.running_mean, expected)
+    assert average.num_batches_tracked == 4
