@@ -20,6 +20,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from imgturbo import __version__
+from imgturbo.commands import add_commands
 from imgturbo.errors import ImgturboError
 
 __all__ = ["app", "main"]
@@ -297,6 +298,9 @@ def demo(
     from imgturbo.demo import run_demo
 
     run_demo(out, quick=quick)
+
+
+add_commands(app)
 
 
 def _numbers(option: str, text: str | None) -> tuple[float, ...]:

@@ -28,6 +28,7 @@ from imgturbo.metrics.crops import CropFrechet
 from imgturbo.metrics.detection import compare_sources
 from imgturbo.metrics.haarpsi import haarpsi
 from imgturbo.metrics.image import ms_ssim, mse, psnr, ssim
+from imgturbo.metrics.intervals import file_intervals
 from imgturbo.metrics.luminance import luminance
 from imgturbo.metrics.perceptual import Unavailable, lpips_distance, st_lpips_distance
 from imgturbo.metrics.spectrum import log_spectrum_error
@@ -56,15 +57,18 @@ def evaluate(
         ``{"prediction": {"mse", "psnr", "ssim", "ms_ssim", "spectrum_error", "haarpsi",
         "source_f1", "source_precision", "source_recall", "sources", "sources_matched",
         "sources_target", "lpips", "st_lpips", "frechet", "frechet_crops"}, "baselines":
-        {"identity": {…}, "affine": {…}}, "stretch": {…}, "valid_fraction": …, "bands": […],
-        "data_range": 1.0, "notes": […]}``, JSON as it is: scores that cannot be had, or are
-        infinite, are None and a note says why. Baselines are None without a source.
+        {"identity": {…}, "affine": {…}}, "calibration": {"Q05-Q95": {"nominal", "coverage"}},
+        "stretch": {…}, "valid_fraction": …, "bands": […], "data_range": 1.0, "notes": […]}``, JSON
+        as it is: scores that cannot be had, or are infinite, are None and a note says why.
+        Baselines are None without a source, calibration without quantiles in pred's file or where
+        it had to be resampled.
 
     Raises:
         ImgturboError: bands, units or grids that cannot be reconciled, or no common valid pixel.
     """
     truth = _as_sky(target, "target")
-    prediction = _common_bands(_on_grid(_as_sky(pred, "prediction"), truth), truth)
+    as_given = _as_sky(pred, "prediction")
+    prediction = _common_bands(_on_grid(as_given, truth), truth)
     truth = _in_unit_of(prediction, truth)
     valid = prediction.valid & truth.valid
     given = None
@@ -87,6 +91,7 @@ def evaluate(
         images["identity"] = _filled(_input_as_is(given, prediction, stretch, valid), valid)
         own = _filled(_own_stretch(given, valid)(given.data), valid)
         images["affine"] = affine_colour(own, y_true, valid)
+    calibration = _intervals(pred, as_given, prediction, truth, valid)
     frechet = _frechet(y_true, valid, notes) if perceptual else None
     rows: dict[str, dict[str, float | None]] = {}
     for label, image in images.items():
@@ -101,6 +106,7 @@ def evaluate(
     return {
         "prediction": rows["prediction"],
         "baselines": {label: rows.get(label) for label in ("identity", "affine")},
+        "calibration": calibration,
         "stretch": {"from": origin, **stretch.to_dict()},
         "valid_fraction": float(valid.mean()),
         "bands": list(truth.bands),
@@ -161,6 +167,15 @@ def _frechet(
     except Unavailable as reason:
         notes.append(str(reason))
         return None
+
+
+def _intervals(
+    pred: Image, given: SkyImage, prediction: SkyImage, truth: SkyImage, valid: NDArray[np.bool_]
+) -> dict[str, dict[str, float]] | None:
+    """Coverage of the quantiles in the file of ``pred``, read as ``given`` and perhaps moved."""
+    if not isinstance(pred, str | Path) or prediction.wcs is not given.wcs:
+        return None
+    return file_intervals(pred, [given.bands.index(b) for b in prediction.bands], truth.data, valid)
 
 
 def _number(score: Tensor) -> float | None:

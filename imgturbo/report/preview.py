@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
 
-__all__ = ["colour", "comparison"]
+__all__ = ["colour", "comparison", "save_figure"]
 
 _GAMMA = 0.8
 _MISSING = 0.3  # grey of pixels without a value
@@ -107,11 +107,15 @@ def comparison(
     bar.set_label("mean over bands, stretched scale (data range 1)", fontsize=9)
     if caption:
         figure.suptitle(caption, fontsize=11)
-    _save(figure, out)
+    save_figure(figure, out)
 
 
-def _save(figure: Any, out: Path) -> None:
-    """Aside, then renamed: a picture is whole or not there (law 6)."""
+def save_figure(figure: Any, out: Path) -> None:
+    """Write a PNG of a matplotlib figure aside, then rename: it is whole or not there (law 6).
+
+    Raises:
+        ImgturboError: ``out`` cannot be written; what was there before is still there.
+    """
     aside = out.with_name(f".{out.name}.part")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

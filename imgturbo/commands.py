@@ -1,0 +1,70 @@
+"""Further commands of ``imgturbo``: calibrate.
+
+As in :mod:`imgturbo.cli`, which puts them on its list, heavy imports happen inside the commands.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imgturbo.errors import ImgturboError
+
+__all__ = ["add_commands", "calibrate"]
+
+
+def calibrate(
+    tiles: Annotated[
+        Path, typer.Argument(metavar="TILES", help="A tile store; its validation pairs are used.")
+    ],
+    bundle: Annotated[str, typer.Option(help="Folder of a trained bundle, a stochastic one.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for calibration.json and calibration.png.")
+    ] = None,
+    samples: Annotated[int, typer.Option(help="Draws a tile, 2 or more.")] = 64,
+    temperature: Annotated[float, typer.Option(help="Of the draws; 1 is the model's own.")] = 1.0,
+    levels: Annotated[
+        str, typer.Option(help="Of the central intervals, comma-separated.")
+    ] = "0.5,0.68,0.9,0.95",
+    limit: Annotated[int | None, typer.Option(help="At most so many tiles, evenly spread.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …")] = None,
+) -> None:
+    """Compare many samples of a stochastic model with the truth: are its error bars honest?
+
+    Coverage of intervals, ranks, CRPS, best of N, likelihood; over all pixels and bright ones.
+    """
+    from imgturbo.assess import assess
+    from imgturbo.bundle import load_bundle
+    from imgturbo.report.calibration import calibration_table
+    from imgturbo.report.progress import task
+
+    try:
+        wanted = [float(word) for word in levels.split(",")]
+    except ValueError:
+        raise ImgturboError(
+            f"--levels {levels}: these are not numbers; write --levels 0.5,0.9"
+        ) from None
+    with task("calibrating") as progress:
+        result = assess(
+            load_bundle(bundle),
+            tiles,
+            samples=samples,
+            temperature=temperature,
+            seed=seed,
+            limit=limit,
+            levels=wanted,
+            device=device,
+            out=out,
+            progress=progress,
+        )
+    calibration_table(result)
+    if out is not None:
+        typer.echo(out / "calibration.json")
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Put these commands on the list of ``imgturbo``."""
+    app.command()(calibrate)
