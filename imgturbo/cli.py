@@ -20,6 +20,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from imgturbo import __version__
+from imgturbo.color import commands as color
 from imgturbo.commands import add_commands
 from imgturbo.errors import ImgturboError
 
@@ -301,6 +302,7 @@ def demo(
 
 
 add_commands(app)
+color.add_commands(app)
 
 
 def _numbers(option: str, text: str | None) -> tuple[float, ...]:

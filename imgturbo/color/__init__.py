@@ -1,0 +1,1 @@
+"""Colours for grey images: many plausible ones, of photographs and of the sky."""

@@ -1,0 +1,258 @@
+r"""Colours for a grey image of any size, drawn from p(a, b | L).
+
+    L  →  at the working size  →  (a, b)⁽ⁱ⁾ ~ p(a, b | L), window by window  →  upsampled by the
+    edges of the full L  →  RGB of (L, a⁽ⁱ⁾, b⁽ⁱ⁾)
+
+What a network has learnt of faces or galaxies it has learnt at one size in pixels, so a picture is
+brought to the size of the training pictures first (its shorter side: ``prepare.pictures.size`` of
+the bundle's config). Lightness is never touched: the result has every detail of the input, and its
+colours are as fine as those of the working size. A flow with a dense backend reads squares of one
+size alone: the picture is squeezed into that square and its colours are stretched back.
+
+The colours are inventions. They are drawn from what the training pictures showed; several draws
+show how little a grey image says about its colours, and none of them is a measurement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from imgturbo.bundle import Bundle
+from imgturbo.color.grey import Grey, read_grey
+from imgturbo.errors import ImgturboError
+from imgturbo.flows.decoder import CINNDecoder
+from imgturbo.flows.upsampling import joint_bilateral_upsample
+from imgturbo.mosaic import translate_array
+from imgturbo.report.sheet import contact_sheet
+from imgturbo.sky import Stretch, write_sky
+from imgturbo.sky.lab import lab_to_rgb, resize, working_shape
+from imgturbo.sky.photometry import DISPLAY
+
+__all__ = ["colorize", "colour_decoder", "to_full_size", "working_lightness"]
+
+Planes = NDArray[np.float32]
+Report = Callable[[str, float], None]
+
+
+def colorize(
+    bundle: Bundle,
+    paths: Sequence[Path | str],
+    out_dir: Path | str,
+    *,
+    samples: int = 8,
+    temperature: float = 1.0,
+    seed: int = 0,
+    size: int | None = None,
+    bands: str | None = None,
+    grey: bool = False,
+    overwrite: bool = False,
+    progress: Report | None = None,
+    **settings: Any,
+) -> list[Path]:
+    """Colour grey images; of ``NAME`` writes ``NAME_s001.png``, … and ``NAME_sheet.png``.
+
+    An image of fluxes (FITS) also becomes ``NAME_s001.fits``, …: bands R, G, B from 0 to 1 with the
+    coordinates of the input, NaN where it was not measured.
+
+    Args:
+        bundle: of a flow L → ab, trained on photographs.
+        paths: pictures and FITS files.
+        out_dir: made if it is not there.
+        samples: draws of colours; draw i has the seed ``seed + i``.
+        temperature: of the draws: 0 is the image of the latents' mean.
+        seed: of the first draw.
+        size: the shorter side that the network sees, in pixels; None: that of its training, 0: the
+            image as it is.
+        bands: the band to read of FITS files that have several.
+        grey: take the lightness of colour pictures.
+        overwrite: replace what is there.
+        progress: told what is being done.
+        settings: ``window``, ``overlap``, ``batch``, ``device``, ``precision``, as of
+            :func:`imgturbo.mosaic.translate_array`.
+
+    Returns:
+        The files, in the order written.
+
+    Raises:
+        ImgturboError: no colour bundle, an image that is not grey, a file that is there already.
+    """
+    say = progress or (lambda what, fraction: None)
+    decoder = colour_decoder(bundle)
+    if samples < 1:
+        raise ImgturboError(f"{samples} samples make no picture; use 1 or more")
+    if not temperature >= 0:
+        raise ImgturboError(f"the temperature must be zero or more, not {temperature}")
+    out = Path(out_dir)
+    images = [read_grey(path, bands, grey) for path in paths]
+    _check_places(images, out, samples, overwrite)
+    written = []
+    for index, image in enumerate(images):
+        say(f"{image.name}: drawing colours", index / len(images))
+        small = working_lightness(bundle, image, size)
+        draws = _draw(bundle, decoder, small, samples, temperature, seed, settings)
+        sheet: list[NDArray[Any]] = []
+        for name, ab in draws.items():
+            rgb = to_full_size(image.lightness, ab)
+            rgb[:, ~image.valid] = np.nan
+            sheet.append(_thumbnail(rgb))
+            if name == "mean":
+                continue
+            say(f"{image.name}: {name}", (index + len(sheet) / (samples + 1)) / len(images))
+            cards = [
+                ("IMTMODEL", bundle.hash, "hash of the model that drew the colours"),
+                ("IMTSEED", seed + len(sheet) - 1, "seed of this draw"),
+                ("IMTTEMP", temperature, "temperature of this draw"),
+            ]
+            written += _write(image, rgb, out / f"{image.name}_{name}", cards, overwrite)
+        # The image of the latents' mean comes last in the draws and second on the sheet.
+        titles = ["grey", "T = 0", *(f"draw {i + 1}" for i in range(samples))]
+        first = _thumbnail(lab_to_rgb(_grey_lab(image)))
+        _sheet(out / f"{image.name}_sheet.png", [first, sheet[-1], *sheet[:-1]], titles, image.name)
+        written.append(out / f"{image.name}_sheet.png")
+    return written
+
+
+def colour_decoder(bundle: Bundle) -> CINNDecoder:
+    """The flow of a bundle that colours.
+
+    Raises:
+        ImgturboError: it does something else.
+    """
+    decoder, source, target = bundle.decoder, bundle.source, bundle.target
+    is_colour = list(source["bands"]) == ["L"] and list(target["bands"]) == ["a", "b"]
+    if not is_colour or not isinstance(decoder, CINNDecoder):
+        raise ImgturboError(
+            f"{bundle.path}: translates {', '.join(source['bands'])} to "
+            f"{', '.join(target['bands'])}; colours need a flow from L to a, b, trained with "
+            "configs/cinn_colorize.yaml"
+        )
+    return decoder
+
+
+def working_lightness(bundle: Bundle, image: Grey, size: int | None) -> Planes:
+    """L (1, h, w) at the size that the network works at; ``size`` as of :func:`colorize`."""
+    if size is not None and size < 0:
+        raise ImgturboError(f"a size of {size} pixels makes no sense; 0 keeps the image as it is")
+    height, width = image.lightness.shape
+    fixed = colour_decoder(bundle).size
+    if fixed is not None:
+        return resize(image.lightness[None], fixed, fixed)
+    pictures = bundle.config.prepare.pictures
+    if size is None and pictures is not None:
+        size = pictures.size
+    return resize(image.lightness[None], *working_shape(height, width, size or None))
+
+
+def to_full_size(lightness: Planes, ab: Planes) -> Planes:
+    """sRGB (3, H, W) of L (H, W) and colours (2, h, w), brought up along the edges of L."""
+    height, width = lightness.shape
+    if ab.shape[1] > height or ab.shape[2] > width:
+        ab = resize(ab, min(ab.shape[1], height), min(ab.shape[2], width))
+    guide = torch.from_numpy((lightness / 25.6)[None, None])  # the published unit of σ_g
+    full = joint_bilateral_upsample(torch.from_numpy(ab)[None], guide)[0].numpy()
+    return lab_to_rgb(np.concatenate([lightness[None], full]))
+
+
+def _draw(
+    bundle: Bundle,
+    decoder: CINNDecoder,
+    lightness: Planes,
+    samples: int,
+    temperature: float,
+    seed: int,
+    settings: dict[str, Any],
+) -> dict[str, Planes]:
+    """Colours (2, h, w) by name: ``s001``, …, and last ``mean``, the image of ε = 0."""
+    settings["stretch"] = Stretch.from_dict(bundle.source["stretch"])
+    settings["target"] = Stretch.from_dict(bundle.target["stretch"])
+    drawn = translate_array(
+        decoder,
+        lightness,
+        samples=samples,
+        seed=seed,
+        temperature=temperature,
+        keep_draws=True,
+        **settings,
+    )
+    mean = translate_array(decoder, lightness, samples=None, **settings)
+    named = {f"s{i + 1:03}": drawn[f"S{i + 1:03}"] for i in range(samples)}
+    return {**named, "mean": mean["SCI"]}
+
+
+# -------------------------------------------------------------------------------------- writing
+
+
+def _check_places(images: Sequence[Grey], out: Path, samples: int, overwrite: bool) -> None:
+    """Refuse before any work what could not be written at its end."""
+    names = [image.name for image in images]
+    for image in images:
+        if names.count(image.name) > 1:
+            raise ImgturboError(
+                f"{image.sky.path}: another image is named {image.name!r} too; colour them into "
+                "different folders"
+            )
+        kinds = [f"{image.name}_s{i + 1:03}{s}" for i in range(samples) for s in _suffixes(image)]
+        there = [n for n in [*kinds, f"{image.name}_sheet.png"] if (out / n).exists()]
+        if there and not overwrite:
+            raise ImgturboError(
+                f"{out / there[0]}: is there already; name another folder or add --overwrite"
+            )
+
+
+def _suffixes(image: Grey) -> tuple[str, ...]:
+    return (".png", ".fits") if image.is_sky else (".png",)
+
+
+def _write(
+    image: Grey,
+    rgb: Planes,
+    place: Path,
+    cards: list[tuple[str, Any, str]],
+    overwrite: bool,
+) -> list[Path]:
+    """The picture, and for fluxes a FITS file in the rows and coordinates of the input."""
+    picture = replace(
+        image.sky,
+        data=rgb,
+        valid=image.valid,
+        wcs=None,
+        unit=DISPLAY,
+        bands=("R", "G", "B"),
+        zeropoints=(None,) * 3,
+    )
+    place.parent.mkdir(parents=True, exist_ok=True)
+    paths = [place.with_name(place.name + suffix) for suffix in _suffixes(image)]
+    write_sky(paths[0], picture, overwrite=overwrite)
+    for path in paths[1:]:
+        up = replace(picture, data=rgb[:, ::-1], valid=image.valid[::-1], wcs=image.sky.wcs)
+        write_sky(path, up, header_cards=cards, overwrite=overwrite)
+    return paths
+
+
+def _grey_lab(image: Grey) -> Planes:
+    lab = np.zeros((3, *image.lightness.shape), np.float32)
+    lab[0] = np.where(image.valid, image.lightness, np.nan)
+    return lab
+
+
+def _thumbnail(rgb: Planes, longest: int = 480) -> Planes:
+    """Small enough that a sheet of many takes no memory; what is not measured becomes white."""
+    height, width = rgb.shape[1:]
+    shrink = min(1.0, longest / max(height, width))
+    filled = np.nan_to_num(rgb, nan=1.0)
+    return resize(filled, max(1, round(shrink * height)), max(1, round(shrink * width)))
+
+
+def _sheet(path: Path, pictures: list[Planes], titles: list[str], name: str) -> None:
+    """All pictures in rows of five."""
+    across = min(5, len(pictures))
+    rows = [pictures[i : i + across] for i in range(0, len(pictures), across)]
+    words = [titles[i : i + across] for i in range(0, len(titles), across)]
+    contact_sheet(path, rows, captions=words, title=name)
