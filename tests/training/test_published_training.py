@@ -120,9 +120,7 @@ def test_running_statistics_follow_the_images(tmp_path, tiles):
     bundle = load_bundle(train(config).bundle)
     fresh = running_statistics(build_generator(config.model.decoder, 3, 3))
     learnt = running_statistics(bundle.decoder)
-    assert (
-        len(learnt) == 6
-    )  # means and variances: one batch norm on the way down, two on the way up
+    assert len(learnt) == 6  # of one batch norm on the way down, two on the way up
     for before, after in zip(fresh, learnt, strict=True):
         assert not torch.allclose(before, after, atol=1e-3)
 
