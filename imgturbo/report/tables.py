@@ -49,6 +49,11 @@ def score_table(result: dict[str, Any]) -> None:
         table.add_row(heading, *(_number(row.get(key), decimals) for row in rows.values()))
     console = wide_console()
     console.print(table)
+    for interval, found in (result.get("calibration") or {}).items():
+        console.print(
+            f"{interval} holds {found['coverage']:.1%} of the target's values, "
+            f"nominal {found['nominal']:.1%}"
+        )
     stretch = result["stretch"]
     console.print(
         f"bands {escape(', '.join(result['bands']))}; stretch: {stretch['from']}; data range 1; "

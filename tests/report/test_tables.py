@@ -45,6 +45,13 @@ def test_all_scores_fit_into_80_columns(capsys):
     assert sum("│" in line for line in lines) == len(_SCORES)
 
 
+def test_intervals_stand_beside_their_nominal_level(capsys):
+    score_table(result(calibration={"Q05-Q95": {"nominal": 0.9, "coverage": 0.8714}}))
+    assert "Q05-Q95 holds 87.1% of the target's values, nominal 90.0%" in capsys.readouterr().out
+    score_table(result(calibration=None))
+    assert "nominal" not in capsys.readouterr().out
+
+
 def test_without_a_source_there_is_one_row(capsys):
     score_table(result(baselines={"identity": None, "affine": None}))
     assert "input as it is" not in capsys.readouterr().out
