@@ -27,6 +27,7 @@ __all__ = [
     "CriticConfig",
     "CycleGANResNetConfig",
     "DataConfig",
+    "DiffusionConfig",
     "FieldConfig",
     "FlowConfig",
     "FlowDenseConfig",
@@ -34,6 +35,7 @@ __all__ = [
     "GeneratorConfig",
     "MLPConfig",
     "ModelConfig",
+    "NAFNetConfig",
     "ObjectiveConfig",
     "PicturesConfig",
     "Pix2PixUNetConfig",
@@ -182,6 +184,18 @@ class UNetConfig(Section):
     dropout: float = Field(0.0, ge=0, lt=1)
 
 
+class NAFNetConfig(Section):
+    """A U-Net of gated blocks on top of an affine map of the colours."""
+
+    kind: Literal["nafnet"] = "nafnet"
+    width: int = Field(32, ge=1)  # channels at the finest level after the stem
+    depth: int = Field(3, ge=0)  # times the resolution is halved
+    blocks: int = Field(1, ge=0)  # gated blocks a level, each way
+    middle: int = Field(4, ge=1)  # gated blocks at the coarsest level
+    stem: int = Field(2, ge=1)  # pixel-unshuffle factor
+    mixing: Literal["depthwise", "dense"] = "dense"  # of 3×3 kernels; depthwise: as published
+
+
 class ResNetConfig(Section):
     kind: Literal["resnet"] = "resnet"
     width: int = Field(64, ge=1)
@@ -226,7 +240,7 @@ class MLPConfig(Section):
 
 
 GeneratorConfig = Annotated[
-    UNetConfig | ResNetConfig | MLPConfig | Pix2PixUNetConfig | CycleGANResNetConfig,
+    UNetConfig | NAFNetConfig | ResNetConfig | MLPConfig | Pix2PixUNetConfig | CycleGANResNetConfig,
     Field(discriminator="kind"),
 ]
 
@@ -251,6 +265,7 @@ class CriticConfig(Section):
 class FlowStageConfig(Section):
     """One resolution of a cINN: conditional couplings, then half the resolution, then a split."""
 
+    injector: bool = False  # first an affine map of all channels that the condition predicts
     blocks: int = Field(4, ge=0)  # conditional couplings, each followed by a mixing
     width: int = Field(64, ge=1)  # hidden channels of their networks, and of their condition
     down: Literal["haar", "unshuffle"] = "haar"
@@ -315,10 +330,55 @@ class FlowConfig(Section):
     def _last_stage_keeps_all(self) -> FlowConfig:
         if self.dense is None and self.stages[-1].keep < 1:
             raise ValueError("without a dense backend nothing follows the last stage: keep 1 there")
+        if self.condition.kind == "zhang" and any(stage.injector for stage in self.stages):
+            raise ValueError("an injector reads a stage's condition, which kind zhang has not")
         return self
 
 
-DecoderConfig = Annotated[GeneratorConfig | FlowConfig, Field(discriminator="kind")]
+class DiffusionConfig(Section):
+    """A conditional diffusion model: noise is taken away in steps, with the source beside it."""
+
+    kind: Literal["diffusion"] = "diffusion"
+    width: int = Field(64, ge=1)  # channels at the finest level
+    depth: int = Field(3, ge=0)  # times the resolution is halved
+    blocks: int = Field(2, ge=1)  # residual blocks a level, each way
+    dropout: float = Field(0.0, ge=0, lt=1)
+    steps: int = Field(1000, ge=1)  # times t that training draws from
+    schedule: Literal["cosine", "linear"] = "cosine"
+    betas: tuple[float, float] = (1e-4, 0.02)  # first and last of the linear schedule
+    prediction: Literal["epsilon", "v_prediction", "sample"] = "v_prediction"
+    sampler: Literal["ddim", "ddpm"] = "ddim"
+    sampling_steps: int = Field(50, ge=1)  # network passes a draw; divides 'steps'
+    center: float = 0.5  # x₀ = (stretched target − center)/spread, which should lie around −1…1
+    spread: float = Field(0.5, gt=0)
+    clip: float | None = Field(None, gt=0)  # of |x₀| while sampling; None: fluxes have no bound
+
+    @model_validator(mode="after")
+    def _can_be_sampled(self) -> DiffusionConfig:
+        if self.steps % self.sampling_steps:
+            raise ValueError(
+                f"sampling_steps {self.sampling_steps} does not divide the {self.steps} steps; "
+                f"use {_nearest_divisor(self.steps, self.sampling_steps)}"
+            )
+        first, last = self.betas
+        if not 0 < first <= last < 1:
+            raise ValueError(f"betas must rise between 0 and 1, not {first} to {last}")
+        if (self.schedule, self.prediction, self.clip) == ("cosine", "epsilon", None):
+            raise ValueError(
+                "prediction epsilon magnifies errors without bound where a cosine schedule leaves "
+                "noise alone; set clip (1 for pictures), or prediction: v_prediction"
+            )
+        return self
+
+
+def _nearest_divisor(number: int, wanted: int) -> int:
+    divisors = (divisor for divisor in range(1, number + 1) if number % divisor == 0)
+    return min(divisors, key=lambda divisor: abs(divisor - wanted))
+
+
+DecoderConfig = Annotated[
+    GeneratorConfig | FlowConfig | DiffusionConfig, Field(discriminator="kind")
+]
 
 
 class ModelConfig(Section):
@@ -337,12 +397,14 @@ class ObjectiveConfig(Section):
     """Eight free weights: ``paired`` are the L terms, ``marginal`` the D terms.
 
     A weight left out takes the preset's; the preset ``custom`` sets all of them to zero. The preset
-    ``likelihood`` is that of a decoder of kind cinn, which has no weights but ``noise``.
+    ``likelihood`` is that of a decoder of kind cinn, which has no weights but ``noise``, and
+    ``diffusion`` that of the kind diffusion, which has none.
     """
 
-    preset: Literal["custom", "turbo", "pix2pix", "cyclegan", "one_cycle", "likelihood"] | None = (
-        None  # None: likelihood for a cinn, else turbo
-    )
+    preset: (
+        Literal["custom", "turbo", "pix2pix", "cyclegan", "one_cycle", "likelihood", "diffusion"]
+        | None
+    ) = None  # None: likelihood for a cinn, diffusion for that kind, else turbo
     noise: float = Field(0.0, ge=0)  # likelihood: σ of the Gaussian added to the stretched target
     paired: dict[Output, float] = {}
     marginal: dict[Output, float] = {}
@@ -385,6 +447,13 @@ class TrainConfig(Section):
     compile: bool = False
 
 
+# Decoders that only an objective of their own trains.
+_PRESET_OF: dict[str, Literal["likelihood", "diffusion"]] = {
+    "cinn": "likelihood",
+    "diffusion": "diffusion",
+}
+
+
 class Config(Section):
     name: str = "imgturbo"
     seed: int = 0
@@ -397,20 +466,24 @@ class Config(Section):
     @model_validator(mode="after")
     def _one_engine(self) -> Config:
         """The objective and the score that suit the decoder, where they are left open."""
-        flow = self.model.decoder.kind == "cinn"
+        kind = self.model.decoder.kind
         if self.objective.preset is None:
-            self.objective.preset = "likelihood" if flow else "turbo"
+            self.objective.preset = _PRESET_OF.get(kind, "turbo")
         if self.train.select is None:
-            self.train.select = "bits" if flow else "psnr"
-        if flow != (self.objective.preset == "likelihood"):
-            raise ValueError(
-                f"objective.preset {self.objective.preset} does not train a model.decoder of kind "
-                f"{self.model.decoder.kind}; preset likelihood and kind cinn go together"
-            )
-        if self.train.select == "bits" and not flow:
+            self.train.select = "bits" if kind == "cinn" else "psnr"
+        preset = self.objective.preset
+        for own_kind, own_preset in _PRESET_OF.items():
+            if (kind == own_kind) != (preset == own_preset):
+                raise ValueError(
+                    f"objective.preset {preset} does not train a model.decoder of kind {kind}; "
+                    f"preset {own_preset} and kind {own_kind} go together"
+                )
+        if self.train.select == "bits" and kind != "cinn":
             raise ValueError("train.select bits needs a likelihood, which only kind cinn has")
-        if flow and self.model.encoder is not None:
-            raise ValueError("a model.decoder of kind cinn has no encoder beside it; leave it out")
+        if kind in _PRESET_OF and self.model.encoder is not None:
+            raise ValueError(
+                f"a model.decoder of kind {kind} has no encoder beside it; leave it out"
+            )
         return self
 
     @classmethod
@@ -489,11 +562,13 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
 
 _TAGS = (
     "unet",
+    "nafnet",
     "resnet",
     "mlp",
     "pix2pix_unet",
     "cyclegan_resnet",
     "cinn",
+    "diffusion",
     "vgg",
     "convnext",
     "zhang",

@@ -6,6 +6,7 @@ from imgturbo.flows.condition import ColorizationCondition, ConditionPyramid
 from imgturbo.flows.coupling import Additive, Affine, Clamp, Coupling, VolumePreserving
 from imgturbo.flows.flatten import Flatten
 from imgturbo.flows.haar import HaarDownsampling, HaarUpsampling, PixelUnshuffle
+from imgturbo.flows.injector import Injector
 from imgturbo.flows.mixing import LUMixing, OrthogonalMixing, Permutation
 from imgturbo.flows.predictors import ConvPredictor, DensePredictor
 from imgturbo.flows.spline import RationalQuadratic
@@ -26,6 +27,7 @@ __all__ = [
     "Flatten",
     "HaarDownsampling",
     "HaarUpsampling",
+    "Injector",
     "LUMixing",
     "MultiScaleCINN",
     "OrthogonalMixing",

@@ -1,6 +1,7 @@
 r"""The multi-scale conditional invertible network: x ↔ (w₁, …, w_n) given φ(y).
 
-    stage i    blocks × [conditional coupling, mixing]                (Cᵢ, H/2ⁱ, W/2ⁱ)
+    stage i    perhaps an injector: all channels moved by φᵢ(y)       (Cᵢ, H/2ⁱ, W/2ⁱ)
+               blocks × [conditional coupling, mixing]
                half the resolution by Haar wavelets                   (4Cᵢ, …)
                coarse_blocks × [mixing, unconditional 1×1 coupling]
                split: a share goes on, the rest is the latent wᵢ
@@ -41,6 +42,7 @@ from imgturbo.flows.coupling import (
 )
 from imgturbo.flows.flatten import Flatten
 from imgturbo.flows.haar import HaarDownsampling, PixelUnshuffle
+from imgturbo.flows.injector import Injector
 from imgturbo.flows.mixing import LUMixing, OrthogonalMixing, Permutation
 from imgturbo.flows.predictors import ConvPredictor, DensePredictor
 from imgturbo.flows.spline import RationalQuadratic
@@ -268,6 +270,9 @@ class _Builder:
 
     def stage(self, stage: FlowStageConfig, channels: int) -> Chain:
         layers: list[Transform] = []
+        if stage.injector:
+            layers += [ActNorm(channels)] if self.config.actnorm else []
+            layers.append(Injector(channels, stage.width, stage.width, make_law(self.config)))
         for _ in range(stage.blocks):
             layers += self._coupling(channels, self._conditional(stage))
             layers.append(self._mixing(channels))

@@ -225,7 +225,9 @@ def build_condition(
     if isinstance(config, ColorizationConditionConfig):
         return ColorizationCondition(config, channels, stages, dense)
     heads = [
-        stage.width if stage.blocks or (prior and before is not None and before.keep < 1) else 0
+        stage.width
+        if stage.blocks or stage.injector or (prior and before is not None and before.keep < 1)
+        else 0
         for before, stage in zip([None, *stages], stages, strict=False)
     ]
     return ConditionPyramid(config, channels, heads, dense)

@@ -27,6 +27,7 @@ def small(channels=2, dense=False, seed=0, size=0.1, **options):
     """Two stages, (2, 8, 8) → (4, 4, 4) → 8·2·2, its weights shaken."""
     torch.manual_seed(seed)
     stage = {"blocks": 1, "width": 5, "coarse_blocks": 1, "coarse_width": 6}
+    stage["injector"] = options.pop("injector", False)
     options.setdefault("condition", CONDITION)
     config = FlowConfig(
         stages=[
@@ -57,6 +58,8 @@ KINDS = {
     "three-bands": {"channels": 3},
     "five-bands": {"channels": 5, "dense": True},
     "one-band": {"channels": 1},
+    "injector": {"injector": True, "actnorm": True},
+    "one-band-injector": {"channels": 1, "injector": True, "memory_saving": True},
     "one-band-prior": {"channels": 1, "prior": True, "dense": True},
 }
 every_kind = pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
