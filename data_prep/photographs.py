@@ -36,7 +36,7 @@ from imgturbo.sky.picture import is_picture, read_picture
 from imgturbo.sky.stretch import Stretch
 from imgturbo.tiles.store import SplitName, Tiles, TileSpec, TileStore, require_replaceable
 
-__all__ = ["prepare_photographs"]
+__all__ = ["prepare_photographs", "strip_edge"]
 
 Report = Callable[[str, float], None]
 Planes = NDArray[np.float32]
@@ -178,7 +178,7 @@ def _list(config: PicturesConfig) -> list[_Picture]:
 
 
 def _files(entries: Sequence[Path]) -> list[tuple[str, Path]]:
-    """(entry, picture) for every picture that the entries name, folders in the order of names."""
+    """(name of the entry, picture) for all that the entries name, folders in order of names."""
     found = []
     for entry in entries:
         if entry.is_dir():
@@ -187,9 +187,9 @@ def _files(entries: Sequence[Path]) -> list[tuple[str, Path]]:
                 raise ImgturboError(
                     f"{entry}: holds no pictures (PNG, JPEG, TIFF); name another folder"
                 )
-            found += [(str(entry), path) for path in inside]
+            found += [(f"{entry.name}/", path) for path in inside]
         elif entry.is_file():
-            found.append((str(entry), entry))
+            found.append((entry.name, entry))
         else:
             raise ImgturboError(f"{entry}: no such picture or folder; mend 'prepare.pictures'")
     return found
@@ -259,15 +259,19 @@ def _cut(
                 yield _Cut(split, Tiles(z, x, z_valid, x_valid, centres, rows, residual, field))
 
 
-def _edge(item: _Picture, width: int, config: PrepareConfig, pictures: PicturesConfig) -> float:
+def strip_edge(width: int, tile: int, fraction: float) -> float:
     """Where the held-out strip begins, as a fraction of the width; it holds a tile at least."""
-    strip = max(config.tile.size, round(pictures.fraction * width))
-    if strip + _GUARD + config.tile.size * min(pictures.zooms) > width:
+    return (width - max(tile, round(fraction * width))) / width
+
+
+def _edge(item: _Picture, width: int, config: PrepareConfig, pictures: PicturesConfig) -> float:
+    edge = strip_edge(width, config.tile.size, pictures.fraction)
+    if int(edge * width) * max(pictures.zooms) - _GUARD < config.tile.size:
         raise ImgturboError(
             f"{item.path}: {width} pixels across at the working size, too few for a training and "
             f"a validation tile of {config.tile.size}; hold out pictures, or set smaller tiles"
         )
-    return (width - strip) / width
+    return edge
 
 
 def _areas(item: _Picture, height: int, width: int, edge: float | None, zoom: float) -> Areas:

@@ -56,9 +56,10 @@ def colorize(
     progress: Report | None = None,
     **settings: Any,
 ) -> list[Path]:
-    """Colour grey images; of ``NAME`` writes ``NAME_s001.png``, … and ``NAME_sheet.png``.
+    """Colour grey images; of ``NAME`` writes ``NAME_s001.png``, …, and ``NAME_sheet.png``.
 
-    An image of fluxes (FITS) also becomes ``NAME_s001.fits``, …: bands R, G, B from 0 to 1 with the
+    ``NAME_mean.png`` is the image of the latents' mean, T = 0, whatever the temperature. An image
+    of fluxes (FITS) also becomes ``NAME_s001.fits``, …: bands R, G, B from 0 to 1 with the
     coordinates of the input, NaN where it was not measured.
 
     Args:
@@ -102,13 +103,12 @@ def colorize(
             rgb = to_full_size(image.lightness, ab)
             rgb[:, ~image.valid] = np.nan
             sheet.append(_thumbnail(rgb))
-            if name == "mean":
-                continue
             say(f"{image.name}: {name}", (index + len(sheet) / (samples + 1)) / len(images))
+            drawn = name != "mean"
             cards = [
-                ("IMTMODEL", bundle.hash, "hash of the model that drew the colours"),
-                ("IMTSEED", seed + len(sheet) - 1, "seed of this draw"),
-                ("IMTTEMP", temperature, "temperature of this draw"),
+                ("MODEL", bundle.hash, "hash of the model that drew the colours"),
+                ("SEED", seed + len(sheet) - 1 if drawn else None, "seed of this draw"),
+                ("TEMPERAT", temperature if drawn else 0.0, "temperature of this draw"),
             ]
             written += _write(image, rgb, out / f"{image.name}_{name}", cards, overwrite)
         # The image of the latents' mean comes last in the draws and second on the sheet.
@@ -198,8 +198,9 @@ def _check_places(images: Sequence[Grey], out: Path, samples: int, overwrite: bo
                 f"{image.sky.path}: another image is named {image.name!r} too; colour them into "
                 "different folders"
             )
-        kinds = [f"{image.name}_s{i + 1:03}{s}" for i in range(samples) for s in _suffixes(image)]
-        there = [n for n in [*kinds, f"{image.name}_sheet.png"] if (out / n).exists()]
+        kinds = [*(f"s{i + 1:03}" for i in range(samples)), "mean"]
+        wanted = [f"{image.name}_{kind}{s}" for kind in kinds for s in _suffixes(image)]
+        there = [n for n in [*wanted, f"{image.name}_sheet.png"] if (out / n).exists()]
         if there and not overwrite:
             raise ImgturboError(
                 f"{out / there[0]}: is there already; name another folder or add --overwrite"
