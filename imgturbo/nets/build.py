@@ -9,12 +9,14 @@ from imgturbo.config import (
     CycleGANResNetConfig,
     GeneratorConfig,
     MLPConfig,
+    NAFNetConfig,
     Pix2PixUNetConfig,
     ResNetConfig,
     UNetConfig,
 )
 from imgturbo.nets.generator import Generator
 from imgturbo.nets.mlp import MLP, DenseCritic
+from imgturbo.nets.nafnet import NAFNet
 from imgturbo.nets.patchgan import PatchGAN
 from imgturbo.nets.published import CycleGANResNet, Pix2PixUNet
 from imgturbo.nets.resnet import ResNet
@@ -28,6 +30,8 @@ def build_generator(config: GeneratorConfig, in_channels: int, out_channels: int
     match config:
         case UNetConfig():
             return UNet(config, in_channels, out_channels)
+        case NAFNetConfig():
+            return NAFNet(config, in_channels, out_channels)
         case ResNetConfig():
             return ResNet(config, in_channels, out_channels)
         case MLPConfig():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from imgturbo.config import MLPConfig, ResNetConfig, UNetConfig
+from imgturbo.config import MLPConfig, NAFNetConfig, ResNetConfig, UNetConfig
 from imgturbo.errors import ImgturboError
 from imgturbo.nets import (
     FreshNoise,
@@ -29,6 +29,10 @@ CONFIGS = {
     "unet-stem3": UNetConfig(width=6, depth=1, blocks=1, stem=3),
     "unet-flat": UNetConfig(width=6, depth=0, blocks=2, norm="none", residual=False),
     "unet-noise": UNetConfig(width=6, depth=2, blocks=1, stem=2, noise_channels=3),
+    "nafnet": NAFNetConfig(width=6, depth=2, blocks=1, middle=1),
+    "nafnet-depthwise": NAFNetConfig(
+        width=6, depth=1, blocks=1, middle=2, stem=3, mixing="depthwise"
+    ),
     "resnet": ResNetConfig(width=6, downs=2, blocks=2),
     "resnet-flat": ResNetConfig(width=6, downs=0, blocks=1, norm="none"),
     "resnet-noise": ResNetConfig(width=6, downs=1, blocks=2, noise_channels=2),
@@ -117,7 +121,7 @@ def test_gradient_reaches_every_parameter(name, bands):
         assert parameter.grad.abs().max() > 0, key
 
 
-@every_config
+@pytest.mark.parametrize("name", [name for name in CONFIGS if "nafnet" not in name])
 def test_a_fresh_residual_network_is_nearly_the_identity(name):
     torch.manual_seed(0)
     config = CONFIGS[name].model_copy(update={"residual": True})
@@ -125,6 +129,37 @@ def test_a_fresh_residual_network_is_nearly_the_identity(name):
     assert (build_generator(config, 3, 3)(u) - u).abs().max() < 0.1
     free = build_generator(config.model_copy(update={"residual": False}), 3, 3)
     assert (free(u) - u).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("bands", BANDS)
+@pytest.mark.parametrize("name", ["nafnet", "nafnet-depthwise"])
+def test_a_fresh_nafnet_is_nearly_the_affine_map_that_it_was_given(name, bands):
+    torch.manual_seed(0)
+    network = build_generator(CONFIGS[name], *bands)
+    matrix, offset = torch.randn(bands[1], bands[0]), torch.randn(bands[1])
+    u = torch.randn(500, bands[0])
+    valid = torch.arange(500) % 3 > 0
+    target = torch.where(valid[:, None], u @ matrix.T + offset, torch.nan)
+    image = torch.randn(2, bands[0], 17, 22)
+    start = image if bands[0] == bands[1] else image.mean(1, keepdim=True)
+    assert (network(image) - start).abs().max() < 0.1
+
+    network.fit_colours(u, target, torch.zeros(500, dtype=torch.bool))  # nothing is known
+    assert (network(image) - start).abs().max() < 0.1
+
+    network.fit_colours(u, target, valid)
+    truth = torch.einsum("oc,bchw->bohw", matrix, image) + offset[:, None, None]
+    assert (network(image) - truth).abs().max() < 0.1
+    torch.testing.assert_close(network.colours.weight[..., 0, 0], matrix)
+
+
+def test_bands_that_are_copies_leave_a_map_that_fits():
+    network = build_generator(CONFIGS["nafnet"], 2, 1)
+    u = torch.randn(100, 1).expand(-1, 2)
+    network.fit_colours(u, 3 * u[:, :1] + 1, torch.ones(100, dtype=torch.bool))
+    weight, offset = network.colours.weight.flatten(), network.colours.bias
+    torch.testing.assert_close(weight.sum(), torch.tensor(3.0))
+    torch.testing.assert_close(offset, torch.ones(1))
 
 
 def test_residual_only_where_the_counts_agree():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from imgturbo.config import MLPConfig, ResNetConfig, UNetConfig
+from imgturbo.config import MLPConfig, NAFNetConfig, ResNetConfig, UNetConfig
 from imgturbo.errors import ImgturboError
 from imgturbo.nets import build_generator, receptive_field
 
@@ -79,6 +79,8 @@ def test_generators_by_hand(config, halo):
     [
         UNetConfig(width=4, depth=2, blocks=1, stem=2),
         UNetConfig(width=4, depth=1, blocks=1, stem=3),
+        NAFNetConfig(width=4, depth=2, blocks=1, middle=1, stem=1),
+        NAFNetConfig(width=4, depth=1, blocks=1, middle=1, stem=2, mixing="depthwise"),
         ResNetConfig(width=4, downs=2, blocks=1),
     ],
 )

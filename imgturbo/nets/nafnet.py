@@ -1,0 +1,148 @@
+r"""A U-Net of gated blocks on top of a colour map: u ↦ A u + b + N(u).
+
+    stem     pixel-unshuffle by s, then 3×3 to `width` channels            grid s
+    down     at each of `depth` levels: blocks, keep a skip, 2×2 stride 2  grid 2s, 4s, …
+    bottom   `middle` blocks
+    up       at each level: 1×1 and pixel shuffle, + skip, blocks
+    head     norm, 3×3 and pixel shuffle by s, beside the input itself, 3×3 to C' at full size
+
+and each block is, with ⊙ the product of the two halves of the channels (SimpleGate),
+
+    h ← h + β ⊙ W₂ gate(D ∗ W₁ norm(h))        D: 3×3 on each channel alone, or on all of them
+    h ← h + γ ⊙ W₄ gate(W₃ norm(h))            W: 1×1
+
+After NAFNet (Chen et al. 2022, arXiv:2204.04676, figure 3): products take the place of activations.
+Its channel attention is left out, because a mean over the image breaks law 1. The paper starts with
+β = γ = 0; here they start at 0.1, so that every weight has a gradient at once.
+
+A (C' × C) and b are what two telescopes of the same sky differ by at first sight. They start at the
+identity where the bands agree, else at the mean of the bands; training fits them to its tiles by
+least squares before the first step (``fit_colours``), so that it starts at the best affine map.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from imgturbo.config import NAFNetConfig
+from imgturbo.nets.generator import ImageGenerator
+from imgturbo.nets.layers import ChannelNorm, ShuffleConv, shrink
+from imgturbo.nets.noise import Noise
+
+__all__ = ["GatedBlock", "NAFNet"]
+
+START = 0.1  # of β and γ
+
+
+def gate(h: Tensor) -> Tensor:
+    """SimpleGate: the product of the first half of the channels with the second."""
+    first, second = h.chunk(2, dim=1)
+    return first * second
+
+
+class GatedBlock(nn.Module):
+    """The two residual steps of the module's page; (B, C, h, w) → (B, C, h, w).
+
+    Args:
+        channels: C.
+        mixing: ``"depthwise"``, as published, or ``"dense"``, W₁ and D merged into one 3×3
+            convolution over all channels: more operations, but faster ones.
+    """
+
+    def __init__(self, channels: int, mixing: str) -> None:
+        super().__init__()
+        self.near_norm = ChannelNorm(channels)
+        if mixing == "dense":
+            self.near: nn.Module = nn.Conv2d(channels, 2 * channels, 3, padding=1)
+        else:
+            self.near = nn.Sequential(
+                nn.Conv2d(channels, 2 * channels, 1),
+                nn.Conv2d(2 * channels, 2 * channels, 3, padding=1, groups=2 * channels),
+            )
+        self.near_out = nn.Conv2d(channels, channels, 1)
+        self.here_norm = ChannelNorm(channels)
+        self.here = nn.Conv2d(channels, 2 * channels, 1)
+        self.here_out = nn.Conv2d(channels, channels, 1)
+        self.beta = nn.Parameter(torch.full((channels, 1, 1), START))
+        self.gamma = nn.Parameter(torch.full((channels, 1, 1), START))
+
+    def forward(self, h: Tensor) -> Tensor:
+        h = h + self.beta * self.near_out(gate(self.near(self.near_norm(h))))
+        return h + self.gamma * self.here_out(gate(self.here(self.here_norm(h))))
+
+
+class NAFNet(ImageGenerator):
+    """(B, C, H, W) → (B, C', H, W) for any H, W ≥ 1; see the module's page for the layers.
+
+    Its stride is ``stem · 2**depth``. The number of channels doubles at each level.
+    """
+
+    def __init__(self, config: NAFNetConfig, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, stride=config.stem * 2**config.depth)
+        self.stem_factor = config.stem
+        widths = [config.width * 2**level for level in range(config.depth + 1)]
+
+        def stage(channels: int, blocks: int) -> nn.Sequential:
+            return nn.Sequential(*(GatedBlock(channels, config.mixing) for _ in range(blocks)))
+
+        pairs = list(itertools.pairwise(widths))
+        self.stem = nn.Conv2d(in_channels * config.stem**2, config.width, 3, padding=1)
+        self.encoder = nn.ModuleList(stage(width, config.blocks) for width in widths[:-1])
+        self.downs = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairs)
+        self.bottom = stage(widths[-1], config.middle)
+        self.ups = nn.ModuleList(
+            ShuffleConv(coarse, fine, factor=2, kernel=1) for fine, coarse in pairs
+        )
+        self.decoder = nn.ModuleList(stage(width, config.blocks) for width in widths[:-1])
+
+        features = max(8, 2 * out_channels, config.width // config.stem**2)
+        self.norm = ChannelNorm(config.width)
+        self.head = ShuffleConv(config.width, features, factor=config.stem, kernel=3)
+        self.last = nn.Conv2d(features + in_channels, out_channels, 3, padding=1)
+        shrink(self.last)
+        self.colours = nn.Conv2d(in_channels, out_channels, 1)
+        same = torch.eye(out_channels) if in_channels == out_channels else None
+        mean = torch.full((out_channels, in_channels), 1 / in_channels)
+        self._set_colours(mean if same is None else same, torch.zeros(out_channels))
+
+    def translate(self, u: Tensor, noise: Noise | None) -> Tensor:
+        h = F.pixel_unshuffle(u, self.stem_factor)
+        # From here on every layer keeps channels-last order, whatever the caller's.
+        h = self.stem(h.contiguous(memory_format=torch.channels_last))
+        skips = []
+        for stage, down in zip(self.encoder, self.downs, strict=True):
+            h = stage(h)
+            skips.append(h)
+            h = down(h)
+        h = self.bottom(h)
+        for level in reversed(range(len(self.ups))):
+            h = self.decoder[level](self.ups[level](h) + skips[level])
+        h = F.silu(self.head(self.norm(h)))
+        return self.colours(u) + self.last(torch.cat([h, u], dim=1))
+
+    @torch.no_grad()
+    def fit_colours(self, u: Tensor, target: Tensor, valid: Tensor) -> None:
+        """Set A, b to the least-squares affine map of pixels; the rest stays as it is.
+
+        Args:
+            u: (N, C) pixels of the input.
+            target: (N, C') the same pixels of what it is to become.
+            valid: (N,) bool, which of them count; without any, nothing changes.
+        """
+        if not valid.any():
+            return
+        u, target = u[valid].double().cpu(), target[valid].double().cpu()
+        design = torch.cat([u, u.new_ones(len(u), 1)], dim=1)
+        # By the pseudo-inverse: bands that are copies of one another leave A undetermined.
+        solution = torch.linalg.pinv(design.T @ design, hermitian=True) @ (design.T @ target)
+        self._set_colours(solution[:-1].T, solution[-1])
+
+    @torch.no_grad()
+    def _set_colours(self, matrix: Tensor, offset: Tensor) -> None:
+        self.colours.weight.copy_(matrix[..., None, None])
+        assert self.colours.bias is not None
+        self.colours.bias.copy_(offset)
