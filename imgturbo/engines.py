@@ -1,13 +1,14 @@
-"""The two engines behind one door: networks and objectives by what a config asks for.
+"""The three engines behind one door: networks and objectives by what a config asks for.
 
-TURBO pairs (``imgturbo.turbo``) and conditional flows (``imgturbo.flows``) are trained by the same
-loop, saved in the same bundles and applied by the same mosaic translator. This is the one place
-that chooses between them.
+TURBO pairs (``imgturbo.turbo``), conditional flows (``imgturbo.flows``) and diffusion models
+(``imgturbo.diffusion``) are trained by the same loop, saved in the same bundles and applied by the
+same mosaic translator. This is the one place that chooses between them.
 """
 
 from __future__ import annotations
 
-from imgturbo.config import Config, FlowConfig, GeneratorConfig
+from imgturbo.config import Config, DiffusionConfig, FlowConfig, GeneratorConfig
+from imgturbo.diffusion import Denoising, DiffusionDecoder, build_denoising
 from imgturbo.flows.decoder import CINNDecoder
 from imgturbo.flows.likelihood import Likelihood, build_likelihood
 from imgturbo.nets import Generator, build_generator
@@ -15,16 +16,22 @@ from imgturbo.turbo import Objective, build_objective
 
 __all__ = ["Trainable", "build_network", "build_trainable"]
 
-Trainable = Objective | Likelihood
+Trainable = Objective | Likelihood | Denoising
 """What the loop trains: called with a batch it gives both losses of a step."""
 
 
 def build_network(
-    config: GeneratorConfig | FlowConfig, in_channels: int, out_channels: int
+    config: GeneratorConfig | FlowConfig | DiffusionConfig, in_channels: int, out_channels: int
 ) -> Generator:
-    """A fresh generator of either engine; its weights come from torch's own random generator."""
+    """A fresh generator of any engine; its weights come from torch's own random generator.
+
+    Raises:
+        ImgturboError: a diffusion model without the package diffusers.
+    """
     if isinstance(config, FlowConfig):
         return CINNDecoder(config, in_channels, out_channels)
+    if isinstance(config, DiffusionConfig):
+        return DiffusionDecoder(config, in_channels, out_channels)
     return build_generator(config, in_channels, out_channels)
 
 
@@ -37,8 +44,11 @@ def build_trainable(config: Config, source_channels: int, target_channels: int) 
         target_channels: channels of x.
 
     Raises:
-        ImgturboError: networks and weights that make no objective.
+        ImgturboError: networks and weights that make no objective; a diffusion model without the
+            package diffusers.
     """
     if config.objective.preset == "likelihood":
         return build_likelihood(config, source_channels, target_channels)
+    if config.objective.preset == "diffusion":
+        return build_denoising(config, source_channels, target_channels)
     return build_objective(config, source_channels, target_channels)

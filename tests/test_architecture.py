@@ -12,9 +12,9 @@ ROOT = Path(__file__).parents[1]
 # Each room may import from the rooms of lower rank, and from itself.
 RANK = {
     "errors": 0, "config": 1, "processes": 1, "ledger": 1, "sky": 2, "nets": 3, "tiles": 3,
-    "metrics": 4, "turbo": 4, "flows": 4, "report": 5, "card": 5, "engines": 5, "bundle": 6,
-    "mosaic": 7, "training": 7, "data_prep": 8, "describe": 8, "assess": 8, "demo": 9,
-    "commands": 9, "color": 10, "cli": 11,
+    "metrics": 4, "turbo": 4, "flows": 4, "diffusion": 4, "report": 5, "card": 5, "engines": 5,
+    "bundle": 6, "mosaic": 7, "training": 7, "data_prep": 8, "describe": 8, "assess": 8,
+    "demo": 9, "commands": 9, "color": 10, "cli": 11,
 }  # fmt: skip
 CALLS_UP = {("bundle", "mosaic")}  # Bundle.translate is the mosaic room's, on first use
 WITHOUT = {  # room: libraries that no module of it may import
@@ -24,6 +24,7 @@ WITHOUT = {  # room: libraries that no module of it may import
     "tiles": {"astropy"},
     "turbo": {"astropy"},
     "flows": {"astropy"},
+    "diffusion": {"astropy"},
     "training": {"astropy"},
 }
 

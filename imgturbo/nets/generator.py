@@ -33,8 +33,8 @@ class Generator(nn.Module, ABC):
         stride: window origins must be multiples of this many pixels.
         stochastic: whether noise enters, so that one input has many outputs.
         size: the side of the only images it reads; None: any.
-        whole_image: whether every output depends on all of the image that is given, so that windows
-            of a mosaic cannot agree.
+        whole_image: whether every output depends on all of the image that is given, by a statistic
+            over it or in many passes, so that windows of a mosaic cannot agree.
     """
 
     size: int | None = None

@@ -51,16 +51,16 @@ def receptive_field(generator: nn.Module) -> int:
         generator: has ``in_channels`` and ``stride`` and maps (B, C, H, W) → (B, C', H, W).
 
     Raises:
-        ImgturboError: every output depends on the whole image, as with a statistic over it, so that
-            windows would leave seams whatever their overlap.
+        ImgturboError: every output depends on the whole image, as with a statistic over it or
+            after many passes, so that windows would leave seams whatever their overlap.
     """
     if isinstance(generator, MLP):
         return 0
     if getattr(generator, "whole_image", False):
         raise ImgturboError(
-            f"{type(generator).__name__} with instance norm depends on all of what it is given, so "
-            "windows of a mosaic cannot agree; blend them (--window 256 --overlap 64), or use a "
-            "network without statistics over the image"
+            f"every pixel that {type(generator).__name__} makes depends on all of what it is given "
+            "(by instance norm, or in many denoising steps), so windows of a mosaic cannot agree; "
+            "blend them (--window 256 --overlap 64), or use another network"
         )
     if _CACHE not in generator.__dict__:
         generator.__dict__[_CACHE] = max(_reach(generator, axis) for axis in (2, 3))

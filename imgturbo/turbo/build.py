@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from imgturbo.config import Config
+from imgturbo.config import Config, DiffusionConfig, FlowConfig
 from imgturbo.errors import ImgturboError
 from imgturbo.nets import FreshNoise, build_critic, build_generator
 from imgturbo.turbo.objective import Objective
@@ -30,10 +30,10 @@ def build_objective(config: Config, source_channels: int, target_channels: int) 
         resolve(config.objective), config, source_channels, target_channels
     )
     model = config.model
-    if model.decoder.kind == "cinn":
+    if isinstance(model.decoder, FlowConfig | DiffusionConfig):
         raise ImgturboError(
-            "model.decoder.kind cinn is trained by likelihood, not by the eight terms; set "
-            "objective.preset to likelihood"
+            f"model.decoder.kind {model.decoder.kind} is not trained by the eight terms; leave "
+            "objective.preset out, which then is its own"
         )
     if not terms.needs_decoder:
         raise ImgturboError(

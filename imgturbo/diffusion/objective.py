@@ -1,0 +1,99 @@
+r"""Denoising: what trains a diffusion model, in the place of the eight-term objective.
+
+    L = E_{(z, x), t, ε} ‖N(z, x_t, t) − y‖²/d,      x_t = √ᾱ_t x₀ + √(1 − ᾱ_t) ε,
+    y = ε,   or   v = √ᾱ_t ε − √(1 − ᾱ_t) x₀,   or   x₀          (``prediction``)
+
+with t uniform on 0 … T − 1 and ε ~ N(0, 1), both from torch's generator, and d numbers in x. The
+mean is over the pixels that both sides measured, of the pairs of all processes; nothing under a
+mask reaches the network either: z is 0 there, as in translation, and x_t pure noise.
+
+Saharia et al. 2022 (arXiv:2111.05826), equation 1 with p = 2, for y = ε; Salimans & Ho 2022
+(arXiv:2202.00512) for v.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from imgturbo.config import Config
+from imgturbo.diffusion.decoder import DiffusionDecoder
+from imgturbo.diffusion.schedule import build_scheduler
+from imgturbo.errors import ImgturboError
+from imgturbo.ledger import Ledger, Losses
+
+if TYPE_CHECKING:
+    from imgturbo.tiles.batch import Batch
+
+__all__ = ["Denoising", "build_denoising"]
+
+
+class Denoising(nn.Module):
+    """A diffusion model and its loss; what the training loop asks of an objective.
+
+    Args:
+        decoder: the model.
+    """
+
+    encoder = None
+
+    def __init__(self, decoder: DiffusionDecoder) -> None:
+        super().__init__()
+        self.decoder = decoder
+        self._scheduler = build_scheduler(decoder.config)
+
+    def forward(self, batch: Batch) -> Losses:
+        """The loss of one step. With several processes a collective call."""
+        valid = batch.z_valid & batch.x_valid & batch.paired.view(-1, *[1] * (batch.x.ndim - 1))
+        z = torch.where(batch.z_valid, batch.z, 0.0)
+        x_0 = torch.where(valid, self.decoder.normalised(batch.x), 0.0)
+        t = torch.randint(self.decoder.config.steps, (len(z),), device=z.device)
+        epsilon = torch.randn_like(x_0)
+        # Its annotations ask for int32, which no index is by default.
+        x_t = self._scheduler.add_noise(x_0, epsilon, t)  # type: ignore[arg-type]
+        error = self.decoder.predict(z, x_t, t) - self._wanted(x_0, epsilon, t)
+        ledger = Ledger()
+        squares = torch.where(valid, error.square(), 0.0)
+        ledger.add("denoising", "generator", 1.0, squares, valid.sum() * x_0.shape[1])
+        return ledger.settle()
+
+    def _wanted(self, x_0: Tensor, epsilon: Tensor, t: Tensor) -> Tensor:
+        """y, of the shape of ``x_0``."""
+        prediction = self.decoder.config.prediction
+        if prediction == "v_prediction":
+            return self._scheduler.get_velocity(x_0, epsilon, t)  # type: ignore[arg-type]
+        return epsilon if prediction == "epsilon" else x_0
+
+    def generator_parameters(self) -> list[nn.Parameter]:
+        """What is trained."""
+        return list(self.decoder.parameters())
+
+    def critic_parameters(self) -> list[nn.Parameter]:
+        """None: denoising needs no critic."""
+        return []
+
+    def pool_state(self) -> dict[str, Tensor]:
+        """None: there are no image pools."""
+        return {}
+
+    def load_pool_state(self, state: dict[str, Tensor]) -> None:
+        """Nothing to load."""
+
+
+def build_denoising(config: Config, source_channels: int, target_channels: int) -> Denoising:
+    """The diffusion model that ``config`` describes, freshly initialised, and its loss.
+
+    Raises:
+        ImgturboError: weights of the eight-term objective beside it, or the package diffusers is
+            not installed.
+    """
+    objective, model = config.objective, config.model.decoder
+    assert model.kind == "diffusion"
+    if objective.paired or objective.marginal or objective.identity:
+        raise ImgturboError(
+            "objective: the preset diffusion has no paired, marginal or identity weights; leave "
+            "them out, or train another model.decoder"
+        )
+    return Denoising(DiffusionDecoder(model, source_channels, target_channels))
