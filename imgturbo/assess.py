@@ -15,8 +15,8 @@ where both sides were measured:
 - the Fréchet distance of :mod:`imgturbo.metrics.frechet` between the first draws and the truths.
 
 Scores are means over tiles, with the standard error of a bootstrap over tiles. Everything is a
-stream over batches: memory is that of one batch's samples, of a few hundred megabytes, or of one
-tile's if those are more.
+stream over batches: beside the network, memory is that of one batch's samples and what is computed
+of them, about half a gigabyte, or of one tile's if those are more.
 """
 
 from __future__ import annotations
@@ -248,18 +248,17 @@ def _words(value: Any) -> str:
 
 def _as_bundle(batch: Batch, bundle: Bundle, store: TileStore) -> Batch:
     """The batch on the stretches of the bundle, which need not be those of the store."""
-    z, x = batch.z, batch.x
-    if store.source is not None and store.source["stretch"] != bundle.source["stretch"]:
-        z = _stretched_anew(z, store.source["stretch"], bundle.source["stretch"])
-    if store.target is not None and store.target["stretch"] != bundle.target["stretch"]:
-        x = _stretched_anew(x, store.target["stretch"], bundle.target["stretch"])
+    z = _on_stretch(batch.z, store.source, bundle.source)
+    x = _on_stretch(batch.x, store.target, bundle.target)
     return replace(batch, z=z.where(batch.z_valid, 0), x=x.where(batch.x_valid, 0))
 
 
-def _stretched_anew(values: Tensor, was: dict[str, Any], to: dict[str, Any]) -> Tensor:
-    """Stretched values (B, C, …) of one stretch on another, by way of the flux."""
-    flux = Stretch.from_dict(was).inverse(values.movedim(1, 0).double().numpy())
-    anew = Stretch.from_dict(to)(flux).astype(np.float32)
+def _on_stretch(values: Tensor, was: dict[str, Any] | None, to: dict[str, Any]) -> Tensor:
+    """Values (B, C, …) on the stretch of one side, moved to that of another by way of the flux."""
+    if was is None or was["stretch"] == to["stretch"]:
+        return values
+    flux = Stretch.from_dict(was["stretch"]).inverse(values.movedim(1, 0).double().numpy())
+    anew = Stretch.from_dict(to["stretch"])(flux).astype(np.float32)
     return torch.from_numpy(anew).movedim(0, 1).contiguous()
 
 
@@ -364,9 +363,7 @@ def _likelihood(
     for part in np.array_split(rows, max(1, len(rows) // 16)):
         measured = train.target_valid.take(part).all((1, 2))
         x = torch.from_numpy(train.target.take(part[measured]))
-        if store.target is not None and store.target["stretch"] != bundle.target["stretch"]:
-            x = _stretched_anew(x, store.target["stretch"], bundle.target["stretch"])
-        moments.update(reduced(x))
+        moments.update(reduced(_on_stretch(x, store.target, bundle.target)))
         used += len(x)
     bits: dict[str, list[Tensor]] = {"model": [], "gaussian_full": [], "gaussian_diagonal": []}
     for read in validation_batches(store, at_once, limit):

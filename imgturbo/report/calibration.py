@@ -48,7 +48,8 @@ def calibration_figure(out: Path, result: dict[str, Any]) -> None:
         curve.plot(levels, list(row["coverage"].values()), "o", color=colour, markersize=5)
         heights = np.asarray(row["ranks"], float)
         heights = heights / heights.mean()
-        ranks.stairs(heights, np.arange(len(heights) + 1) - 0.5, color=colour, linewidth=width)
+        edges = np.arange(len(heights) + 1) - 0.5
+        ranks.stairs(heights, edges, baseline=None, color=colour, linewidth=width)
     curve.set(xlabel="level of the central interval", ylabel="share of truths inside")
     curve.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", title="reliability")
     curve.legend(frameon=False, loc="upper left")
