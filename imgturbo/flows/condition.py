@@ -121,9 +121,7 @@ class ConditionPyramid(nn.Module):
             h = level(h if index == 0 else self.downs[index - 1](h))
             if index < len(self.heads):
                 head = self.heads[index]
-                # NCHW, the order in which the flow's channels are cut and joined.
-                unread = isinstance(head, nn.Identity)
-                conditions.append(None if unread else head(h).contiguous())
+                conditions.append(None if isinstance(head, nn.Identity) else head(h))
         if self.vector is not None:
             conditions.append(self.vector(h.mean(dim=(2, 3))))
         return conditions
@@ -191,7 +189,7 @@ class ColorizationCondition(nn.Module):
         layers: list[nn.Module] = []
         for before, after in itertools.pairwise(widths):
             layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.LeakyReLU(0.05)]
-        layers += [nn.Conv2d(widths[-1], width, 3, padding=1), _PlanarNorm(width)]
+        layers += [nn.Conv2d(widths[-1], width, 3, padding=1), ChannelNorm(width)]
         return nn.Sequential(*layers)
 
     def _vector_head(self, dense: int) -> nn.Sequential:
@@ -201,13 +199,6 @@ class ColorizationCondition(nn.Module):
             layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.LeakyReLU(0.05)]
         layers[-1] = nn.AdaptiveAvgPool2d(1)
         return nn.Sequential(*layers, nn.Flatten(), nn.LayerNorm(dense))
-
-
-class _PlanarNorm(ChannelNorm):
-    """``ChannelNorm`` in NCHW order, that of the flow."""
-
-    def forward(self, h: Tensor) -> Tensor:
-        return super().forward(h).contiguous()
 
 
 def build_condition(

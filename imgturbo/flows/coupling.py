@@ -30,7 +30,13 @@ import torch
 from torch import Tensor, nn
 
 from imgturbo.errors import ImgturboError
-from imgturbo.flows.transform import Condition, Transform, full_precision, require_channels
+from imgturbo.flows.transform import (
+    Backpropagate,
+    Condition,
+    Transform,
+    full_precision,
+    require_channels,
+)
 
 __all__ = ["Additive", "Affine", "Clamp", "Coupling", "Law", "MakePredictor", "VolumePreserving"]
 
@@ -195,6 +201,41 @@ class Coupling(Transform):
             theta = self.predict_first(second, condition).to(first.dtype)
             first = self.law.inverse(first, theta)
         return torch.cat([first, second], dim=1)
+
+    def retrace(
+        self,
+        z: Tensor,
+        condition: Condition,
+        grad_z: Tensor,
+        grad_log_det: Tensor,
+        backpropagate: Backpropagate,
+    ) -> tuple[Tensor, Tensor]:
+        """As in ``Transform``, but each network runs once: its θ serves inverse and gradients."""
+
+        def part(
+            predict: nn.Module, passive: Tensor, moved: Tensor, grad: Tensor
+        ) -> tuple[Tensor, Tensor, Tensor]:
+            """The part before it was moved, its gradient, and what the passive part adds."""
+            passive = passive.detach().requires_grad_()
+            with torch.enable_grad():
+                theta = predict(passive, condition).to(moved.dtype)
+            with torch.no_grad():
+                active = self.law.inverse(moved, theta)
+            with torch.enable_grad():
+                leaf = active.detach().requires_grad_()
+                again, log_det = self.law.forward(leaf, theta)
+            pairs = [(again, grad), (log_det, grad_log_det)]
+            grad_passive, grad_active = backpropagate(pairs, [passive, leaf], predict)
+            return active, grad_active, grad_passive
+
+        first, second = z.split(self.sizes, dim=1)
+        grad_first, grad_second = grad_z.split(self.sizes, dim=1)
+        second, grad_second, more = part(self.predict_second, first, second, grad_second)
+        grad_first = grad_first + more
+        if self.predict_first is not None:
+            first, grad_first, more = part(self.predict_first, second, first, grad_first)
+            grad_second = grad_second + more
+        return torch.cat([first, second], dim=1), torch.cat([grad_first, grad_second], dim=1)
 
     def extra_repr(self) -> str:
         return f"channels={self.channels}, sizes={self.sizes}, law={self.law}"

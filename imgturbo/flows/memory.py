@@ -7,6 +7,7 @@ conditions) are kept. Going back from i = n,
     (∂ℓ/∂xᵢ₋₁, ∂ℓ/∂θᵢ, ∂ℓ/∂c)  by autograd through  fᵢ(xᵢ₋₁; c)  alone,
 
 so that the activations of one layer exist at a time, for one inverse and one forward pass more.
+(Couplings share the networks between the two: one run of each, ``Coupling.retrace``.)
 The gradients are those of ordinary backpropagation up to the rounding of the inverse, which is
 why chains of couplings with soft clamps suit it.
 
@@ -16,14 +17,15 @@ Gomez et al. 2017, *The Reversible Residual Network* (arXiv:1707.04585).
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from imgturbo.flows.transform import Condition, Transform
+from imgturbo.flows.transform import Condition, Pairs, Transform
 
 __all__ = ["recomputing"]
 
@@ -47,9 +49,9 @@ def recomputing(pairs: Sequence[tuple[Transform, Condition]], x: Tensor) -> tupl
     return _Recompute.apply(transforms, slots, len(conditions), x, *conditions, *parameters)  # type: ignore[no-any-return,no-untyped-call]
 
 
-def _trained(transforms: Sequence[Transform]) -> list[Tensor]:
+def _trained(modules: Sequence[nn.Module]) -> list[Tensor]:
     """Their parameters that want a gradient, each once and always in the same order."""
-    found = (p for t in transforms for p in t.parameters() if p.requires_grad)
+    found = (p for m in modules for p in m.parameters() if p.requires_grad)
     return list(dict.fromkeys(found))
 
 
@@ -119,23 +121,28 @@ class _Recompute(torch.autograd.Function):
         parameters = _trained(ctx.transforms)
         totals: dict[int, Tensor] = {}  # gradient of each condition and parameter, by id
         autocast = contextlib.nullcontext if ctx.autocast is None else torch.autocast
+
+        def backpropagate(
+            slot: Any, pairs: Pairs, inputs: Sequence[Tensor], module: nn.Module
+        ) -> list[Tensor]:
+            # What depends on nothing trained is a constant, which has no gradient.
+            outputs, seeds = zip(*(pair for pair in pairs if pair[0].requires_grad), strict=True)
+            others = [*_leaves(slot, conditions), *_trained([module])]
+            grads = torch.autograd.grad(outputs, [*inputs, *others], seeds, allow_unused=True)
+            for other, grad in zip(others, grads[len(inputs) :], strict=True):
+                if grad is not None:
+                    known = totals.get(id(other))
+                    totals[id(other)] = grad if known is None else known + grad
+            return [
+                torch.zeros_like(tensor) if grad is None else grad
+                for tensor, grad in zip(inputs, grads, strict=False)
+            ]
+
         with autocast(**(ctx.autocast or {})):
             for transform, slot in zip(reversed(ctx.transforms), reversed(ctx.slots), strict=True):
                 condition = _fetch(slot, conditions)
-                with torch.no_grad():
-                    x = transform.inverse(z, condition)
-                leaf = x.detach().requires_grad_()
-                with torch.enable_grad():
-                    again, log_det = transform(leaf, condition)
-                sources = [leaf, *_leaves(slot, conditions), *_trained([transform])]
-                results, seeds = _with_gradient((again, grad_z), (log_det, grad_log_det))
-                grads = torch.autograd.grad(results, sources, seeds, allow_unused=True)
-                grad_z = grads[0] if grads[0] is not None else torch.zeros_like(leaf)
-                for source, grad in zip(sources[1:], grads[1:], strict=True):
-                    if grad is not None:
-                        known = totals.get(id(source))
-                        totals[id(source)] = grad if known is None else known + grad
-                z = x
+                own = functools.partial(backpropagate, slot)
+                z, grad_z = transform.retrace(z, condition, grad_z, grad_log_det, own)
         return (
             None,
             None,
@@ -152,9 +159,3 @@ def _leaves(slot: Any, conditions: Sequence[Tensor]) -> list[Tensor]:
     if isinstance(slot, int):
         return [conditions[slot]] if conditions[slot].requires_grad else []
     return list(dict.fromkeys(leaf for part in slot for leaf in _leaves(part, conditions)))
-
-
-def _with_gradient(*pairs: tuple[Tensor, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """Outputs that depend on anything trained, and their gradients; constants have none."""
-    kept = [(output, grad) for output, grad in pairs if output.requires_grad]
-    return [output for output, _ in kept], [grad for _, grad in kept]

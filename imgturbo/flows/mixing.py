@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from imgturbo.errors import ImgturboError
 from imgturbo.flows.transform import Condition, Transform, full_precision, require_channels
@@ -37,9 +38,8 @@ def random_orthogonal(channels: int, seed: int) -> Tensor:
 def mix(matrix: Tensor, x: Tensor) -> Tensor:
     """``matrix`` (C, C) times the channels of x (B, C, …), in x's precision under any autocast."""
     with torch.autocast(x.device.type, enabled=False):
-        if x.ndim == 2:
-            return x @ matrix.T
-        return torch.matmul(matrix, x.flatten(2)).view(x.shape)
+        # Channels last, as couplings leave their arrays: the product then copies nothing.
+        return F.linear(x.movedim(1, -1), matrix).movedim(-1, 1)
 
 
 class OrthogonalMixing(Transform):

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from imgturbo.errors import ImgturboError
-from imgturbo.flows.transform import Condition
+from imgturbo.flows.transform import Condition, channels_last
 
 __all__ = ["ConvPredictor", "DensePredictor"]
 
@@ -55,11 +55,12 @@ class _Predictor(nn.Module):
                 batch.
         """
         u = x if self.reach is None else x * torch.rsqrt(1 + (x / self.reach).square())
-        h = self.layers[0](u)
+        h = self.layers[0](channels_last(u))
         if self.from_condition is not None:
-            h = _add_repeated(h, self.from_condition(self._checked(condition, x)))
+            _add_repeated(h, self.from_condition(channels_last(self._checked(condition, x))))
         for layer in self.layers[1:]:
-            h = layer(F.leaky_relu(h, self.slope))
+            # In place: backpropagation needs the result alone, which the next layer keeps anyway.
+            h = layer(F.leaky_relu(h, self.slope, inplace=True))
         return h
 
     def _checked(self, condition: Condition, x: Tensor) -> Tensor:
@@ -81,11 +82,12 @@ class _Predictor(nn.Module):
         return condition
 
 
-def _add_repeated(h: Tensor, c: Tensor) -> Tensor:
-    """h (n·B, …) + c (B, …), each row of c for n rows of h that follow each other."""
+def _add_repeated(h: Tensor, c: Tensor) -> None:
+    """Add c (B, …) to h (n·B, …), each row of c to n rows of h that follow each other."""
     if len(c) == len(h):
-        return h + c
-    return (h.unflatten(0, (len(c), -1)) + c[:, None]).flatten(0, 1)
+        h.add_(c)
+    else:
+        h.unflatten(0, (len(c), -1)).add_(c[:, None])
 
 
 class ConvPredictor(_Predictor):

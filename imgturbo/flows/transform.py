@@ -16,7 +16,7 @@ Change of variables: Dinh et al. 2014 (arXiv:1410.8516), Ardizzone et al. 2019 (
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
@@ -24,10 +24,25 @@ from torch import Tensor, nn
 
 from imgturbo.errors import ImgturboError
 
-__all__ = ["Chain", "Condition", "Transform", "full_precision", "require_channels"]
+__all__ = [
+    "Backpropagate",
+    "Chain",
+    "Condition",
+    "Pairs",
+    "Transform",
+    "channels_last",
+    "full_precision",
+    "require_channels",
+]
 
 Condition = Tensor | Sequence[Tensor | None] | None
 """One condition, or (for a ``Chain``) one for each of its transforms."""
+
+Pairs = Sequence[tuple[Tensor, Tensor]]
+"""Outputs, each with the loss's gradient by it."""
+
+Backpropagate = Callable[[Pairs, Sequence[Tensor], nn.Module], Sequence[Tensor]]
+"""What ``Transform.retrace`` is given."""
 
 
 class Transform(nn.Module, ABC):
@@ -43,6 +58,28 @@ class Transform(nn.Module, ABC):
     @abstractmethod
     def inverse(self, z: Tensor, condition: Condition = None) -> Tensor:
         """z (B, C', …) → x (B, C, …)."""
+
+    def retrace(
+        self,
+        z: Tensor,
+        condition: Condition,
+        grad_z: Tensor,
+        grad_log_det: Tensor,
+        backpropagate: Backpropagate,
+    ) -> tuple[Tensor, Tensor]:
+        """x and ∂ℓ/∂x from z, ∂ℓ/∂z and ∂ℓ/∂log|det|, for ``imgturbo.flows.memory``.
+
+        Here by the inverse and one forward pass more. A layer that can do with less overrides it.
+        ``backpropagate(pairs of (output, its gradient), inputs, module)`` returns the gradients of
+        the inputs and keeps those of the condition and of the module's parameters.
+        """
+        with torch.no_grad():
+            x = self.inverse(z, condition)
+        leaf = x.detach().requires_grad_()
+        with torch.enable_grad():
+            again, log_det = self(leaf, condition)
+        (grad_x,) = backpropagate([(again, grad_z), (log_det, grad_log_det)], [leaf], self)
+        return x, grad_x
 
 
 class Chain(Transform):
@@ -97,6 +134,17 @@ class Chain(Transform):
                 "give one tensor for all of them, or one (or None) for each"
             )
         return list(zip(transforms, condition, strict=True))
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """An image in the layout in which convolutions are fastest; a table as it is."""
+    if x.ndim != 4:
+        return x
+    if x.shape[1] == 1:
+        # One channel lies alike in both layouts, so that ``contiguous`` would leave strides from
+        # which a convolution takes the slower one.
+        return x.clone(memory_format=torch.channels_last)
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def full_precision(x: Tensor) -> Tensor:

@@ -175,7 +175,8 @@ class _OneChannel(TorchFunctionMode):
             return func(*args, **kwargs)
         h, weight, *others = args
         thin = func(h.sum(1, keepdim=True), weight[:1, :1], None, *others[1:], **kwargs)
-        return thin.expand(-1, weight.shape[outputs], -1, -1)
+        # Memory of its own for every channel, since what comes next may work in place.
+        return thin.repeat(1, weight.shape[outputs], 1, 1)
 
 
 @contextmanager
