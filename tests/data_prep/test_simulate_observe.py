@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 
 import numpy as np
@@ -170,3 +171,15 @@ def test_a_folder_that_is_a_file_is_named(tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(ImgturboError, match="out"):
         simulate(tmp_path / "out", pixels=64)
+
+
+def test_other_skies_lie_elsewhere(tmp_path):
+    """The split by sky region would take two skies at one place for one sky."""
+    places = []
+    for seed in range(3):
+        pair = simulate(tmp_path / str(seed), pixels=64, seed=seed, density=0, cluster=False)
+        with fits.open(pair.target[0]) as file:
+            wcs = WCS(file["SCI"].header)
+        places.append(wcs.pixel_to_world(32, 32))
+    for one, other in itertools.combinations(places, 2):
+        assert one.separation(other).deg > 1
