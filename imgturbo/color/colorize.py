@@ -178,10 +178,12 @@ def _draw(
         samples=samples,
         seed=seed,
         temperature=temperature,
-        keep_draws=True,
+        keep_draws=samples > 1,
         **settings,
     )
     mean = translate_array(decoder, lightness, samples=None, **settings)
+    if samples == 1:
+        drawn = {"S001": drawn["SCI"]}
     named = {f"s{i + 1:03}": drawn[f"S{i + 1:03}"] for i in range(samples)}
     return {**named, "mean": mean["SCI"]}
 
