@@ -268,12 +268,19 @@ class FlowStageConfig(Section):
     injector: bool = False  # first an affine map of all channels that the condition predicts
     blocks: int = Field(4, ge=0)  # conditional couplings, each followed by a mixing
     width: int = Field(64, ge=1)  # hidden channels of their networks, and of their condition
+    kernels: list[int] = Field([3, 3, 3], min_length=2)  # a convolution each; 1 sees one pixel
     down: Literal["haar", "unshuffle"] = "haar"
     order: Literal["channel", "band"] = "band"  # "band" puts the averages first, to be kept
     rebalance: float = Field(1.0, gt=0)  # scale of the wavelets
     coarse_blocks: int = Field(2, ge=0)  # unconditional 1×1 couplings after halving
     coarse_width: int = Field(128, ge=1)
     keep: float = Field(1.0, gt=0, le=1)  # share of the channels that go on; the rest are latents
+
+    @model_validator(mode="after")
+    def _kernels_have_a_centre(self) -> FlowStageConfig:
+        if any(kernel < 1 or kernel % 2 == 0 for kernel in self.kernels):
+            raise ValueError(f"kernels must be odd, like [3, 1, 3], not {self.kernels}")
+        return self
 
 
 class FlowDenseConfig(Section):
@@ -423,6 +430,7 @@ class ObjectiveConfig(Section):
 
 class TrainConfig(Section):
     out: Path = Path("runs/run")
+    init: Path | None = None  # a bundle, or its name, whose weights are the first ones
     steps: int = Field(10_000, ge=1)
     precision: Literal["no", "bf16", "fp16"] = "no"
     lr: float = Field(2e-4, gt=0)

@@ -89,6 +89,7 @@ def _write_bundle(state: RunState, networks: Mapping[str, nn.Module]) -> None:
         record={
             "step": progress.best_step,
             "steps": progress.step,
+            "initial": progress.initial,
             "seconds": round(progress.seconds, 1),
             "device": device_name(state.team),
             "validation": progress.best_scores,

@@ -44,6 +44,12 @@ class EMA:
         self._copied = [(m, v) for m, v in pairs if not m.is_floating_point()]
 
     @torch.no_grad()
+    def restart(self) -> None:
+        """Forget the past: the average is the networks as they are now."""
+        for mean, live in [*self._averaged, *self._copied]:
+            mean.copy_(live)
+
+    @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the networks' weights after the update of ``step``, counted from 0."""
         if self._averaged:

@@ -153,6 +153,8 @@ def _train(
             _open_folder(settings.out, resume)
     if resume:
         state.resume(checkpoints, report.line)
+    if state.progress.step == 0:
+        state.begin(store)
     with naming(settings.out), team.together():
         if team.first:
             _write_config(config)

@@ -31,6 +31,7 @@ from imgturbo.training.checkpoint import (
     optimizer_tensors,
 )
 from imgturbo.training.ema import EMA
+from imgturbo.training.initial import start_at_bundle, start_at_colours
 from imgturbo.training.processes import INITIAL, seed_step
 
 __all__ = ["Progress", "RunState", "device_name", "versions"]
@@ -44,6 +45,7 @@ class Progress:
     seconds: float = 0.0
     best_step: int | None = None
     best_scores: dict[str, float] = field(default_factory=dict)
+    initial: str | None = None  # hash of the bundle that the weights are from
 
 
 class RunState:
@@ -120,6 +122,16 @@ class RunState:
             if parameters
         }
 
+    def begin(self, store: TileStore) -> None:
+        """Before the first step: weights of ``train.init``, else the best affine colour maps."""
+        networks = {"decoder": self.objective.decoder, "encoder": self.objective.encoder}
+        generators = {name: net for name, net in networks.items() if net is not None}
+        if self.config.train.init is not None:
+            self.progress.initial = start_at_bundle(generators, self.config.train.init)
+        else:
+            start_at_colours(generators, store, self.config.data, self.config.seed)
+        self.ema.restart()
+
     def save(self, checkpoints: Checkpoints) -> None:
         """Write a checkpoint; every process calls this."""
         progress, scaler = self.progress, self.accelerator.scaler
@@ -139,6 +151,7 @@ class RunState:
                 "step": progress.step,
                 "seconds": round(progress.seconds, 3),
                 "best": {"step": progress.best_step, "scores": progress.best_scores},
+                "initial": progress.initial,
                 "processes": self.team.size,
                 "scaler": None if scaler is None else scaler.state_dict(),
                 "tiles": self.tiles_digest,
@@ -183,7 +196,9 @@ class RunState:
                 f"{saved['processes']}: the order of the data differs, image pools may start empty"
             )
         best = saved["best"]
-        self.progress = Progress(saved["step"], saved["seconds"], best["step"], best["scores"])
+        self.progress = Progress(
+            saved["step"], saved["seconds"], best["step"], best["scores"], saved.get("initial")
+        )
         say(f"continuing from {where}")
 
 
