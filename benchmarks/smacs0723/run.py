@@ -185,6 +185,8 @@ def translate_strip(
         slide = _SLIDE if bundle.config.model.decoder.kind in PUBLISHED else 0
     strip = load_strip(work)
     decoder: Any = bundle.decoder
+    if decoder.whole_image and not slide:  # windows of such networks can only be blended
+        settings = {"window": 256, "overlap": 64} | settings
     with counting(decoder) as tally:
         started = time.monotonic()
         if slide:
@@ -202,7 +204,7 @@ def translate_strip(
             translate_file(bundle, source, out, overwrite=True, **settings)
         seconds = time.monotonic() - started
     return {
-        "procedure": f"256-pixel windows, stride {slide}" if slide else "one pass, exact windows",
+        "procedure": f"published windows, stride {slide}" if slide else "imgturbo translate",
         "settings": settings,
         "translate_seconds": round(seconds, 2),
         "passes": round(tally.passes(*strip.size), 3),

@@ -42,13 +42,16 @@ class Tally:
 
 @contextmanager
 def counting(generator: Generator) -> Iterator[Tally]:
-    """Count every evaluation of ``generator`` by the translators: pixels of the window · draws."""
+    """Count what the translators put through ``generator``: pixels of the window · draws · passes.
+
+    A generator whose one output takes several passes of its network (diffusion) says how many.
+    """
     tally = Tally()
-    drawn = generator.draws
+    drawn, passes = generator.draws, getattr(generator, "passes", 1)
 
     def counted(u: Tensor, noises: Sequence[Any]) -> Iterator[Tensor]:
         for output in drawn(u, noises):
-            tally.pixels += len(u) * u.shape[-2] * u.shape[-1]
+            tally.pixels += passes * len(u) * u.shape[-2] * u.shape[-1]
             yield output
 
     generator.draws = counted  # type: ignore[method-assign]

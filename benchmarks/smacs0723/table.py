@@ -90,8 +90,9 @@ def tables(rows: dict[str, dict[str, Any]], missing: Sequence[str] = ()) -> str:
     lines += ["", *_head(["row", *_COSTS.values()])]
     lines += [_line([name, *(_cost(row.get(key)) for key in _COSTS)]) for name, row in rows.items()]
     lines += ["", *(f"- {name}: `{row['command']}`" for name, row in rows.items())]
-    notes = dict.fromkeys(note for row in rows.values() for note in row.get("notes", []))
-    lines += ["", *(f"- {note}" for note in notes)]
+    absent = [heading.strip(" ↑↓") for key, (heading, _) in _SCORES.items() if key not in shown]
+    if absent:
+        lines += ["", f"Not measured: {', '.join(absent)} (results.json says why)."]
     return "\n".join(lines).rstrip() + "\n"
 
 
