@@ -1,0 +1,63 @@
+"""A diffusion model in the loop: its loss falls, a killed run ends as one that was not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from training_standins import contents, logged, make_tiles, tiny
+
+from imgturbo.bundle import load_bundle
+from imgturbo.config import Config
+from imgturbo.diffusion import DiffusionDecoder
+from imgturbo.training import best, train
+from imgturbo.training.checkpoint import Checkpoints
+
+DECODER = {
+    "kind": "diffusion", "width": 4, "depth": 1, "blocks": 1, "dropout": 0.1, "steps": 20,
+    "sampling_steps": 2, "center": 0.0, "spread": 1.0,
+}  # fmt: skip
+
+
+def config(folder: Path, tiles: Path, **settings) -> Config:
+    tree = tiny(folder, tiles, **settings).model_dump(mode="json", by_alias=True)
+    tree["model"]["decoder"] = DECODER
+    tree["objective"] = {}
+    return Config.model_validate(tree)
+
+
+@pytest.fixture
+def tiles(tmp_path):
+    return make_tiles(tmp_path / "tiles.zarr")
+
+
+def test_the_loss_falls_and_a_bundle_is_left(tmp_path, tiles):
+    settings = {"validate_every": 200, "checkpoint_every": 200}
+    result = train(config(tmp_path, tiles, steps=200, lr=0.01, **settings))
+    losses = [line["term/denoising"] for line in logged(result.out) if "term/denoising" in line]
+    assert np.mean(losses[-30:]) < 0.5 * np.mean(losses[:5])
+    assert set(result.scores) == {"forward/psnr", "forward/ssim", "forward/l1"}
+    assert [p.name for p in (result.out / "samples").iterdir()] == ["step-00000200-forward.png"]
+    bundle = load_bundle(result.bundle)
+    assert isinstance(bundle.decoder, DiffusionDecoder)
+    assert bundle.encoder is None
+    assert bundle.decoder(torch.rand(1, 2, 9, 5)).shape == (1, 1, 9, 5)
+
+
+def test_resume_is_exact(tmp_path, tiles, monkeypatch):
+    monkeypatch.setattr(best, "write_samples", lambda *_, **__: None)
+    whole = config(tmp_path / "whole", tiles)
+    train(whole)
+    parts = config(tmp_path / "parts", tiles)
+    for last in (3, 9):
+        parts.train.steps = last
+        parts.train.checkpoint_every = 2
+        train(parts.model_copy(deep=True))
+    ends = [Checkpoints(run.train.out / "checkpoints").latest(print) for run in (whole, parts)]
+    assert [end.step for end in ends] == [9, 9]
+    one, other = (contents(end.path) for end in ends)
+    assert one.keys() == other.keys()
+    for name in one:
+        assert one[name] == other[name], name
