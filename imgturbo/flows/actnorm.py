@@ -65,11 +65,11 @@ class ActNorm(Transform):
     @torch.no_grad()
     def _initialise(self, x: Tensor) -> None:
         values = x.transpose(0, 1).flatten(1).double()
-        moments = torch.stack([values.mean(1), values.square().mean(1)])
+        count = values.new_full((self.channels,), values.shape[1])
+        sums = torch.stack([values.sum(1), values.square().sum(1), count])
         if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.all_reduce(moments)
-            moments /= torch.distributed.get_world_size()
-        mean, square = moments
+            torch.distributed.all_reduce(sums)  # processes may have batches of different sizes
+        mean, square = sums[:2] / sums[2]
         scale = (square - mean.square()).clamp(min=0).sqrt().clamp(min=self.floor)
         self.mean.copy_(mean)
         self.log_scale.copy_(scale.log())

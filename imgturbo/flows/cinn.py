@@ -322,7 +322,12 @@ class _Builder:
 
     def _conditional(self, stage: FlowStageConfig) -> MakePredictor:
         return lambda i, o: ConvPredictor(
-            i, o, width=stage.width, condition_channels=stage.width, reach=self.config.reach
+            i,
+            o,
+            width=stage.width,
+            condition_channels=stage.width,
+            kernels=stage.kernels,
+            reach=self.config.reach,
         )
 
     def _unconditional(self, stage: FlowStageConfig) -> MakePredictor:
