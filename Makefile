@@ -4,13 +4,17 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 OUT    ?= demo
 
-.PHONY: demo demo-quick test lint bench clean
+.PHONY: demo demo-quick demo-colorize test lint bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/imgturbo demo --out $(OUT)
 
 demo-quick: $(VENV)/installed
 	$(BIN)/imgturbo demo --quick --out $(OUT)
+
+demo-colorize: OUT = demo-colorize
+demo-colorize: $(VENV)/installed
+	$(BIN)/imgturbo demo-colorize --out $(OUT)
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
@@ -30,4 +34,4 @@ $(VENV)/installed: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) demo demo-colorize runs .pytest_cache .mypy_cache .ruff_cache

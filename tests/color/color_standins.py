@@ -1,12 +1,17 @@
-"""Small pictures and skies for the tests of this room."""
+"""Small pictures, skies and colour flows for the tests of this room."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 from astropy.wcs import WCS
 from PIL import Image
 
+from imgturbo.bundle import load_bundle, save_bundle
+from imgturbo.config import Config
+from imgturbo.engines import build_network
 from imgturbo.sky import SkyImage, write_sky
+from imgturbo.sky.lab import COLOUR, LAB, LIGHTNESS
 
 
 def smooth(height, width, seed=0):
@@ -44,3 +49,40 @@ def sky(path, bands=("F606W",), height=44, width=61):
     wcs.wcs.crval, wcs.wcs.crpix, wcs.wcs.cdelt = [150.1, 2.2], [20, 30], [-1e-5, 1e-5]
     write_sky(path, SkyImage.from_array(data, wcs=wcs, unit="MJy/sr", bands=bands))
     return path
+
+
+STAGE = {"blocks": 1, "width": 6, "coarse_blocks": 1, "coarse_width": 8}
+
+
+def make_bundle(path, *, scale=2, dense=False, size=24, shake=0.05):
+    """A bundle of a flow L → ab with two stages, its weights shaken."""
+    torch.manual_seed(0)
+    decoder = {
+        "kind": "cinn",
+        "stages": [{**STAGE, "keep": 0.5}, {**STAGE, "keep": 0.5 if dense else 1.0}],
+        "dense": {"size": 8, "blocks": 1, "layers": 1, "width": 8} if dense else None,
+        "condition": {"kind": "convnext", "scale": scale, "width": 6, "blocks": 1},
+    }
+    config = Config.model_validate(
+        {
+            "prepare": {"pictures": {"files": ["photographs"], "size": size}},
+            "model": {"decoder": decoder},
+        }
+    )
+    network = build_network(config.model.decoder, 1, 2)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(shake * torch.randn_like(parameter))
+    sides = {
+        name: {
+            "bands": bands,
+            "unit": LAB,
+            "pixel_scale": None,
+            "zeropoints": [None] * len(bands),
+            "stretch": stretch.to_dict(),
+        }
+        for name, bands, stretch in (("source", ["L"], LIGHTNESS), ("target", ["a", "b"], COLOUR))
+    }
+    record = {"step": 1, "steps": 1, "validation": {}}
+    save_bundle(path, decoder=network, encoder=None, config=config, sides=sides, record=record)
+    return load_bundle(path)

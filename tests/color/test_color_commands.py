@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from color_pictures import colour_picture, grey_picture
+from color_standins import colour_picture, grey_picture
 
 from imgturbo.cli import main
 from imgturbo.sky import read_sky

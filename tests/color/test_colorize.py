@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from astropy.io import fits
-from color_pictures import colour_picture, grey_picture, sky
-from conftest import make
+from color_standins import colour_picture, grey_picture, make_bundle, sky
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -71,7 +70,7 @@ def test_any_size(bundle, dense_bundle, tmp_path, height, width):
 
 @pytest.mark.parametrize("scale", [1, 4])
 def test_other_ratios_of_lightness_to_colour(tmp_path, scale):
-    flow = make(tmp_path / "bundle", scale=scale)
+    flow = make_bundle(tmp_path / "bundle", scale=scale)
     path = grey_picture(tmp_path / "grey.png", 33, 47)
     written = colorize(flow, [path], tmp_path / "out", samples=1)
     assert read(written[0]).shape == (3, 33, 47)
@@ -134,6 +133,8 @@ def test_mistakes_are_named_before_any_work(bundle, tmp_path):
 
 
 def test_a_bundle_of_another_kind_is_refused(bundle, tmp_path):
-    object.__setattr__(other := make(tmp_path / "b"), "source", {**bundle.source, "bands": ["F1"]})
+    object.__setattr__(
+        other := make_bundle(tmp_path / "b"), "source", {**bundle.source, "bands": ["F1"]}
+    )
     with pytest.raises(ImgturboError, match=r"F1 to a, b.*cinn_colorize"):
         colorize(other, [grey_picture(tmp_path / "grey.png")], tmp_path / "out")

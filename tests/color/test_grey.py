@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from color_pictures import colour_picture, grey_picture, save, sky, smooth
+from color_standins import colour_picture, grey_picture, save, sky, smooth
 
 from imgturbo.color.grey import read_colour, read_grey
 from imgturbo.errors import ImgturboError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from color_pictures import colour_picture, grey_picture, smooth
+from color_standins import colour_picture, grey_picture, smooth
 
 from imgturbo.color import latents
 from imgturbo.color.colorize import colorize
