@@ -1,8 +1,9 @@
 """What is kept of the draws of a stochastic generator: per pixel, in flux.
 
 Of draws f_1 … f_N the mean (extension SCI), the standard deviation √(Σ(f_n − m)²/(N − 1)) (STD),
-quantiles (Q05, Q50, Q95 …; linear between the draws next to them) and, if asked for, the draws
-themselves (S001 …). Mean and deviation are by Welford's recurrence (Technometrics 4, 419, 1962),
+quantiles (Q05, Q50, Q95 …) and, if asked for, the draws themselves (S001 …). The n-th of N sorted
+draws is the quantile n/(N + 1), so that a measurement from the same distribution falls between Q05
+and Q95 with probability 0.9 at any N (Weibull's plotting position; others are too narrow). Mean and deviation are by Welford's recurrence (Technometrics 4, 419, 1962),
 
     m_n = m_{n−1} + (f_n − m_{n−1})/n,    S_n = S_{n−1} + (f_n − m_{n−1})(f_n − m_n),
 
@@ -110,7 +111,8 @@ class Reducer:
             return {"SCI": self._mean}
         found = [self._mean, np.sqrt(self._squares / (self.count - 1))]
         if self.reduction.quantiles:
-            found += list(np.quantile(np.stack(self._draws), self.reduction.quantiles, axis=0))
+            levels = self.reduction.quantiles
+            found += list(np.quantile(np.stack(self._draws), levels, axis=0, method="weibull"))
         if self.reduction.keep_draws:
             found += self._draws
         return dict(zip(self.reduction.extensions, found, strict=True))

@@ -33,11 +33,23 @@ def test_streamed_planes_equal_those_of_the_whole(draws, levels, keep):
         np.testing.assert_allclose(planes["STD"], draws.std(0, ddof=1), rtol=1e-6, atol=1e-6)
     for level in reduction.quantiles:
         np.testing.assert_array_equal(
-            planes[f"Q{round(100 * level):02d}"], np.quantile(draws, level, axis=0)
+            planes[f"Q{round(100 * level):02d}"],
+            np.quantile(draws, level, axis=0, method="weibull"),
         )
     if reduction.keep_draws:
         kept = [planes[f"S{number:03d}"] for number in range(1, len(draws) + 1)]
         np.testing.assert_array_equal(kept, draws)
+
+
+def test_intervals_cover_what_they_say_at_any_number_of_draws():
+    random = np.random.default_rng(0)
+    for count in (19, 39):
+        reducer = Reducer(Reduction.of(count, (0.05, 0.95), False))
+        for _ in range(count):
+            reducer.update(random.normal(size=(1, 200, 200)))
+        planes, truth = reducer.planes(), random.normal(size=(1, 200, 200))
+        inside = (planes["Q05"] < truth) & (truth < planes["Q95"])
+        assert abs(inside.mean() - 0.9) < 4 * (0.09 / inside.size) ** 0.5
 
 
 def test_names_of_quantiles_tell_them_apart():
