@@ -92,7 +92,7 @@ def render(
             cell.imshow(picture[rows, cols], interpolation="nearest")
             cell.set(xticks=[], yticks=[])
             if place is places[0]:
-                cell.set_title(title, fontsize=9)
+                cell.text(6, 8, title, color="white", fontsize=9, va="top")
     aside = out.with_name(f".{out.name}.part")
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
