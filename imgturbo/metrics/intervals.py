@@ -2,9 +2,9 @@
 
 The central interval from Qp to Q(100 − p), p in percent, is nominally right in (100 − 2p) % of the
 cases; it is closed, so that pixels on its ends count. A stretch keeps the order of fluxes, so the
-coverage is the same in flux and on any stretch. Quantiles interpolated linearly between N draws
-lie a little too far inward: of a model that is right, they miss a share 2α/(N + 1) of the pixels
-more than their level α allows (64 draws, Q05 to Q95: 87 % are inside, not 90 %).
+coverage is the same in flux and on any stretch. The translator's quantiles take the n-th of N draws
+for n/(N + 1), so that a model that is right covers what it says at any N; of files whose quantiles
+were interpolated otherwise, expect a little less.
 """
 
 from __future__ import annotations
