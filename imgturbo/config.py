@@ -396,7 +396,7 @@ class ModelConfig(Section):
 
 # -------------------------------------------------------------------------------- objective
 
-Distance = Literal["l1", "l2", "charbonnier", "lpips", "fourier", "spectrum"]
+Distance = Literal["l1", "l2", "charbonnier", "shifted", "texture", "lpips", "fourier", "spectrum"]
 DistanceMix = dict[Distance, float]
 
 
@@ -417,6 +417,7 @@ class ObjectiveConfig(Section):
     marginal: dict[Output, float] = {}
     identity: dict[Literal["x", "z"], float] = {}  # ‖decoder(x) − x‖ and ‖encoder(z) − z‖
     distance: dict[Output, DistanceMix] = {}  # left out: the preset's, else {l1: 1}
+    signal: float = Field(0.0, ge=0)  # κ: l1, l2, charbonnier are weighted by 1 + κ · local level
     adversarial: Literal["vanilla", "lsgan", "hinge", "wgan-gp"] | None = None  # None: preset's
     conditional: bool | None = None  # None: the preset's (pix2pix: True)
     shared_critics: bool = False  # one critic a space instead of one an output

@@ -4,13 +4,20 @@ A likelihood p(u | ·) ∝ exp(−λ d(u, û)) turns −log p into λ d, so the 
 the noise one believes in: ℓ1 (Laplace), ℓ2² (Gauss), Charbonnier √(d² + ε²) (between the two),
 LPIPS (distance of deep features), the ℓ1 norm of the Fourier spectrum of u − û, and the distance
 of the radial log-power spectra, |log P_u(k) − log P_û(k)|, which ignores phases and so does not
-punish texture for being elsewhere.
+punish texture for being elsewhere. Two more are of pictures that are not registered to the last
+pixel: ``shifted``, the least error of a patch over small shifts, and ``texture``, the difference of
+local wavelet energies, for which detail must be there but may be another.
+
+On a sky most pixels are black. With a signal weight κ > 0 the entries of ℓ1, ℓ2 and Charbonnier are
+multiplied by w(p) = 1 + κ s(p), where s(p) = max_c (B ∗ |û_c|)(p) is the largest band's mean
+absolute value over the valid ones of the 9 × 9 pixels around p; in a table, the row's largest.
 
 Each distance returns sums, not means: a mean over a batch whose samples are unequally masked, or
 which is split over several processes, is Σ total / Σ count, and only the caller knows all of them
 (law 8). The count is the same for every distance, the number of valid entries, so that
 distances may be added before they are divided. With nothing masked, Σ total / Σ count is the usual
-mean: over entries (ℓ1, ℓ2, Charbonnier), modes (Fourier), radial bins (spectrum), samples (LPIPS).
+mean: over entries (ℓ1, ℓ2, Charbonnier, shifted), modes (Fourier), radial bins (spectrum), samples
+(LPIPS), and for texture the sum over scales of means over entries.
 
 What lies under the mask is replaced before it is used; it may be NaN.
 """
@@ -19,11 +26,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from imgturbo.errors import ImgturboError
 from imgturbo.nets.lpips import MissingWeights, load_lpips, require_backbone
@@ -31,6 +39,9 @@ from imgturbo.nets.lpips import MissingWeights, load_lpips, require_backbone
 __all__ = ["DISTANCES", "Distance", "Lpips", "Mix", "Total"]
 
 CHARBONNIER_EPSILON = 1e-3
+SIGNAL_BOX = 9  # pixels a side over which the signal is averaged
+SHIFT, SHIFT_PATCH = 1, 7  # pixels: the largest shift, the side of the patch that moves as one
+TEXTURE_SCALES = 4
 POWER_FLOOR = 1e-6  # added to powers before the logarithm: a flat image has a finite gradient
 
 
@@ -55,23 +66,108 @@ def _count(like: Tensor, valid: Tensor) -> Tensor:
     return valid.expand_as(like).flatten(1).sum(1, dtype=dtype)
 
 
-def l1(prediction: Tensor, target: Tensor, valid: Tensor) -> Total:
-    """Σ |u − û|, entry by entry. Images (B, C, H, W) or tables (B, C)."""
+def _entrywise(
+    cell: Callable[[Tensor], Tensor],
+    prediction: Tensor,
+    target: Tensor,
+    valid: Tensor,
+    kappa: float,
+) -> Total:
+    """Σ w cell(u − û); images (B, C, H, W) or tables (B, C)."""
     difference = _difference(prediction, target, valid)
-    return Total(difference.abs().flatten(1).sum(1), _count(difference, valid))
+    cells = torch.where(valid, cell(difference), 0.0)
+    if kappa:
+        cells = cells * (1 + kappa * signal(target, valid))
+    return Total(cells.flatten(1).sum(1), _count(difference, valid))
 
 
-def l2(prediction: Tensor, target: Tensor, valid: Tensor) -> Total:
-    """Σ (u − û)², entry by entry. Images (B, C, H, W) or tables (B, C)."""
-    difference = _difference(prediction, target, valid)
-    return Total(difference.square().flatten(1).sum(1), _count(difference, valid))
+def signal(target: Tensor, valid: Tensor) -> Tensor:
+    """s of the module's page: (B, C, H, W) or (B, C) → (B, 1, H, W) or (B, 1)."""
+    level = torch.where(valid, target, 0.0).abs()
+    if level.ndim == 4:
+        known = _box(valid.to(level.dtype), SIGNAL_BOX).clamp(min=1e-6)
+        level = _box(level, SIGNAL_BOX) / known
+    return level.amax(1, keepdim=True)
 
 
-def charbonnier(prediction: Tensor, target: Tensor, valid: Tensor) -> Total:
-    """Σ √((u − û)² + ε²), ε = 10⁻³ (Lai et al. 2017, arXiv:1704.03915). Images or tables."""
-    difference = _difference(prediction, target, valid)
-    cell = torch.where(valid, (difference.square() + CHARBONNIER_EPSILON**2).sqrt(), 0.0)
-    return Total(cell.flatten(1).sum(1), _count(difference, valid))
+def _box(image: Tensor, side: int) -> Tensor:
+    """Mean over side × side pixels, those beyond the border being zeros."""
+    return F.avg_pool2d(image, side, stride=1, padding=side // 2)
+
+
+def l1(prediction: Tensor, target: Tensor, valid: Tensor, kappa: float = 0.0) -> Total:
+    """Σ w |u − û|, entry by entry. Images (B, C, H, W) or tables (B, C)."""
+    return _entrywise(torch.abs, prediction, target, valid, kappa)
+
+
+def l2(prediction: Tensor, target: Tensor, valid: Tensor, kappa: float = 0.0) -> Total:
+    """Σ w (u − û)², entry by entry. Images (B, C, H, W) or tables (B, C)."""
+    return _entrywise(torch.square, prediction, target, valid, kappa)
+
+
+def charbonnier(prediction: Tensor, target: Tensor, valid: Tensor, kappa: float = 0.0) -> Total:
+    """Σ w √((u − û)² + ε²), ε = 10⁻³ (Lai et al. 2017, arXiv:1704.03915). Images or tables."""
+
+    def cell(difference: Tensor) -> Tensor:
+        return (difference.square() + CHARBONNIER_EPSILON**2).sqrt()
+
+    return _entrywise(cell, prediction, target, valid, kappa)
+
+
+# ------------------------------------------------------------------- not quite registered
+
+
+def shifted(prediction: Tensor, target: Tensor, valid: Tensor) -> Total:
+    r"""Σ_p min_δ E_δ(p) over shifts |δ|∞ ≤ 1 pixel, C times for C bands. Images (B, C, H, W).
+
+    E_δ(p) is the mean of |u(q) − û(q + δ)| over bands and those q of the 7 × 7 pixels around p
+    where both are valid. A patch may move, but only as one.
+
+    Raises:
+        ImgturboError: not images.
+    """
+    _require_images("shifted", prediction, 1)
+    height, width = target.shape[-2:]
+    u = torch.where(valid, prediction, 0.0)
+    moved = F.pad(torch.where(valid, target, 0.0), [SHIFT] * 4)
+    moved_valid = F.pad(valid, [SHIFT] * 4)
+    best = u.new_full((), math.inf)
+    for dy in range(2 * SHIFT + 1):
+        for dx in range(2 * SHIFT + 1):
+            window = (..., slice(dy, dy + height), slice(dx, dx + width))
+            both = valid & moved_valid[window]
+            cells = torch.where(both, u - moved[window], 0.0).abs().mean(1, keepdim=True)
+            known = _box(both.to(u.dtype), SHIFT_PATCH)
+            error = _box(cells, SHIFT_PATCH) / known.clamp(min=1e-6)
+            best = torch.minimum(best, torch.where(known > 0, error, math.inf))
+    # Where p is valid the shift 0 is known, so that the minimum is finite.
+    found = torch.where(valid, best, 0.0).flatten(1).sum(1)
+    return Total(found * target.shape[1], _count(target, valid))
+
+
+def texture(prediction: Tensor, target: Tensor, valid: Tensor) -> Total:
+    r"""Σ_j mean |B ∗ |d_j u| − B ∗ |d_j û||, times the number of entries. Images (B, C, H, W).
+
+    d_j a = a_j − ↑a_{j+1} is the detail that the mean over 2 × 2 pixels takes away, a_0 = a and
+    a_{j+1} = ↓a_j: the sum of the three Haar wavelets of scale j = 0 … 3. B is the mean over 3 × 3.
+    A blurred prediction lacks energy; that its details have other phases or signs costs nothing.
+
+    Raises:
+        ImgturboError: not images, or a side of one pixel.
+    """
+    _require_images("texture", prediction, 2)
+    pair = torch.stack([torch.where(valid, image, 0.0) for image in (prediction, target)])
+    pair = pair.flatten(0, 1)
+    found = target.new_zeros(len(target))
+    for _ in range(TEXTURE_SCALES):
+        if min(pair.shape[-2:]) < 2:
+            break
+        coarse = F.avg_pool2d(pair, 2, ceil_mode=True)
+        whole = F.interpolate(coarse, scale_factor=2.0)[..., : pair.shape[-2], : pair.shape[-1]]
+        energy, truth = _box((pair - whole).abs(), 3).chunk(2)
+        found = found + (energy - truth).abs().flatten(1).mean(1)
+        pair = coarse
+    return Total(found * target[0].numel(), _count(target, valid))
 
 
 # ------------------------------------------------------------------------------ Fourier space
@@ -201,9 +297,17 @@ DISTANCES: dict[str, Distance] = {
     "l1": l1,
     "l2": l2,
     "charbonnier": charbonnier,
+    "shifted": shifted,
+    "texture": texture,
     "fourier": fourier,
     "spectrum": spectrum,
 }
+
+
+def _weighted(name: str, kappa: float) -> Distance:
+    """The named distance, with the signal weight where it is a sum over entries."""
+    entrywise = {"l1": l1, "l2": l2, "charbonnier": charbonnier}
+    return partial(entrywise[name], kappa=kappa) if name in entrywise else DISTANCES[name]
 
 
 class Mix:
@@ -211,17 +315,18 @@ class Mix:
 
     Args:
         weights: distance name → w; zeros are left out.
+        kappa: the signal weight of the distances that are sums over entries.
 
     Raises:
         ImgturboError: no distance has a positive weight, or LPIPS cannot be had.
     """
 
-    def __init__(self, weights: Mapping[str, float]) -> None:
+    def __init__(self, weights: Mapping[str, float], kappa: float = 0.0) -> None:
         for name, weight in weights.items():
             if not (math.isfinite(weight) and weight >= 0):
                 raise ImgturboError(f"objective.distance: {name} = {weight}; weights are ≥ 0")
         self.parts = [
-            (weight, Lpips() if name == "lpips" else DISTANCES[name])
+            (weight, Lpips() if name == "lpips" else _weighted(name, kappa))
             for name, weight in weights.items()
             if weight
         ]

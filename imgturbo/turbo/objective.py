@@ -122,7 +122,9 @@ class Objective(nn.Module):
         self.encoder, self.decoder = encoder, decoder
         self.critics = nn.ModuleDict(critics)
         self.terms, self.noise = terms, noise
-        self.distances = {name: Mix(terms.distance[name]) for name in OUTPUTS if terms.paired[name]}
+        self.distances = {
+            name: Mix(terms.distance[name], terms.signal) for name in OUTPUTS if terms.paired[name]
+        }
         self.pools = {name: ImagePool(terms.pool) for name in OUTPUTS if terms.marginal[name]}
 
     # ------------------------------------------------------------------------------ forward

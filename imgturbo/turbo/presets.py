@@ -63,6 +63,7 @@ class Terms:
         pool: how many past fakes each critic remembers.
         gradient_penalty: λ of wgan-gp.
         r1: γ of ½γ‖∇D‖² on real samples.
+        signal: κ of the weights that keep the black sky from ruling (see ``distances``).
     """
 
     paired: Mapping[str, float] = field(default_factory=_outputs)
@@ -77,6 +78,7 @@ class Terms:
     pool: int = 0
     gradient_penalty: float = 10.0
     r1: float = 0.0
+    signal: float = 0.0
 
     def needs(self, output: str) -> bool:
         """Whether this output must be computed for a term of its own."""
@@ -155,6 +157,7 @@ def resolve(config: ObjectiveConfig) -> Terms:
         pool=preset.pool if config.pool is None else config.pool,
         gradient_penalty=config.gradient_penalty,
         r1=config.r1,
+        signal=config.signal,
     )
     for section in ("paired", "marginal", "identity"):
         for name, weight in getattr(terms, section).items():

@@ -182,3 +182,99 @@ def test_lpips_refuses_tables_and_stamps():
     for shape in ((2, 3), (2, 3, 31, 64)):
         with pytest.raises(ImgturboError, match="at least 32 pixels"):
             distance(*draw(shape))
+
+
+def mean(name, p, t, valid=None):
+    valid = torch.ones_like(t[:, :1], dtype=torch.bool) if valid is None else valid
+    found = DISTANCES[name](p, t, valid)
+    return found.total.sum() / found.entries.sum()
+
+
+@given(
+    dy=st.integers(-1, 1), dx=st.integers(-1, 1), bands=st.integers(1, 3), seed=st.integers(0, 99)
+)
+def test_a_shift_by_a_pixel_costs_nothing_in_shifted(dy, dx, bands, seed):
+    u, other, _ = draw((2, bands, 19, 23), seed)
+    valid = torch.zeros(2, 1, 19, 23, dtype=torch.bool)
+    valid[..., 1:-1, 1:-1] = True  # what rolls over the border is under the mask
+    moved = u.roll((dy, dx), (2, 3))
+    # Beside the mask's edge a patch lies half in the dark: its valid pixels alone are compared.
+    inside = valid & valid.roll((dy, dx), (2, 3))
+    assert mean("shifted", moved, u, inside) < 1e-12
+    assert mean("shifted", other, u, inside) > 0.3
+
+
+def test_shifted_by_hand():
+    """Bands move together, and a patch as one: no pixel finds an excuse of its own."""
+    u, v, valid = draw((1, 2, 9, 8), seed=3)
+    total = 0.0
+    for y in range(9):
+        for x in range(8):
+            if not valid[0, 0, y, x]:
+                continue
+            errors = []
+            for dy in (-1, 0, 1):
+                for dx in (-1, 0, 1):
+                    cells = [
+                        (u[0, :, a, b] - v[0, :, a + dy, b + dx]).abs().mean()
+                        for a in range(max(y - 3, 0), min(y + 4, 9))
+                        for b in range(max(x - 3, 0), min(x + 4, 8))
+                        if 0 <= a + dy < 9
+                        and 0 <= b + dx < 8
+                        and valid[0, 0, a, b]
+                        and valid[0, 0, a + dy, b + dx]
+                    ]
+                    if cells:
+                        errors.append(torch.stack(cells).mean())
+            total += min(errors)
+    found = distances.shifted(u, v, valid)
+    torch.testing.assert_close(found.total[0], 2 * total)
+
+
+def test_shifted_is_at_most_the_blurred_error():
+    u, v, _ = draw((2, 3, 16, 15))
+    valid = torch.ones(2, 1, 16, 15, dtype=torch.bool)
+    error = distances._box((u - v).abs().mean(1, keepdim=True), 7)
+    error = error / distances._box(valid.double(), 7)
+    assert (distances.shifted(u, v, valid).total <= 3 * error.flatten(1).sum(1) + 1e-9).all()
+
+
+def test_texture_feels_blur_and_not_signs():
+    u, _, valid = draw((1, 2, 32, 30))
+    negative, blurred = 1 - u, distances._box(u, 3)
+    assert mean("texture", negative, u) < 1e-12
+    assert mean("texture", blurred, u) > 0.2
+    assert mean("texture", 3 * u, u) > mean("texture", 1.5 * u, u) > 0
+    assert mean("texture", u + 5, u) < 1e-12  # of a level it knows nothing, as long as all is valid
+    assert mean("texture", u + 5, u, valid) > 0.1
+
+
+@given(shape=shapes, kappa=st.floats(0.1, 20), seed=st.integers(0, 99))
+@pytest.mark.parametrize("name", POINTWISE)
+def test_signal_weights(name, shape, kappa, seed):
+    u, v, valid = draw(shape, seed)
+    plain, weighted = Mix({name: 1}), Mix({name: 1}, kappa)
+    assert torch.equal(plain(u, v, valid).entries, weighted(u, v, valid).entries)
+    dark = torch.zeros_like(v)
+    assert torch.equal(plain(u, dark, valid).total, weighted(u, dark, valid).total)
+    even = torch.full_like(v, 0.5)  # a level of 0.5 everywhere, whatever is masked
+    expected = (1 + kappa / 2) * plain(u, even, valid).total
+    torch.testing.assert_close(weighted(u, even, valid).total, expected, rtol=1e-4, atol=1e-9)
+    dirty = torch.where(valid, v, float("nan"))
+    assert torch.equal(weighted(u, dirty, valid).total, weighted(u, v, valid).total)
+
+
+def test_signal_is_local_and_leaves_other_distances_alone():
+    target = torch.zeros(1, 2, 40, 40)
+    target[0, 1, 20, 20] = -81.0  # a box of 9 × 9 pixels sees a mean of 1 in one band
+    valid = torch.ones(1, 1, 40, 40, dtype=torch.bool)
+    level = distances.signal(target, valid)
+    assert level.shape == (1, 1, 40, 40)
+    torch.testing.assert_close(level[..., 16:25, 16:25], torch.ones(1, 1, 9, 9))
+    assert level.sum().item() == pytest.approx(81)
+    u, v, valid = draw((1, 1, 9, 9))
+    for name in set(DISTANCES) - set(POINTWISE):
+        totals = [Mix({name: 1}, kappa)(u, v, valid).total for kappa in (0.0, 5.0)]
+        assert torch.equal(*totals)
+    table = torch.tensor([[1.0, -3.0]])
+    assert distances.signal(table, torch.ones(1, 1, dtype=torch.bool)).tolist() == [[3.0]]
