@@ -271,6 +271,28 @@ def test_a_finer_condition_is_read_at_its_own_scale():
     assert model.sample(torch.randn(1, 1, 32, 32)).shape == (1, 1, 2, 8, 8)
 
 
+def test_kernels_choose_how_far_a_stage_sees():
+    def reach(kernels):
+        stage = FlowStageConfig(
+            blocks=1, width=5, kernels=kernels, coarse_blocks=1, coarse_width=6, down="unshuffle"
+        )
+        torch.manual_seed(0)
+        flow = MultiScaleCINN(FlowConfig(stages=[stage], condition=CONDITION), 2, 1).flow.double()
+        with torch.no_grad():
+            for parameter in flow.parameters():
+                parameter.add_(0.3 * torch.randn_like(parameter))
+        x = torch.zeros(1, 2, 32, 32, dtype=torch.float64)
+        condition = torch.zeros(1, 5, 32, 32, dtype=torch.float64)
+        moved = x.clone()
+        moved[..., 16, 16] = 1
+        change = flow(moved, [condition])[0][0] - flow(x, [condition])[0][0]
+        rows = change.detach().abs().sum(dim=(0, 1, 3)).nonzero().flatten()
+        return int(rows.max() - rows.min())
+
+    assert reach([1, 1]) == 0
+    assert reach([1, 1]) < reach([3, 1, 3]) < reach([3, 3, 3]) < reach([5, 3, 3])
+
+
 # ---------------------------------------------------------------------- the published network
 
 
@@ -377,6 +399,12 @@ def test_bad_input_is_named_in_one_line():
             call()
         assert words in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kernels", [[3, 2, 3], [3, 3, -1], [3]])
+def test_kernels_without_a_centre_or_a_hidden_layer_are_refused(kernels):
+    with pytest.raises(ValidationError, match="kernels"):
+        FlowStageConfig(kernels=kernels)
 
 
 def test_a_config_that_leaves_channels_nowhere_is_refused():
