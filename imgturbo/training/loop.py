@@ -308,8 +308,7 @@ def _log(state: RunState, values: dict[str, Tensor], rate: float, report: Progre
     report.values(
         state.progress.step,
         {
-            "generators": numbers["loss/generator"],
-            "critics": numbers["loss/critic"],
+            **{name: numbers[f"loss/{name[:-1]}"] for name in state.optimizers},
             "samples/s": rate,
         },
     )
