@@ -50,6 +50,7 @@ class CINNDecoder(ImageGenerator):
         self.flow = flow
         self.scale = flow.scale
         self.size = None if flow.size is None else flow.size * flow.scale
+        self.whole_image = self.size is not None
 
     def translate(self, u: Tensor, noise: Noise | None) -> Tensor:
         return next(self.draws(u, [noise]))
