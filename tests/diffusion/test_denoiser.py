@@ -37,6 +37,17 @@ def test_every_image_has_its_own_time():
     assert (one - other).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("half", [0, 1])
+def test_scale_and_shift_both_tell_the_time(half):
+    network = denoiser(depth=0, blocks=1)
+    modulation = network.bottom.blocks[0].modulation
+    with torch.no_grad():
+        for parameter in modulation.parameters():
+            parameter.chunk(2)[1 - half].zero_()
+    one, other = network(torch.randn(1, 3, 6, 6).expand(2, -1, -1, -1), torch.tensor([3, 700]))
+    assert (one - other).abs().max() > 1e-3
+
+
 def test_time_counts_in_shares_of_the_schedule():
     short, long = denoiser(depth=0, steps=100, sampling_steps=50), denoiser(depth=0, steps=1000)
     u = torch.randn(1, 3, 5, 5)
