@@ -42,6 +42,13 @@ class Direction(StrEnum):
     backward = "backward"
 
 
+class Symmetries(StrEnum):
+    none = "none"
+    mirror = "mirror"
+    flips = "flips"
+    d4 = "d4"
+
+
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="Values that replace the file's: train.steps=1000."),
@@ -191,6 +198,9 @@ def translate(
     keep_draws: Annotated[
         bool, typer.Option("--keep-draws", help="Each draw as an extension too: S001 ….")
     ] = False,
+    ensemble: Annotated[
+        Symmetries, typer.Option(help="Mean over symmetries: no more than data.augment had.")
+    ] = Symmetries.none,
     bands: Annotated[
         str | None, typer.Option(help="Names of the given bands, comma-separated, if headers lie.")
     ] = None,
@@ -222,6 +232,7 @@ def translate(
         "temperature": temperature,
         "quantiles": _numbers("--quantiles", quantiles),
         "keep_draws": keep_draws,
+        "ensemble": ensemble.value,
         "bands": bands.split(",") if bands else None,
         "grid": grid,
         "window": window,

@@ -269,6 +269,8 @@ class _Job:
                 ("SEED", self.settings.seed, "of the first draw"),
                 ("TEMPERAT", self.settings.temperature, "of the draws; 1: the model's own"),
             ]
+        if self.settings.ensemble != "none":
+            cards += [("ENSEMBLE", self.settings.ensemble, "mean over these symmetries")]
         cards += self.target.header_cards(bands)
         command = ["imgturbo", "translate", "--bundle", self.bundle.path.name]
         command += ["--direction", way.name, "--out", self.out.name]
@@ -278,6 +280,8 @@ class _Job:
             if self.settings.quantiles:
                 command += ["--quantiles", ",".join(map(str, self.settings.quantiles))]
             command += ["--keep-draws"] if self.settings.keep_draws else []
+        if self.settings.ensemble != "none":
+            command += ["--ensemble", self.settings.ensemble]
         if self.source.grid is not None:
             command += ["--grid", Path(self.source.grid).name]
         command += [path.name for path in self.source.files]
@@ -310,6 +314,7 @@ class _Job:
             "model": [self.bundle.hash, self.source.way.name],
             "windows": [[*w.origin, *w.shape] for w in self.layout.windows],
             "exact": self.layout.exact,
+            "ensemble": self.settings.ensemble,
             "draws": [self.settings.seed, self.settings.precision, self.settings.temperature],
             "reduction": self.layout.reduction,
         }

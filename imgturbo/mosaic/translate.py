@@ -25,7 +25,7 @@ from imgturbo.mosaic.matching import band_order, flux_factors, output_zeropoints
 from imgturbo.mosaic.reducers import Reduction
 from imgturbo.mosaic.sweep import Layout, sweep
 from imgturbo.mosaic.windows import choose_window, plan
-from imgturbo.nets import Generator
+from imgturbo.nets import GROUPS, Ensemble, Generator
 from imgturbo.sky import SkyImage, Stretch
 
 __all__ = [
@@ -58,6 +58,7 @@ class Settings(NamedTuple):
     temperature: float = 1.0
     quantiles: tuple[float, ...] = ()
     keep_draws: bool = False
+    ensemble: str = "none"
 
 
 # ------------------------------------------------------------------------------- in memory
@@ -114,8 +115,9 @@ def translate_sky(
         settings: ``samples`` (draws of a stochastic network; None: without noise), ``window``
             (pixels that the network sees at once; None: by memory), ``overlap`` (pixels shared by
             neighbours; None: twice the receptive field, which is exact; less is blended),
-            ``batch``, ``device``, ``precision`` (``"no"``, ``"bf16"``), ``seed``, and of the draws
-            ``temperature``, ``quantiles`` (levels), ``keep_draws``.
+            ``batch``, ``device``, ``precision`` (``"no"``, ``"bf16"``), ``ensemble`` (``"flips"``,
+            ``"d4"``, …: the mean over symmetries, see `imgturbo.nets.ensemble`), ``seed``, and of
+            the draws ``temperature``, ``quantiles`` (levels), ``keep_draws``.
 
     Returns:
         What came in, translated: a `SkyImage`, the stretch of its new bands in its header, or an
@@ -174,6 +176,7 @@ def prepare(
         ImgturboError: settings that make no sense or cannot be met.
     """
     device = pick_device(settings.device)
+    generator = _ensemble(generator, settings)
     apply = Applier(
         generator,
         device,
@@ -209,6 +212,22 @@ def prepare(
     # A single window has no neighbour to be blended with.
     exact = exact or len(windows) == 1
     return apply, Layout(windows, exact, batch, reduction)
+
+
+def _ensemble(generator: Generator, settings: Settings) -> Generator:
+    """The network, or its mean over the symmetries that are asked for."""
+    if settings.ensemble == "none":
+        return generator
+    if settings.ensemble not in GROUPS:
+        raise ImgturboError(
+            f"ensemble {settings.ensemble!r} is unknown; choose one of {', '.join(GROUPS)}"
+        )
+    if settings.samples is not None:
+        raise ImgturboError(
+            f"an ensemble over symmetries ({settings.ensemble}) has no draws: its mean would blur "
+            "each of them; leave out --samples or --ensemble"
+        )
+    return Ensemble(generator, settings.ensemble)
 
 
 def _budget(device: torch.device) -> float:

@@ -30,6 +30,7 @@ from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
 from imgturbo.errors import ImgturboError
+from imgturbo.nets.ensemble import Ensemble
 from imgturbo.nets.mlp import MLP
 from imgturbo.nets.patchgan import PatchGAN
 
@@ -56,6 +57,8 @@ def receptive_field(generator: nn.Module) -> int:
     """
     if isinstance(generator, MLP):
         return 0
+    if isinstance(generator, Ensemble):  # symmetries exchange reaches, of which this is the largest
+        return receptive_field(generator.generator)
     if getattr(generator, "whole_image", False):
         raise ImgturboError(
             f"every pixel that {type(generator).__name__} makes depends on all of what it is given "

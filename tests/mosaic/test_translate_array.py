@@ -63,6 +63,31 @@ def test_windows_equal_the_whole(generator, extra):
     assert whole.std() > 0.01
 
 
+@pytest.mark.parametrize("group", ["mirror", "flips", "d4"])
+def test_windows_equal_the_whole_for_ensembles_too(group):
+    # Sides that are no multiples of the stride: mirrored windows must still find the same grid.
+    generator = lively(*GENERATORS["unet"])
+    image = sky(2, 93, 121)
+    whole = translate_array(generator, image, ensemble=group)["SCI"]
+    tiled = translate_array(
+        generator, image, ensemble=group, window=small_window(generator, 13), batch=2
+    )["SCI"]
+    assert np.abs(tiled - whole).max() < 1e-4 * (whole.max() - whole.min())
+    alone = translate_array(generator, image)["SCI"]
+    assert np.abs(alone - whole).max() > 1e-2 * (whole.max() - whole.min())
+
+
+def test_ensembles_are_asked_for_rightly():
+    generator = lively(*GENERATORS["unet-noise"])
+    image = sky(1, 20, 24)
+    with pytest.raises(ImgturboError, match="'d8' is unknown; choose one of none, mirror, flips"):
+        translate_array(generator, image, ensemble="d8")
+    with pytest.raises(ImgturboError, match="leave out --samples or --ensemble"):
+        translate_array(generator, image, ensemble="d4", samples=2)
+    mean = translate_array(generator, image, ensemble="d4")["SCI"]  # of ε = 0
+    assert np.array_equal(mean, translate_array(generator, image, ensemble="d4")["SCI"])
+
+
 def test_too_little_overlap_would_show_seams(generator):
     """The law is not empty: cut without a halo, the same networks do differ."""
     image = sky(generator.in_channels, 101, 67)

@@ -85,6 +85,33 @@ def test_the_header_says_where_it_came_from(bundle, files, tmp_path):
         )
 
 
+def test_an_ensemble_is_told_from_a_single_pass(bundle, files, tmp_path):
+    out = translate_file(bundle, files, tmp_path / "out.fits", ensemble="flips", window=90)
+    whole = translate_sky(bundle, read_sky(files), ensemble="flips")
+    stretch = Stretch.from_dict(bundle.target["stretch"])
+    made = read_sky(out)
+    assert np.nanmax(np.abs(stretch(made.data) - stretch(whole.data))) < 1e-4
+    with fits.open(out) as hdus:
+        history = "".join(str(line).ljust(72) for line in hdus[0].header["HISTORY"])
+        assert hdus[0].header["ENSEMBLE"] == "flips"
+        assert "--ensemble flips" in history
+    plain = translate_file(bundle, files, tmp_path / "plain.fits")
+    with fits.open(plain) as hdus:
+        assert "ENSEMBLE" not in hdus[0].header
+    assert not np.array_equal(read_sky(plain).data, made.data, equal_nan=True)
+
+
+def test_an_interrupted_single_pass_is_not_continued_as_an_ensemble(bundle, files, tmp_path):
+    def stop(what, fraction):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        translate_file(bundle, files, tmp_path / "out.fits", window=64, progress=stop)
+    out = translate_file(bundle, files, tmp_path / "out.fits", window=64, ensemble="d4")
+    fresh = translate_file(bundle, files, tmp_path / "fresh.fits", window=64, ensemble="d4")
+    np.testing.assert_array_equal(read_sky(out).data, read_sky(fresh).data)
+
+
 def test_the_order_of_the_files_does_not_matter(bundle, files, tmp_path):
     one = translate_file(bundle, files, tmp_path / "one.fits")
     two = translate_file(bundle, files[::-1], tmp_path / "two.fits")

@@ -1,0 +1,68 @@
+r"""The mean of a network over symmetries of the sky.
+
+    E(u) = (1/|G|) Σ_{g ∈ G} g⁻¹ N(g u)
+
+commutes with every g of the group, E(g u) = g E(u), whatever N is, and by Jensen's inequality its
+squared error is at most the mean of those of the g⁻¹ N g. It costs |G| passes. G should be no
+larger than the augmentation of the training: a telescope's spikes have fewer symmetries than the
+sky, and a network that has learnt to draw them upright draws them askew on a picture turned round.
+
+A network's grid of s pixels starts at the first pixel of what it is given. So that a mirrored
+window has the grid of the mirrored image, images grow to multiples of s *before* they are mirrored:
+then every origin is a multiple of s from either side, and windows agree as before (law 1), with the
+same halo, which is the largest reach of N in any of the four directions.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from imgturbo.nets.generator import Generator, pad_to_multiple
+from imgturbo.nets.noise import Noise
+
+__all__ = ["GROUPS", "Ensemble"]
+
+_MIRRORS = ((), (3,))
+_FLIPS = ((), (3,), (2,), (2, 3))
+
+GROUPS: dict[str, tuple[tuple[tuple[int, ...], bool], ...]] = {
+    "none": (((), False),),
+    "mirror": tuple((axes, False) for axes in _MIRRORS),
+    "flips": tuple((axes, False) for axes in _FLIPS),
+    "d4": tuple((axes, turned) for turned in (False, True) for axes in _FLIPS),
+}
+"""By the names of ``data.augment``: elements as (axes to mirror, whether to transpose first)."""
+
+
+class Ensemble(Generator):
+    """E above, itself a generator, which makes no noise; (B, C, H, W) → (B, C', H, W).
+
+    Args:
+        generator: N, of images.
+        group: a key of ``GROUPS``.
+    """
+
+    def __init__(self, generator: Generator, group: str) -> None:
+        super().__init__(generator.in_channels, generator.out_channels, stride=generator.stride)
+        self.generator = generator
+        self.elements = GROUPS[group]
+        self.size, self.whole_image = generator.size, generator.whole_image
+
+    def forward(self, u: Tensor, noise: Noise | None = None) -> Tensor:
+        """Translate images; ``noise`` is not taken notice of.
+
+        Raises:
+            ImgturboError: what N raises.
+        """
+        if u.ndim != 4:
+            return self.generator(u)  # it knows what to say
+        grown = pad_to_multiple(u, self.stride)
+        total: Tensor | None = None
+        for axes, turned in self.elements:
+            given = grown.transpose(2, 3) if turned else grown
+            output = self.generator(torch.flip(given, axes)).flip(axes)
+            output = output.transpose(2, 3) if turned else output
+            total = output if total is None else total + output
+        assert total is not None
+        return total[..., : u.shape[2], : u.shape[3]] / len(self.elements)
