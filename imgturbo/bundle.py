@@ -9,6 +9,9 @@
 The bundle's hash names the function that it computes: h = sha256(sha256 of each weight file, both
 stretches), 12 hexadecimal digits. It is written into the header of every image translated with it.
 No pickle is ever loaded.
+
+A bundle may store its weights in half precision, at half the size; they are computed with in
+float32 all the same. Bundles that travel with the package are loaded by their names.
 """
 
 from __future__ import annotations
@@ -40,6 +43,9 @@ FORMAT = 1
 """Version of the layout; a bundle of a newer one is refused, never guessed at."""
 
 _NETWORKS = ("decoder", "encoder")
+
+PRETRAINED = Path(__file__).with_name("pretrained")
+"""The folder of the bundles that travel with the package."""
 
 
 class Direction(NamedTuple):
@@ -129,6 +135,7 @@ def save_bundle(
     config: Config,
     sides: Mapping[str, dict[str, Any]],
     record: Mapping[str, Any],
+    half: bool = False,
 ) -> str:
     """Write a bundle aside and put it in the place of an older one; returns its hash.
 
@@ -138,17 +145,17 @@ def save_bundle(
         config: the run's, with the networks' sections.
         sides: ``{"source": side, "target": side}`` as in the tile store.
         record: of the training, JSON; the card shows it.
+        half: store weights as float16, which rounds them to 3 digits.
 
     Raises:
-        ImgturboError: the place holds something else, or cannot be written.
+        ImgturboError: the place holds something else, or cannot be written; with ``half``, a
+            weight that float16 cannot hold.
     """
     path = Path(path)
     if path.exists() and not (path / "bundle.json").exists():
         raise ImgturboError(f"{path}: exists and is no bundle; move it or name another folder")
     weights = {
-        f"{name}.safetensors": save(
-            {key: value.detach().contiguous() for key, value in network.state_dict().items()}
-        )
+        f"{name}.safetensors": save(_stored(network, half, path))
         for name, network in zip(_NETWORKS, (decoder, encoder), strict=True)
         if network is not None
     }
@@ -191,6 +198,21 @@ def save_bundle(
     return name
 
 
+def _stored(network: nn.Module, half: bool, path: Path) -> dict[str, torch.Tensor]:
+    """The weights as they are written."""
+    tensors = {key: value.detach().contiguous() for key, value in network.state_dict().items()}
+    if not half:
+        return tensors
+    rounded = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
+    for key, value in tensors.items():
+        if value.isfinite().all() and not rounded[key].isfinite().all():
+            raise ImgturboError(
+                f"{path}: {key} has values beyond 65504, too large for half precision; save it "
+                "in full"
+            )
+    return rounded
+
+
 def _hash(files: Mapping[str, Mapping[str, Any]], sides: Mapping[str, dict[str, Any]]) -> str:
     named = {
         "weights": {name: entry["sha256"] for name, entry in files.items()},
@@ -205,11 +227,14 @@ def _hash(files: Mapping[str, Mapping[str, Any]], sides: Mapping[str, dict[str, 
 def load_bundle(path: Path | str) -> Bundle:
     """Load a bundle and check every byte of its weights.
 
+    Args:
+        path: the folder; where there is none, the name of a bundle that travels with the package.
+
     Raises:
         ImgturboError: no bundle there (saying what is), a file missing or corrupt, a newer format,
             or a config that this version does not know.
     """
-    path = Path(path)
+    path = _located(Path(path))
     content = _read_description(path)
     try:
         config = Config.model_validate(content["config"])
@@ -247,6 +272,16 @@ def load_bundle(path: Path | str) -> Bundle:
     )  # fmt: skip
 
 
+def _shipped() -> list[str]:
+    """Names of the bundles that travel with the package."""
+    return sorted(file.parent.name for file in PRETRAINED.glob("*/bundle.json"))
+
+
+def _located(path: Path) -> Path:
+    """The folder that is meant."""
+    return PRETRAINED / path if not path.exists() and str(path) in _shipped() else path
+
+
 def _read_description(path: Path) -> dict[str, Any]:
     if not (path / "bundle.json").is_file():
         raise ImgturboError(f"{path}: {_what_is_there(path)}")
@@ -277,6 +312,8 @@ def _what_is_there(path: Path) -> str:
         there = f"the folder holds {', '.join(names[:5]) or 'nothing'}; training writes OUT/bundle"
     else:
         there = "training writes one into OUT/bundle"
+    if names := _shipped():
+        there += f"; bundles by name: {', '.join(names)}"
     if path.is_dir():
         return f"not a bundle, it has no bundle.json; {there}"
     return f"{'a file, not a' if path.exists() else 'no such'} bundle; {there}"

@@ -1,4 +1,4 @@
-"""Further commands of ``imgturbo``: calibrate.
+"""Further commands of ``imgturbo``: calibrate, export.
 
 As in :mod:`imgturbo.cli`, which puts them on its list, heavy imports happen inside the commands.
 """
@@ -12,7 +12,7 @@ import typer
 
 from imgturbo.errors import ImgturboError
 
-__all__ = ["add_commands", "calibrate"]
+__all__ = ["add_commands", "calibrate", "export"]
 
 
 def calibrate(
@@ -65,6 +65,33 @@ def calibrate(
         typer.echo(out / "calibration.json")
 
 
+def export(
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="Folder of a trained bundle.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the new bundle.")],
+    half: Annotated[
+        bool, typer.Option("--half", help="Store weights as float16: half the size.")
+    ] = False,
+) -> None:
+    """Write a bundle anew, for others: its hash is checked, and it may be made smaller."""
+    from imgturbo.bundle import load_bundle, save_bundle
+
+    given = load_bundle(bundle)
+    if given.path.resolve() == out.resolve():
+        raise ImgturboError(f"{out}: is the bundle itself; name another folder")
+    name = save_bundle(
+        out,
+        decoder=given.decoder,
+        encoder=given.encoder,
+        config=given.config,
+        sides={"source": given.source, "target": given.target},
+        record={**given.record, "exported_from": given.hash},
+        half=half,
+    )
+    size = sum(file.stat().st_size for file in out.glob("*.safetensors"))
+    typer.echo(f"{out}: {name}, {size / 1e6:.2f} MB of weights")
+
+
 def add_commands(app: typer.Typer) -> None:
     """Put these commands on the list of ``imgturbo``."""
     app.command()(calibrate)
+    app.command()(export)

@@ -11,9 +11,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
 from imgturbo import bundle as module
 from imgturbo.bundle import load_bundle, save_bundle
+from imgturbo.cli import main
 from imgturbo.config import Config
 from imgturbo.errors import ImgturboError
 from imgturbo.nets import build_generator
@@ -218,3 +220,81 @@ def test_other_folders_are_not_overwritten(tmp_path):
     with pytest.raises(ImgturboError, match="is no bundle"):
         save(tmp_path / "photos")
     assert (tmp_path / "photos" / "cat.png").exists()
+
+
+@given(seed=st.integers(0, 99), kind=st.sampled_from(["unet", "resnet", "mlp"]))
+def test_half_precision_halves_the_file_and_hardly_changes_the_picture(tmp_path, seed, kind):
+    for name in ("full", "small"):
+        shutil.rmtree(tmp_path / name, ignore_errors=True)
+    torch.manual_seed(seed)
+    saved = save(tmp_path / "full", kind=kind)
+    save_bundle(
+        tmp_path / "small",
+        decoder=saved["decoder"],
+        encoder=saved["encoder"],
+        config=config(kind),
+        sides=saved["sides"],
+        record=saved["record"],
+        half=True,
+    )
+    full, small = load_bundle(tmp_path / "full"), load_bundle(tmp_path / "small")
+    u = torch.rand(2, 2, *(() if kind == "mlp" else (16, 16)))
+    with torch.no_grad():
+        assert (full.decoder(u) - small.decoder(u)).abs().max() < 1e-2
+    assert full.hash != small.hash  # another function, however slightly
+    assert all(p.dtype == torch.float32 for p in small.decoder.parameters())
+    weights = load_file(tmp_path / "small" / "decoder.safetensors")
+    assert all(value.dtype == torch.float16 for value in weights.values())
+
+
+def test_what_half_precision_cannot_hold_is_refused(tmp_path):
+    saved = save(tmp_path / "full")
+    with torch.no_grad():
+        next(saved["decoder"].parameters()).fill_(1e5)
+    with pytest.raises(ImgturboError, match="too large for half precision; save it in full"):
+        save_bundle(
+            tmp_path / "small", decoder=saved["decoder"], encoder=None, config=config(),
+            sides=saved["sides"], record={}, half=True,
+        )  # fmt: skip
+    assert not (tmp_path / "small").exists()
+
+
+def test_shipped_bundles_are_loaded_by_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "PRETRAINED", tmp_path / "pretrained")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ImgturboError, match="tiny: no such bundle") as error:
+        load_bundle("tiny")
+    assert "by name" not in str(error.value)  # there are none
+
+    (tmp_path / "pretrained").mkdir()
+    save(tmp_path / "pretrained" / "tiny")
+    save(tmp_path / "pretrained" / "large")
+    shipped = load_bundle("tiny")
+    assert shipped.path == tmp_path / "pretrained" / "tiny"
+    assert load_bundle(Path("tiny")).hash == shipped.hash
+    with pytest.raises(ImgturboError, match=r"huge: no such bundle.*by name: large, tiny"):
+        load_bundle("huge")
+    for nowhere in ("./nowhere/tiny", str(tmp_path / "tiny"), "../pretrained"):
+        with pytest.raises(ImgturboError, match="bundle"):
+            load_bundle(nowhere)
+
+    torch.manual_seed(9)
+    save(tmp_path / "tiny")  # what lies here goes first
+    assert load_bundle("tiny").hash != shipped.hash
+
+
+def test_export_writes_a_smaller_bundle(tmp_path, capsys):
+    save(tmp_path / "b")
+    with pytest.raises(SystemExit) as status:
+        main(["export", str(tmp_path / "b"), str(tmp_path / "small"), "--half"])
+    assert status.value.code == 0
+    original, small = load_bundle(tmp_path / "b"), load_bundle(tmp_path / "small")
+    said = capsys.readouterr().out
+    assert small.hash in said
+    assert "MB of weights" in said
+    assert small.record["exported_from"] == original.hash
+    assert small.config == original.config
+    with pytest.raises(SystemExit) as status:
+        main(["export", str(tmp_path / "b"), str(tmp_path / "b")])
+    assert status.value.code == 2
+    assert load_bundle(tmp_path / "b").hash == original.hash
