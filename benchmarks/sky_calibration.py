@@ -1,0 +1,125 @@
+"""Whether a flow's intervals hold on a sky it never saw, observed again and again.
+
+    python benchmarks/sky_calibration.py BUNDLE --out DIR [--seed 99] [--again 3] [--samples 64]
+
+A sky that no training run has drawn is simulated, observed once by Hubble and, with new noise each
+time, several times by Webb: draws from what a posterior of the Webb image must cover, given this
+Hubble image. The Hubble image is translated, file to file, and the share of Webb pixels between the
+quantiles is counted, for all pixels and for those where Hubble saw something (its stretched mean
+over bands at least 0.25), with the bands apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_prep.prepare import prepare
+from data_prep.simulate import simulate
+from imgturbo.assess import BRIGHT
+from imgturbo.bundle import load_bundle
+from imgturbo.config import FieldConfig, PrepareConfig
+from imgturbo.mosaic import translate_file
+from imgturbo.sky import SkyImage, Stretch, read_sky
+
+LEVELS = (0.025, 0.05, 0.16, 0.25, 0.75, 0.84, 0.95, 0.975)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--size", type=int, default=512, help="side of the Webb image, pixels")
+    parser.add_argument("--seed", type=int, default=99, help="of the sky; none of the training's")
+    parser.add_argument("--again", type=int, default=3, help="Webb exposures of the one sky")
+    parser.add_argument("--samples", type=int, default=64)
+    arguments = parser.parse_args()
+    print(json.dumps(run(**vars(arguments)), indent=2))
+
+
+def run(bundle: Path, out: Path, size: int, seed: int, again: int, samples: int) -> dict[str, Any]:
+    """Simulate, align, translate and count; also written to ``out/calibration.json``."""
+    started = time.monotonic()
+    model = load_bundle(bundle)
+    bands = {
+        "source_bands": tuple(model.source["bands"]),
+        "target_bands": tuple(model.target["bands"]),
+    }
+    pairs = [
+        simulate(out / f"sky-{k}", pixels=size, seed=seed, noise_seed=1000 * seed + k, **bands)
+        for k in range(again)
+    ]
+    field = FieldConfig(name="sky", source=list(pairs[0].source), target=list(pairs[0].target))
+    settings = PrepareConfig(fields=[field], out=out / "tiles.zarr")
+    aligned = out / "aligned"
+    for former in aligned.glob("sky_*.fits"):
+        former.unlink()
+    prepare(settings, keep_aligned=aligned)
+    prediction = out / "prediction.fits"
+    translate_file(
+        model, [aligned / "sky_source.fits"], prediction,
+        samples=samples, quantiles=LEVELS, overwrite=True,
+    )  # fmt: skip
+
+    source = read_sky(aligned / "sky_source.fits")
+    y = Stretch.from_dict(model.source["stretch"])(source.data)
+    bright = np.nanmean(np.where(np.isfinite(y), y, np.nan), axis=0) >= BRIGHT
+    planes = _planes(prediction, model.target["bands"])
+    exposures = [read_sky(list(pair.target)) for pair in pairs]
+    report = {
+        "bundle": model.hash, "seed": seed, "exposures": again, "samples": samples,
+        "coverage": {
+            f"{upper - lower:.2f}": _coverage(planes, lower, upper, exposures, bright)
+            for lower, upper in zip(LEVELS, LEVELS[::-1], strict=True)
+            if lower < upper
+        },
+        "seconds": round(time.monotonic() - started, 1),
+    }  # fmt: skip
+    (out / "calibration.json").write_text(json.dumps(report, indent=2) + "\n")
+    return report
+
+
+def _planes(path: Path, bands: list[str]) -> dict[float, np.ndarray]:
+    """Each level's quantile (C, H, W) in flux."""
+    from astropy.io import fits
+
+    with fits.open(path) as file:
+        return {
+            level: np.stack([file[f"Q{_percent(level)}", k + 1].data for k in range(len(bands))])
+            for level in LEVELS
+        }
+
+
+def _percent(level: float) -> str:
+    whole, _, part = f"{100 * level:g}".partition(".")
+    return whole.zfill(2) + (f".{part}" if part else "")
+
+
+def _coverage(
+    planes: dict[float, np.ndarray],
+    lower: float,
+    upper: float,
+    exposures: list[SkyImage],
+    bright: np.ndarray,
+) -> dict[str, float]:
+    """Shares of pixels within the interval, over all exposures."""
+    data = np.stack([image.data for image in exposures])
+    known = np.isfinite(data) & np.isfinite(planes[lower])
+    inside = known & (planes[lower] <= data) & (data <= planes[upper])
+    shares = {
+        "all": inside.sum() / known.sum(),
+        "bright": (inside & bright).sum() / (known & bright).sum(),
+        "faint": (inside & ~bright).sum() / (known & ~bright).sum(),
+    }
+    for band, name in enumerate(exposures[0].bands):
+        shares[name] = inside[:, band].sum() / known[:, band].sum()
+    return {name: round(float(share), 4) for name, share in shares.items()}
+
+
+if __name__ == "__main__":
+    main()
