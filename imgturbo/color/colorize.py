@@ -35,7 +35,15 @@ from imgturbo.sky import Stretch, write_sky
 from imgturbo.sky.lab import lab_to_rgb, resize, working_shape
 from imgturbo.sky.photometry import DISPLAY
 
-__all__ = ["colorize", "colour_decoder", "to_full_size", "working_lightness"]
+__all__ = [
+    "colorize",
+    "colour_decoder",
+    "draw_colours",
+    "to_full_size",
+    "working_lightness",
+]
+
+_ONE_PIECE = 640 * 960  # pixels that the network sees at once, if not told otherwise
 
 Planes = NDArray[np.float32]
 Report = Callable[[str, float], None]
@@ -85,7 +93,7 @@ def colorize(
         ImgturboError: no colour bundle, an image that is not grey, a file that is there already.
     """
     say = progress or (lambda what, fraction: None)
-    decoder = colour_decoder(bundle)
+    colour_decoder(bundle)
     if samples < 1:
         raise ImgturboError(f"{samples} samples make no picture; use 1 or more")
     if not temperature >= 0:
@@ -97,7 +105,7 @@ def colorize(
     for index, image in enumerate(images):
         say(f"{image.name}: drawing colours", index / len(images))
         small = working_lightness(bundle, image, size)
-        draws = _draw(bundle, decoder, small, samples, temperature, seed, settings)
+        draws = draw_colours(bundle, small, samples, temperature=temperature, seed=seed, **settings)
         sheet: list[NDArray[Any]] = []
         for name, ab in draws.items():
             rgb = to_full_size(image.lightness, ab)
@@ -160,18 +168,31 @@ def to_full_size(lightness: Planes, ab: Planes) -> Planes:
     return lab_to_rgb(np.concatenate([lightness[None], full]))
 
 
-def _draw(
+def draw_colours(
     bundle: Bundle,
-    decoder: CINNDecoder,
     lightness: Planes,
     samples: int,
-    temperature: float,
-    seed: int,
-    settings: dict[str, Any],
+    *,
+    temperature: float = 1.0,
+    seed: int = 0,
+    mean: bool = True,
+    **settings: Any,
 ) -> dict[str, Planes]:
-    """Colours (2, h, w) by name: ``s001``, …, and last ``mean``, the image of ε = 0."""
-    settings["stretch"] = Stretch.from_dict(bundle.source["stretch"])
-    settings["target"] = Stretch.from_dict(bundle.target["stretch"])
+    """Colours (2, h, w) of L (1, h, w) by name: ``s001``, …, and last ``mean``, of ε = 0.
+
+    Arguments as of :func:`colorize`; L is at the size that the network works at.
+    """
+    decoder = colour_decoder(bundle)
+    settings = {
+        **settings,
+        "stretch": Stretch.from_dict(bundle.source["stretch"]),
+        "target": Stretch.from_dict(bundle.target["stretch"]),
+    }
+    whole = lightness.shape[1] * lightness.shape[2] <= _ONE_PIECE
+    if whole and settings.get("window") is None and settings.get("overlap") is None:
+        # One window has no neighbour to agree with, so nobody need measure how far the network
+        # sees, which for a deep one takes longer than the colours.
+        settings |= {"window": max(lightness.shape), "overlap": 0}
     drawn = translate_array(
         decoder,
         lightness,
@@ -181,11 +202,12 @@ def _draw(
         keep_draws=samples > 1,
         **settings,
     )
-    mean = translate_array(decoder, lightness, samples=None, **settings)
     if samples == 1:
         drawn = {"S001": drawn["SCI"]}
     named = {f"s{i + 1:03}": drawn[f"S{i + 1:03}"] for i in range(samples)}
-    return {**named, "mean": mean["SCI"]}
+    if mean:
+        named["mean"] = translate_array(decoder, lightness, samples=None, **settings)["SCI"]
+    return named
 
 
 # -------------------------------------------------------------------------------------- writing

@@ -1,4 +1,4 @@
-"""The demo of colours: seven pictures teach a small flow, which then colours what it has not seen.
+"""The demo of colours: five pictures teach a small flow, which then colours what it has not seen.
 
     prepare → train → colour → likelihood and variety → sheet
 
@@ -22,19 +22,18 @@ import torch
 from numpy.typing import NDArray
 
 from imgturbo.bundle import Bundle, load_bundle
-from imgturbo.color.colorize import colorize, colour_decoder
+from imgturbo.color.colorize import colorize, colour_decoder, draw_colours
 from imgturbo.config import Config, PicturesConfig, load_config
 from imgturbo.demo import config_path
 from imgturbo.engines import build_network
 from imgturbo.errors import ImgturboError
 from imgturbo.flows.decoder import CINNDecoder
 from imgturbo.metrics.likelihood import ChannelGaussian, PixelMoments, bits_per_dimension
-from imgturbo.mosaic import translate_array
 from imgturbo.report.files import write_json
 from imgturbo.report.progress import task
 from imgturbo.report.sheet import contact_sheet
 from imgturbo.report.tables import prepare_table, wide_console
-from imgturbo.sky import SkyImage, Stretch, read_sky, write_sky
+from imgturbo.sky import SkyImage, read_sky, write_sky
 from imgturbo.sky.lab import lab_to_rgb, resize, rgb_to_lab, working_shape
 from imgturbo.sky.photometry import DISPLAY
 from imgturbo.tiles.loader import validation_batches
@@ -43,7 +42,7 @@ from imgturbo.training import train
 
 __all__ = ["likelihoods", "run_demo", "variety"]
 
-_SHOWN = ("hubble_deep_field", "coffee", "retina", "chelsea")
+_SHOWN = ("hubble_deep_field", "coffee", "ihc", "chelsea", "astronaut")
 _DRAWS, _DRAWS_SHOWN = 8, 4
 _TEMPERATURES = (1.0, 0.5, 0.0)
 _TILES = 256  # validation tiles scored, at most
@@ -120,9 +119,15 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
 
 
 def _settings(work: Path, quick: bool) -> Config:
-    short = ["train.steps=6", "train.validate_every=3", "data.batch_size=2", "data.crop=32",
-             "prepare.tile={size: 64}", "prepare.pictures.size=160", "prepare.pictures.zooms=[1.0]",
-             "train.validate_tiles=4"]  # fmt: skip
+    short = [
+        "train.steps=6",
+        "train.validate_every=3",
+        "train.validate_tiles=4",
+        "data.batch_size=2",
+        "prepare.pictures.size=270",
+        "prepare.pictures.zooms=[1.0]",
+        "prepare.tile.stride=null",
+    ]
     config = load_config(config_path("cinn_colorize_demo.yaml"), short if quick else [])
     config.prepare.out = work / "tiles.zarr"
     config.train.out = work / "run"
@@ -219,23 +224,15 @@ def _fit_normal(decoder: CINNDecoder, store: TileStore, noise: float) -> Channel
 
 def variety(bundle: Bundle, greys: list[Path], progress: Any) -> dict[str, float]:
     """Root mean square distance in (a, b) between two samples of a picture, by temperature."""
-    source, target = (Stretch.from_dict(side["stretch"]) for side in (bundle.source, bundle.target))
     found: dict[str, float] = {}
     for number, temperature in enumerate(_TEMPERATURES):
         squares = []
         for path in greys:
             progress(f"{path.stem} at T = {temperature}", number / len(_TEMPERATURES))
-            rgb = np.repeat(read_sky(path).data, 3, axis=0)
-            drawn = translate_array(
-                colour_decoder(bundle),
-                rgb_to_lab(rgb)[:1],
-                stretch=source,
-                target=target,
-                samples=3,
-                temperature=temperature,
-                keep_draws=True,
+            lightness = rgb_to_lab(np.repeat(read_sky(path).data, 3, axis=0))[:1]
+            draws = list(
+                draw_colours(bundle, lightness, 3, temperature=temperature, mean=False).values()
             )
-            draws = [drawn[f"S{i:03}"] for i in (1, 2, 3)]
             squares += [float(((a - b) ** 2).sum(0).mean()) for a, b in combinations(draws, 2)]
         found[f"{temperature:g}"] = float(np.sqrt(np.mean(squares)))
     return found
