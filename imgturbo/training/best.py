@@ -1,7 +1,8 @@
 """Which weights are the best, and the bundle that is made of them.
 
 The averaged generators are scored on the validation tiles. Whenever ``train.select`` improves they
-become ``<out>/bundle``; where nothing can be scored (no pairs) the latest weights are the best.
+become ``<out>/bundle``; where nothing can be scored (no pairs) the latest weights are the best, and
+with ``select: last`` they always are: no score of pixels rises while a picture gets sharper.
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ def consider(state: RunState, store: TileStore) -> tuple[dict[str, float], bool]
 
 def is_better(scores: Mapping[str, float], best: Mapping[str, float], select: str) -> bool:
     """Whether the forward direction improved; where nothing can be compared, yes."""
+    if select == "last":
+        return True
     new, old = scores.get(f"forward/{select}"), best.get(f"forward/{select}")
     if new is None or old is None:
         return True

@@ -86,6 +86,13 @@ def test_a_resumed_run_needs_its_first_bundle_no_more(tmp_path, tiles):
     assert contents(newest.path)["state"]["initial"] == hash_before
 
 
+def test_the_last_weights_may_be_the_best(tmp_path, tiles):
+    assert best.is_better({"forward/psnr": 1.0}, {"forward/psnr": 2.0}, "last")
+    assert not best.is_better({"forward/psnr": 1.0}, {"forward/psnr": 2.0}, "psnr")
+    result = train(tiny(tmp_path, tiles, select="last"))
+    assert result.best_step == result.step == 9
+
+
 def test_another_network_is_refused(tmp_path, tiles):
     bundle = train(tiny(tmp_path, tiles, steps=1)).bundle
     network = build_generator(NAFNetConfig(width=4, depth=1), 2, 1)
