@@ -450,7 +450,7 @@ class TrainConfig(Section):
     keep: int = Field(2, ge=1)  # checkpoints kept, besides the best
     log_every: int = Field(20, ge=1)
     trackers: list[Literal["jsonl", "tensorboard"]] = ["jsonl", "tensorboard"]
-    # What "best" means, on validation tiles (or the last weights); None: bits for a cinn, else psnr.
+    # What "best" means, on validation tiles; None: bits for a cinn, else psnr; last: the newest.
     select: Literal["psnr", "ssim", "l1", "bits", "last"] | None = None
     channels_last: bool = True
     compile: bool = False
