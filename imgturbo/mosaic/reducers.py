@@ -3,7 +3,8 @@
 Of draws f_1 … f_N the mean (extension SCI), the standard deviation √(Σ(f_n − m)²/(N − 1)) (STD),
 quantiles (Q05, Q50, Q95 …) and, if asked for, the draws themselves (S001 …). The n-th of N sorted
 draws is the quantile n/(N + 1), so that a measurement from the same distribution falls between Q05
-and Q95 with probability 0.9 at any N (Weibull's plotting position; others are too narrow). Mean and deviation are by Welford's recurrence (Technometrics 4, 419, 1962),
+and Q95 with probability 0.9 at any N (Weibull's plotting position; others are too narrow). Mean and
+deviation are by Welford's recurrence (Technometrics 4, 419, 1962),
 
     m_n = m_{n−1} + (f_n − m_{n−1})/n,    S_n = S_{n−1} + (f_n − m_{n−1})(f_n − m_n),
 

@@ -1,0 +1,84 @@
+"""The typed schema of every YAML in ``configs/``.
+
+A config file is read in four parts, each a section of its own and each optional where it is not
+needed: ``prepare`` (which files, how to register and tile them), ``data`` (how tiles become
+batches), ``model`` (networks) and ``objective`` (the eight weights, or a likelihood), ``train``
+(the loop). The sections are in modules of their own; ``whole`` joins them and reads files.
+
+Unknown keys are refused with the nearest valid name; values given on the command line as
+``train.steps=1000`` are read as YAML and replace what the file says.
+"""
+
+from __future__ import annotations
+
+from imgturbo.config.diffusion import (
+    DiffusionConfig,
+)
+from imgturbo.config.flows import (
+    ColorizationConditionConfig,
+    ConditionConfig,
+    FlowConfig,
+    FlowDenseConfig,
+    FlowStageConfig,
+    PyramidConditionConfig,
+)
+from imgturbo.config.networks import (
+    CriticConfig,
+    CycleGANResNetConfig,
+    GeneratorConfig,
+    MLPConfig,
+    NAFNetConfig,
+    Pix2PixUNetConfig,
+    ResNetConfig,
+    UNetConfig,
+)
+from imgturbo.config.preparation import (
+    FieldConfig,
+    PicturesConfig,
+    PrepareConfig,
+    RegisterConfig,
+    SplitConfig,
+    StretchConfig,
+    TileConfig,
+)
+from imgturbo.config.training import (
+    DataConfig,
+    ObjectiveConfig,
+    TrainConfig,
+)
+from imgturbo.config.whole import (
+    Config,
+    ModelConfig,
+    load_config,
+)
+
+__all__ = [
+    "ColorizationConditionConfig",
+    "ConditionConfig",
+    "Config",
+    "CriticConfig",
+    "CycleGANResNetConfig",
+    "DataConfig",
+    "DiffusionConfig",
+    "FieldConfig",
+    "FlowConfig",
+    "FlowDenseConfig",
+    "FlowStageConfig",
+    "GeneratorConfig",
+    "MLPConfig",
+    "ModelConfig",
+    "NAFNetConfig",
+    "ObjectiveConfig",
+    "PicturesConfig",
+    "Pix2PixUNetConfig",
+    "PrepareConfig",
+    "PyramidConditionConfig",
+    "RegisterConfig",
+    "ResNetConfig",
+    "SplitConfig",
+    "StretchConfig",
+    "TileConfig",
+    "TrainConfig",
+    "UNetConfig",
+    "load_config",
+]
