@@ -172,19 +172,18 @@ def _hold_out(
     assert pictures.size is not None
     folder.mkdir(parents=True, exist_ok=True)
     truths, sizes = {}, {}
-    for path in pictures.files:
-        if path.stem not in shown:
-            continue
-        rgb = read_sky(path).data
+    by_name = {path.stem: path for path in pictures.files}
+    for name in shown:
+        rgb = read_sky(by_name[name]).data
         height, width = rgb.shape[1:]
         across = working_shape(height, width, pictures.size)[1]
         edge = strip_edge(across, config.prepare.tile.size, pictures.fraction)
         rgb = rgb[..., round(edge * width) :]
-        truths[path.stem] = rgb
+        truths[name] = rgb
         lab = rgb_to_lab(rgb)
         lab[1:] = 0
         grey = SkyImage.from_array(lab_to_rgb(lab).mean(0), unit=DISPLAY, bands=["L"])
-        file = write_sky(folder / f"{path.stem}.png", grey, overwrite=True)
+        file = write_sky(folder / f"{name}.png", grey, overwrite=True)
         sizes[file] = round(min(rgb.shape[1:]) * pictures.size / min(height, width))
     sizes[_picture_folder() / _GREY] = pictures.size
     return truths, sizes
