@@ -6,7 +6,8 @@ A sky that no training run has drawn is simulated, observed once by Hubble and, 
 time, several times by Webb: draws from what a posterior of the Webb image must cover, given this
 Hubble image. The Hubble image is translated, file to file, and the share of Webb pixels between the
 quantiles is counted, for all pixels and for those where Hubble saw something (its stretched mean
-over bands at least 0.25), with the bands apart.
+over bands at least 0.25), with the bands apart. DIR/skies.png shows the Hubble image, the mean, two
+draws, the half width of the 68 % interval and what Webb saw.
 """
 
 from __future__ import annotations
@@ -14,17 +15,20 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from astropy.io import fits
 
 from data_prep.prepare import prepare
 from data_prep.simulate import simulate
 from imgturbo.assess import BRIGHT
-from imgturbo.bundle import load_bundle
+from imgturbo.bundle import Bundle, load_bundle
 from imgturbo.config import FieldConfig, PrepareConfig
 from imgturbo.mosaic import translate_file
+from imgturbo.report.preview import comparison
 from imgturbo.sky import SkyImage, Stretch, read_sky
 
 LEVELS = (0.025, 0.05, 0.16, 0.25, 0.75, 0.84, 0.95, 0.975)
@@ -69,7 +73,10 @@ def run(bundle: Path, out: Path, size: int, seed: int, again: int, samples: int)
     source = read_sky(aligned / "sky_source.fits")
     y = Stretch.from_dict(model.source["stretch"])(source.data)
     bright = np.nanmean(np.where(np.isfinite(y), y, np.nan), axis=0) >= BRIGHT
-    planes = _planes(prediction, model.target["bands"])
+    names = [f"Q{_percent(level)}" for level in LEVELS]
+    planes = dict(
+        zip(LEVELS, _planes(prediction, model.target["bands"], names).values(), strict=True)
+    )
     exposures = [read_sky(list(pair.target)) for pair in pairs]
     report = {
         "bundle": model.hash, "seed": seed, "exposures": again, "samples": samples,
@@ -81,17 +88,33 @@ def run(bundle: Path, out: Path, size: int, seed: int, again: int, samples: int)
         "seconds": round(time.monotonic() - started, 1),
     }  # fmt: skip
     (out / "calibration.json").write_text(json.dumps(report, indent=2) + "\n")
+    _picture(out, model, aligned / "sky_source.fits", exposures[0])
     return report
 
 
-def _planes(path: Path, bands: list[str]) -> dict[float, np.ndarray]:
-    """Each level's quantile (C, H, W) in flux."""
-    from astropy.io import fits
+def _picture(out: Path, model: Bundle, source: Path, truth: SkyImage) -> None:
+    two = out / "draws.fits"
+    translate_file(model, [source], two, samples=2, keep_draws=True, overwrite=True)
+    given, wanted = (Stretch.from_dict(side["stretch"]) for side in (model.source, model.target))
+    bands = model.target["bands"]
+    planes = _planes(out / "prediction.fits", bands, ("SCI", "Q16", "Q84"))
+    draws = _planes(two, bands, ("S001", "S002"))
+    panels = {
+        "Hubble": given(read_sky(source).data),
+        "prediction": wanted(planes["SCI"]),
+        "a draw": wanted(draws["S001"]),
+        "another draw": wanted(draws["S002"]),
+        "half width of 68 %": (wanted(planes["Q84"]) - wanted(planes["Q16"])) / 2,
+        "truth": wanted(truth.data),
+    }
+    comparison(out / "skies.png", panels, caption="A sky that no training saw, seed of the noise 0")
 
+
+def _planes(path: Path, bands: list[str], names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Extensions (C, H, W) in flux."""
     with fits.open(path) as file:
         return {
-            level: np.stack([file[f"Q{_percent(level)}", k + 1].data for k in range(len(bands))])
-            for level in LEVELS
+            name: np.stack([file[name, k + 1].data for k in range(len(bands))]) for name in names
         }
 
 

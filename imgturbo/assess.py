@@ -206,7 +206,7 @@ def _check_request(
     if not bundle.decoder.stochastic:
         raise ImgturboError(
             f"{bundle.path}: its decoder is deterministic, so there is no spread to assess; train "
-            "a cinn, or a generator with noise_channels > 0"
+            "a cinn, a diffusion model, or a generator with noise_channels > 0"
         )
     if samples < 2:
         raise ImgturboError(f"{samples} samples have no spread; draw 2 or more, better 32")
