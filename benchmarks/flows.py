@@ -185,7 +185,11 @@ def draw_conditions(flow: Pyramid, batch: int) -> list[list[Tensor | None] | Ten
         for layer in stage.transforms:
             reads = layer.predict_second.from_condition if isinstance(layer, Coupling) else None
             shape = None if reads is None else (batch, reads.in_channels, side, side)
-            own.append(None if shape is None else torch.randn(shape, requires_grad=True))
+            if shape is None:
+                own.append(None)
+            else:  # as the condition networks leave them
+                features = torch.randn(shape).to(memory_format=torch.channels_last)
+                own.append(features.requires_grad_())
         conditions.append(own)
     return conditions
 
@@ -242,15 +246,16 @@ def measure(batch: int, repeats: int, compiled: bool) -> dict[str, Any]:
     peer_last = build_peer(ours).to(memory_format=torch.channels_last)
     conditions = draw_conditions(ours, batch)
     tensors = flat(conditions)
+    plain = [tensor.detach().contiguous().requires_grad_() for tensor in tensors]
     x = torch.randn(batch, 2, SIDE, SIDE)
 
     w, log_det = ours(x, conditions)
-    expected, jacobian = peer(x, c=tensors)
+    expected, jacobian = peer(x, c=plain)
     parity = max(float((a - b).abs().max()) for a, b in zip(w, expected, strict=True))
     facts: dict[str, Any] = {"batch": batch, "parity": parity}
     facts["parity_log_det"] = float(((log_det - jacobian) / jacobian).abs().max())
 
-    repeated = [c.detach().repeat_interleave(SAMPLES, 0) for c in tensors]
+    repeated = [c.detach().repeat_interleave(SAMPLES, 0) for c in plain]
     shared = [
         [None if t is None else t.detach() for t in c] if isinstance(c, list) else c.detach()
         for c in conditions
@@ -259,7 +264,7 @@ def measure(batch: int, repeats: int, compiled: bool) -> dict[str, Any]:
     del w, log_det, expected, jacobian
 
     def train(network: nn.Module, call: Callable[[], Any]) -> Callable[[], None]:
-        leaves = [*(p for p in network.parameters() if p.requires_grad), *tensors]
+        leaves = [*(p for p in network.parameters() if p.requires_grad), *tensors, *plain]
 
         def step() -> None:
             for leaf in leaves:
@@ -272,8 +277,9 @@ def measure(batch: int, repeats: int, compiled: bool) -> dict[str, Any]:
         if is_ours:
             sample = lambda: inverse(latents, shared)  # noqa: E731
             return train(network, lambda: forward(x, conditions)), torch.no_grad()(sample)
-        sample = lambda: inverse(latents, c=repeated, rev=True)  # noqa: E731
-        return train(network, lambda: forward(x, c=tensors)), torch.no_grad()(sample)
+        sample = lambda: inverse(latents, c=repeated, rev=True, jac=False)  # noqa: E731
+        own = plain if network is peer else tensors
+        return train(network, lambda: forward(x, c=own)), torch.no_grad()(sample)
 
     networks = {
         "freia": (peer, False),
@@ -293,7 +299,7 @@ def measure(batch: int, repeats: int, compiled: bool) -> dict[str, Any]:
     facts["training_s"] = rounds(training, repeats)
     facts["sampling_s"] = rounds(sampling, repeats)
     facts["activations_bytes"] = {
-        "freia": kept_bytes(peer, [x, *tensors], lambda: peer(x, c=tensors)),
+        "freia": kept_bytes(peer, [x, *plain], lambda: peer(x, c=plain)),
         "ours": kept_bytes(ours, [x, *tensors], lambda: ours(x, conditions)),
         "ours memory-saving": kept_bytes(saving, [x, *tensors], lambda: saving(x, conditions)),
     }
@@ -352,7 +358,7 @@ def main() -> None:
                 command, check=True, stdout=subprocess.PIPE, text=True, env=environment
             )
             facts = json.loads(done.stdout.splitlines()[-1])
-            facts |= {"threads": threads, "torch": torch.__version__, "cpu": platform.processor()}
+            facts |= {"threads": threads, "torch": torch.__version__, "cpu": platform.machine()}
             figures.append(facts)
             show(facts)
     if options.json:
