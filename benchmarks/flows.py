@@ -139,7 +139,8 @@ def build_peer(flow: Pyramid) -> Any:
             conditions.append(framework.ConditionNode(reads.weight.shape[1], *sides))
         return conditions[-1]
 
-    for stage, split in zip(flow.stages, flow.splits, strict=True):
+    stages: list[Any] = list(flow.stages)
+    for stage, split in zip(stages, flow.splits, strict=True):
         for layer in stage.transforms:
             if isinstance(layer, Coupling):
                 # FrEIA asks for the network of the second half first.
@@ -176,20 +177,21 @@ def build_peer(flow: Pyramid) -> Any:
 def draw_conditions(flow: Pyramid, batch: int) -> list[list[Tensor | None] | Tensor]:
     """For each stage a tensor a coupling (None elsewhere), for the backend one vector."""
     conditions: list[list[Tensor | None] | Tensor] = []
-    for level, stage in enumerate(flow.stages):
+    stages: list[Any] = list(flow.stages)
+    for level, stage in enumerate(stages):
         if isinstance(stage.transforms[0], Flatten):
             conditions.append(torch.randn(batch, 512, requires_grad=True))
             continue
         side = SIDE >> level
         own: list[Tensor | None] = []
         for layer in stage.transforms:
-            reads = layer.predict_second.from_condition if isinstance(layer, Coupling) else None
-            shape = None if reads is None else (batch, reads.in_channels, side, side)
-            if shape is None:
+            predict: Any = layer.predict_second if isinstance(layer, Coupling) else None
+            if predict is None or predict.from_condition is None:
                 own.append(None)
-            else:  # as the condition networks leave them
-                features = torch.randn(shape).to(memory_format=torch.channels_last)
-                own.append(features.requires_grad_())
+                continue
+            features = torch.randn(batch, predict.from_condition.in_channels, side, side)
+            # Laid out as the condition networks leave them.
+            own.append(features.to(memory_format=torch.channels_last).requires_grad_())
         conditions.append(own)
     return conditions
 
