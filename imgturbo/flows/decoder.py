@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from imgturbo.config import FlowConfig
+from imgturbo.config import FlowConfig, PyramidConditionConfig
 from imgturbo.flows.cinn import MultiScaleCINN
 from imgturbo.flows.upsampling import joint_bilateral_upsample
 from imgturbo.nets.generator import ImageGenerator
@@ -47,10 +47,22 @@ class CINNDecoder(ImageGenerator):
         super().__init__(
             in_channels, out_channels, stride=flow.stride * flow.scale, stochastic=True
         )
+        self.config = config
         self.flow = flow
         self.scale = flow.scale
         self.size = None if flow.size is None else flow.size * flow.scale
         self.whole_image = self.size is not None
+
+    def narrow(self) -> CINNDecoder:
+        """The same kernels at the same resolutions with one channel everywhere they are free."""
+        thin = {"width": 1, "coarse_width": 1}
+        stages = [stage.model_copy(update=thin) for stage in self.config.stages]
+        condition = self.config.condition.model_copy()
+        if isinstance(condition, PyramidConditionConfig):
+            condition = condition.model_copy(update={"width": 1, "max_width": 1})
+        config = self.config.model_copy(update={"stages": stages, "condition": condition})
+        with torch.random.fork_rng(devices=[]):  # its weights are not the caller's business
+            return CINNDecoder(config, 1, min(self.out_channels, 2))
 
     def translate(self, u: Tensor, noise: Noise | None) -> Tensor:
         return next(self.draws(u, [noise]))

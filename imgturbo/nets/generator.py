@@ -53,6 +53,10 @@ class Generator(nn.Module, ABC):
     def forward(self, u: Tensor, noise: Noise | None = None) -> Tensor:
         """(B, C, …) → (B, C', …); ``noise`` is the source of ε, None meaning ε = 0."""
 
+    def narrow(self) -> Generator:
+        """A network that sees as far and costs less to probe; itself unless a kind knows better."""
+        return self
+
     def draws(self, u: Tensor, noises: Sequence[Noise | None]) -> Iterator[Tensor]:
         """One output for each source of noise; what they share is computed once where it can be."""
         for noise in noises:

@@ -31,6 +31,7 @@ from torch.overrides import TorchFunctionMode
 
 from imgturbo.errors import ImgturboError
 from imgturbo.nets.ensemble import Ensemble
+from imgturbo.nets.generator import Generator
 from imgturbo.nets.mlp import MLP
 from imgturbo.nets.patchgan import PatchGAN
 
@@ -66,7 +67,8 @@ def receptive_field(generator: nn.Module) -> int:
             "blend them (--window 256 --overlap 64), or use another network"
         )
     if _CACHE not in generator.__dict__:
-        generator.__dict__[_CACHE] = max(_reach(generator, axis) for axis in (2, 3))
+        probed = generator.narrow() if isinstance(generator, Generator) else generator
+        generator.__dict__[_CACHE] = max(_reach(probed, axis) for axis in (2, 3))
     return int(generator.__dict__[_CACHE])
 
 

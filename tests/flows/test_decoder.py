@@ -196,3 +196,12 @@ def test_bands_and_temperatures_that_make_no_sense_are_named():
         translate_array(network, array, temperature=0.5)
     with pytest.raises(ImgturboError, match="zero or more"):
         Tempered(FreshNoise(), math.nan)
+
+
+@pytest.mark.parametrize("options", [{}, {"scale": 2, "prior": True}, {"actnorm": True}])
+def test_the_narrow_network_that_is_probed_sees_as_far(options, monkeypatch):
+    wide = decoder(2, 3, **options)
+    narrow = receptive_field(wide)
+    again = decoder(2, 3, **options)
+    monkeypatch.setattr(again, "narrow", lambda: again)
+    assert receptive_field(again) == narrow
