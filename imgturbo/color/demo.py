@@ -203,7 +203,9 @@ def likelihoods(
     """
     trained = colour_decoder(bundle)
     torch.manual_seed(config.seed)
-    untrained = build_network(config.model.decoder, trained.in_channels, trained.out_channels)
+    untrained = build_network(
+        config.model.decoder, trained.in_channels, trained.out_channels
+    ).eval()
     assert isinstance(untrained, CINNDecoder)
     noise = config.objective.noise
     normal = _fit_normal(trained, store, noise)

@@ -48,12 +48,15 @@ class Likelihood(nn.Module):
 
     def forward(self, batch: Batch) -> Losses:
         """The loss of one step, in nats a dimension. With several processes a collective call."""
-        x = self.decoder.reduce(batch.x)
+        counts = whole_pairs(batch)
+        # Others are left out, so that ActNorm does not set itself by them. Where none counts all are
+        # computed nevertheless, for nothing: other processes wait for this one's gradients.
+        rows = counts | ~counts.any()
+        x = self.decoder.reduce(batch.x[rows])
         if self.noise:
             x = x + self.noise * torch.randn_like(x)
-        log_p = self.decoder.flow.log_prob(x, torch.where(batch.z_valid, batch.z, 0.0))
-        counts = whole_pairs(batch)
-        loss = torch.where(counts, -log_p / x[0].numel(), 0.0)
+        log_p = self.decoder.flow.log_prob(x, torch.where(batch.z_valid, batch.z, 0.0)[rows])
+        loss = torch.where(counts[rows], -log_p / x[0].numel(), 0.0)
         ledger = Ledger()
         ledger.add("nll", "generator", 1.0, loss, counts)
         return ledger.settle()

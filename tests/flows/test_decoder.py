@@ -151,6 +151,20 @@ def test_only_whole_pairs_count_and_nothing_under_a_mask_does():
     assert all(p.grad is not None and not p.grad.any() for p in objective.generator_parameters())
 
 
+def test_what_does_not_count_does_not_set_the_first_scales():
+    config = {"model": {"decoder": CINN | {"actnorm": True}}}
+    scales = []
+    for spoilt in (False, True):
+        torch.manual_seed(0)
+        objective, data = build_trainable(Config.model_validate(config), 1, 2), batch()
+        data.paired[1] = False
+        if spoilt:
+            data.x[1] *= 100
+        objective(data)
+        scales.append(torch.cat([p.detach().flatten() for p in objective.parameters()]))
+    torch.testing.assert_close(*scales)
+
+
 def test_training_noise_has_the_deviation_asked_for():
     data = batch(side=32)
     data.x.zero_()
