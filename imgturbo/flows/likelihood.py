@@ -49,8 +49,8 @@ class Likelihood(nn.Module):
     def forward(self, batch: Batch) -> Losses:
         """The loss of one step, in nats a dimension. With several processes a collective call."""
         counts = whole_pairs(batch)
-        # Others are left out, so that ActNorm does not set itself by them. Where none counts all are
-        # computed nevertheless, for nothing: other processes wait for this one's gradients.
+        # Others are left out, so that ActNorm does not set itself by them. Where none counts, all
+        # are computed nevertheless, for nothing: other processes wait for this one's gradients.
         rows = counts | ~counts.any()
         x = self.decoder.reduce(batch.x[rows])
         if self.noise:
