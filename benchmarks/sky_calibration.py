@@ -7,7 +7,7 @@ time, several times by Webb: draws from what a posterior of the Webb image must 
 Hubble image. The Hubble image is translated, file to file, and the share of Webb pixels between the
 quantiles is counted, for all pixels and for those where Hubble saw something (its stretched mean
 over bands at least 0.25), with the bands apart. DIR/skies.png shows the Hubble image, the mean, two
-draws, the half width of the 68 % interval and what Webb saw.
+draws, five times the half width of the 68 % interval and what Webb saw.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _picture(out: Path, model: Bundle, source: Path, truth: SkyImage) -> None:
         "prediction": wanted(planes["SCI"]),
         "a draw": wanted(draws["S001"]),
         "another draw": wanted(draws["S002"]),
-        "half width of 68 %": (wanted(planes["Q84"]) - wanted(planes["Q16"])) / 2,
+        "5 × half width of 68 %": 2.5 * (wanted(planes["Q84"]) - wanted(planes["Q16"])),
         "truth": wanted(truth.data),
     }
     comparison(out / "skies.png", panels, caption="A sky that no training saw, seed of the noise 0")
