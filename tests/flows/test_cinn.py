@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from imgturbo.config import (
     FlowDenseConfig,
     FlowStageConfig,
     PyramidConditionConfig,
+    load_config,
 )
 from imgturbo.errors import ImgturboError
 from imgturbo.flows import ColorizationCondition, MultiScaleCINN
@@ -296,26 +298,17 @@ def test_kernels_choose_how_far_a_stage_sees():
 # ---------------------------------------------------------------------- the published network
 
 
-def published(condition=None) -> FlowConfig:
-    """Ardizzone et al. 2019, colorization: 64² ab given features of the 256² L."""
-    shared = {"down": "unshuffle", "order": "channel"}
-    return FlowConfig(
-        stages=[
-            FlowStageConfig(blocks=4, width=32, coarse_width=64, **shared),
-            FlowStageConfig(blocks=6, width=64, coarse_width=128, keep=0.5, **shared),
-            FlowStageConfig(blocks=6, width=128, coarse_width=256, keep=0.5, **shared),
-            FlowStageConfig(blocks=6, width=256, coarse_width=256, keep=0.25, rebalance=0.5),
-        ],
-        dense=FlowDenseConfig(size=64, blocks=8, width=512),
-        condition=condition or PyramidConditionConfig(scale=4, width=8, max_width=16, blocks=1),
-        clamp=1.5,
-        reach=None,
-    )
+def published() -> FlowConfig:
+    """Ardizzone et al. 2019, colorization, as it ships: 64² ab given the 256² L."""
+    config = load_config(Path(__file__).parents[2] / "configs" / "cinn_colorize.yaml")
+    assert isinstance(config.model.decoder, FlowConfig)
+    return config.model.decoder
 
 
 def test_the_published_colorization_network():
     torch.manual_seed(0)
-    model = MultiScaleCINN(published(), 2, 1).eval()
+    small = PyramidConditionConfig(scale=4, width=8, max_width=16, blocks=1)
+    model = MultiScaleCINN(published().model_copy(update={"condition": small}), 2, 1).eval()
     shapes = model.latent_shapes(64, 64)
     assert [math.prod(shape) for shape in shapes] == [4096, 2048, 1536, 512]
     # The published INN has 54.35 M parameters, 14.02 M of them in its condition subnetworks.
