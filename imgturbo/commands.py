@@ -6,11 +6,14 @@ As in :mod:`imgturbo.cli`, which puts them on its list, heavy imports happen ins
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from imgturbo.errors import ImgturboError
+
+if TYPE_CHECKING:
+    from imgturbo.config import Config
 
 __all__ = ["add_commands", "calibrate", "export"]
 
@@ -72,7 +75,7 @@ def export(
         bool, typer.Option("--half", help="Store weights as float16: half the size.")
     ] = False,
 ) -> None:
-    """Write a bundle anew, for others: its hash is checked, and it may be made smaller."""
+    """Write a bundle anew, for others: checked, without your folders, and perhaps smaller."""
     from imgturbo.bundle import load_bundle, save_bundle
 
     given = load_bundle(bundle)
@@ -82,13 +85,26 @@ def export(
         out,
         decoder=given.decoder,
         encoder=given.encoder,
-        config=given.config,
+        config=_without_folders(given.config),
         sides={"source": given.source, "target": given.target},
         record={**given.record, "exported_from": given.hash},
         half=half,
     )
     size = sum(file.stat().st_size for file in out.glob("*.safetensors"))
     typer.echo(f"{out}: {name}, {size / 1e6:.2f} MB of weights")
+
+
+def _without_folders(config: Config) -> Config:
+    """The config with bare file names: where they lay is nobody else's business."""
+
+    def bare(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: bare(part) for key, part in value.items()}
+        if isinstance(value, list):
+            return [bare(part) for part in value]
+        return Path(value.name) if isinstance(value, Path) else value
+
+    return type(config).model_validate(bare(config.model_dump(by_alias=True)))
 
 
 def add_commands(app: typer.Typer) -> None:
