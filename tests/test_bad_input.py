@@ -243,6 +243,7 @@ def full_disk(monkeypatch):
         monkeypatch.setattr(os, "pwrite", refuse)
         monkeypatch.setattr(os, "fsync", refuse)
         monkeypatch.setattr("pathlib.Path.write_text", refuse)
+        monkeypatch.setattr("pathlib.Path.write_bytes", refuse)
 
     return fill
 

@@ -8,14 +8,14 @@ pictures downward.
 
 from __future__ import annotations
 
-import os
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imgturbo.errors import ImgturboError
+from imgturbo.report.files import write_whole
 
 __all__ = ["colour", "comparison", "save_figure"]
 
@@ -111,25 +111,10 @@ def comparison(
 
 
 def save_figure(figure: Any, out: Path) -> None:
-    """Write a PNG of a matplotlib figure aside, then rename: it is whole or not there (law 6).
-
-    Raises:
-        ImgturboError: ``out`` cannot be written; what was there before is still there.
-    """
-    aside = out.with_name(f".{out.name}.part")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            figure.savefig(aside, dpi=_DPI, format="png")
-            os.replace(aside, out)
-        except OSError:
-            aside.unlink(missing_ok=True)
-            raise
-    except OSError as reason:
-        raise ImgturboError(
-            f"{out}: the picture cannot be written ({reason.strerror or reason}); free some space "
-            "or choose another folder"
-        ) from None
+    """Write a PNG of a matplotlib figure, whole or not at all; errors as of ``write_whole``."""
+    content = io.BytesIO()
+    figure.savefig(content, dpi=_DPI, format="png")
+    write_whole(out, content.getvalue())
 
 
 def _crops(truth: NDArray[Any], count: int) -> list[View]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from imgturbo.errors import ImgturboError
+from imgturbo.report.files import write_whole
 
 __all__ = ["contact_sheet"]
 
@@ -66,7 +65,7 @@ def contact_sheet(
         y += heights[index] + _GAP
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG", optimize=True)
-    _write(out, buffer.getvalue())
+    write_whole(out, buffer.getvalue())
 
 
 def _picture(planes: NDArray[Any], cell: int) -> Image.Image:
@@ -80,21 +79,3 @@ def _picture(planes: NDArray[Any], cell: int) -> Image.Image:
             Image.Resampling.LANCZOS,
         )
     return picture
-
-
-def _write(out: Path, content: bytes) -> None:
-    """Aside, then renamed: a sheet is whole or not there (law 6)."""
-    aside = out.with_name(f".{out.name}.part")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            aside.write_bytes(content)
-            os.replace(aside, out)
-        except OSError:
-            aside.unlink(missing_ok=True)
-            raise
-    except OSError as reason:
-        raise ImgturboError(
-            f"{out}: the sheet cannot be written ({reason.strerror or reason}); free some space or "
-            "choose another folder"
-        ) from None

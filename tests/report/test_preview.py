@@ -155,7 +155,7 @@ def test_the_whole_panel_is_marked_where_it_is_zoomed(tmp_path):
 
 def test_what_cannot_be_written_is_named_and_nothing_is_left(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("precious")
-    with pytest.raises(ImgturboError, match=r"file/p\.png: the picture cannot be written"):
+    with pytest.raises(ImgturboError, match=r"file/p\.png: cannot be written"):
         comparison(tmp_path / "file" / "p.png", panels())
     out = tmp_path / "p.png"
     out.write_text("former")
