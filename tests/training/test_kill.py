@@ -127,7 +127,7 @@ def test_a_loss_that_is_not_finite_in_one_process_stops_both(tmp_path):
     code, output = run(prepare(tmp_path / "run", tiles), processes=2)
     assert code != 0
     errors = [line for line in output.splitlines() if line.startswith("error:")]
-    # The launcher ends the second one as soon as the first has left, perhaps before it says the same.
+    # The launcher ends the second one once the first has left, perhaps before it says the same.
     assert len(errors) in (1, 2), output
     assert len(set(errors)) == 1
     assert "train row 7" in errors[0]
