@@ -59,13 +59,15 @@ def run(config: Path, *harm: str, processes: int = 1) -> tuple[int, str]:
 
 
 def kill_from_outside(config: Path) -> None:
-    """SIGKILL once training is under way, at a moment that nobody chose."""
+    """SIGKILL early in the run, at a moment that nobody chose, however fast the machine is."""
     process = start(config)
     log = config.parent / "run" / "metrics.jsonl"
-    deadline = time.monotonic() + 200
-    while not (log.exists() and log.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(random.uniform(0, 0.3))
+    deadline, lines = time.monotonic() + 200, random.randint(1, 4)
+    while time.monotonic() < deadline:
+        if log.exists() and log.read_text().count("\n") >= lines:
+            break
+        time.sleep(0.005)
+    time.sleep(random.uniform(0, 0.03))
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
