@@ -28,6 +28,7 @@ from imgturbo.assess import BRIGHT
 from imgturbo.bundle import Bundle, load_bundle
 from imgturbo.config import FieldConfig, PrepareConfig
 from imgturbo.mosaic import translate_file
+from imgturbo.mosaic.reducers import quantile_name
 from imgturbo.report.preview import comparison
 from imgturbo.sky import SkyImage, Stretch, read_sky
 
@@ -73,7 +74,7 @@ def run(bundle: Path, out: Path, size: int, seed: int, again: int, samples: int)
     source = read_sky(aligned / "sky_source.fits")
     y = Stretch.from_dict(model.source["stretch"])(source.data)
     bright = np.nanmean(np.where(np.isfinite(y), y, np.nan), axis=0) >= BRIGHT
-    names = [f"Q{_percent(level)}" for level in LEVELS]
+    names = [quantile_name(level) for level in LEVELS]
     planes = dict(
         zip(LEVELS, _planes(prediction, model.target["bands"], names).values(), strict=True)
     )
@@ -116,11 +117,6 @@ def _planes(path: Path, bands: list[str], names: Sequence[str]) -> dict[str, np.
         return {
             name: np.stack([file[name, k + 1].data for k in range(len(bands))]) for name in names
         }
-
-
-def _percent(level: float) -> str:
-    whole, _, part = f"{100 * level:g}".partition(".")
-    return whole.zfill(2) + (f".{part}" if part else "")
 
 
 def _coverage(

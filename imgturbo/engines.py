@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from imgturbo.config import Config, DiffusionConfig, FlowConfig, GeneratorConfig
 from imgturbo.diffusion import Denoising, DiffusionDecoder, build_denoising
+from imgturbo.errors import ImgturboError
 from imgturbo.flows.decoder import CINNDecoder
 from imgturbo.flows.likelihood import Likelihood, build_likelihood
 from imgturbo.nets import Generator, build_generator
@@ -47,8 +48,14 @@ def build_trainable(config: Config, source_channels: int, target_channels: int) 
         ImgturboError: networks and weights that make no objective; a diffusion model without the
             package diffusers.
     """
-    if config.objective.preset == "likelihood":
+    objective = config.objective
+    if objective.preset not in ("likelihood", "diffusion"):
+        return build_objective(config, source_channels, target_channels)
+    if objective.paired or objective.marginal or objective.identity:
+        raise ImgturboError(
+            f"objective: the preset {objective.preset} has no paired, marginal or identity "
+            "weights; leave them out, or train another model.decoder"
+        )
+    if objective.preset == "likelihood":
         return build_likelihood(config, source_channels, target_channels)
-    if config.objective.preset == "diffusion":
-        return build_denoising(config, source_channels, target_channels)
-    return build_objective(config, source_channels, target_channels)
+    return build_denoising(config, source_channels, target_channels)

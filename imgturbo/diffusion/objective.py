@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from imgturbo.config import Config
 from imgturbo.diffusion.decoder import DiffusionDecoder
 from imgturbo.diffusion.schedule import build_scheduler
-from imgturbo.errors import ImgturboError
 from imgturbo.ledger import Ledger, Losses
 
 if TYPE_CHECKING:
@@ -86,14 +85,8 @@ def build_denoising(config: Config, source_channels: int, target_channels: int) 
     """The diffusion model that ``config`` describes, freshly initialised, and its loss.
 
     Raises:
-        ImgturboError: weights of the eight-term objective beside it, or the package diffusers is
-            not installed.
+        ImgturboError: the package diffusers is not installed.
     """
-    objective, model = config.objective, config.model.decoder
+    model = config.model.decoder
     assert model.kind == "diffusion"
-    if objective.paired or objective.marginal or objective.identity:
-        raise ImgturboError(
-            "objective: the preset diffusion has no paired, marginal or identity weights; leave "
-            "them out, or train another model.decoder"
-        )
     return Denoising(DiffusionDecoder(model, source_channels, target_channels))

@@ -101,16 +101,7 @@ def whole_pairs(batch: Batch) -> Tensor:
 
 
 def build_likelihood(config: Config, source_channels: int, target_channels: int) -> Likelihood:
-    """The flow that ``config`` describes, freshly initialised, and its loss.
-
-    Raises:
-        ImgturboError: weights of the eight-term objective beside the likelihood.
-    """
+    """The flow that ``config`` describes, freshly initialised, and its loss."""
     objective, flow = config.objective, config.model.decoder
     assert flow.kind == "cinn"
-    if objective.paired or objective.marginal or objective.identity:
-        raise ImgturboError(
-            "objective: the preset likelihood has no paired, marginal or identity weights; leave "
-            "them out, or train another model.decoder"
-        )
     return Likelihood(CINNDecoder(flow, source_channels, target_channels), objective.noise)

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from imgturbo.errors import ImgturboError
 
-__all__ = ["Reducer", "Reduction"]
+__all__ = ["Reducer", "Reduction", "quantile_name"]
 
 Array = npt.NDArray[np.float64]
 
@@ -56,7 +56,7 @@ class Reduction(NamedTuple):
         for level in levels:
             if not 0 < level < 1:
                 raise ImgturboError(f"quantile {level} is not between 0 and 1; 0.05 is the 5 % one")
-        names = [_name(level) for level in levels]
+        names = [quantile_name(level) for level in levels]
         if len(set(names)) < len(names):
             raise ImgturboError(f"quantiles {levels} would share the extensions {names}; use fewer")
         return cls(samples, levels, keep_draws)
@@ -67,7 +67,12 @@ class Reduction(NamedTuple):
         if (self.samples or 1) < 2:
             return ("SCI",)
         draws = range(1, (self.samples or 0) + 1) if self.keep_draws else ()
-        return ("SCI", "STD", *map(_name, self.quantiles), *(f"S{draw:03d}" for draw in draws))
+        return (
+            "SCI",
+            "STD",
+            *map(quantile_name, self.quantiles),
+            *(f"S{draw:03d}" for draw in draws),
+        )
 
     @property
     def held(self) -> int:
@@ -76,8 +81,8 @@ class Reduction(NamedTuple):
         return (2 if several else 1) + (self.samples or 0) * bool(self.quantiles or self.keep_draws)
 
 
-def _name(level: float) -> str:
-    """0.05 → Q05, 0.975 → Q97.5."""
+def quantile_name(level: float) -> str:
+    """The extension of a quantile: Q05 of 0.05, Q97.5 of 0.975."""
     whole, _, part = f"{100 * level:g}".partition(".")  # to six digits: 7.000000000000001 is 7
     return f"Q{whole.zfill(2)}{'.' if part else ''}{part}"
 
