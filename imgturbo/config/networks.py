@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from imgturbo.config.section import Section
 
@@ -42,6 +42,15 @@ class NAFNetConfig(Section):
     middle: int = Field(4, ge=1)  # gated blocks at the coarsest level
     stem: int = Field(2, ge=1)  # pixel-unshuffle factor
     mixing: Literal["depthwise", "dense"] = "dense"  # of 3×3 kernels; depthwise: as published
+    spread: int = Field(0, ge=0)  # side of spikes' kernels, odd, in the stem's pixels; 0: none
+    spread_maps: int = Field(8, ge=1)  # of such kernels
+
+    @field_validator("spread")
+    @classmethod
+    def _a_kernel_has_a_middle(cls, side: int) -> int:
+        if side and side % 2 == 0:
+            raise ValueError(f"a kernel needs a middle; set spread to {side + 1}, not {side}")
+        return side
 
 
 class ResNetConfig(Section):

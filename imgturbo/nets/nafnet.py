@@ -3,7 +3,7 @@ r"""A U-Net of gated blocks on top of a colour map: u ↦ A u + b + N(u).
     stem     pixel-unshuffle by s, then 3×3 to `width` channels            grid s
     down     at each of `depth` levels: blocks, keep a skip, 2×2 stride 2  grid 2s, 4s, …
     bottom   `middle` blocks
-    up       at each level: 1×1 and pixel shuffle, + skip, blocks
+    up       at each level: 1×1 and pixel shuffle, + skip, [spread, at the finest,] blocks
     head     norm, 3×3 and pixel shuffle by s, beside the input itself, 3×3 to C' at full size
 
 and each block is, with ⊙ the product of the two halves of the channels (SimpleGate),
@@ -32,6 +32,7 @@ from imgturbo.config import NAFNetConfig
 from imgturbo.nets.generator import ImageGenerator
 from imgturbo.nets.layers import ChannelNorm, ShuffleConv, shrink
 from imgturbo.nets.noise import Noise
+from imgturbo.nets.spread import Spread
 
 __all__ = ["GatedBlock", "NAFNet"]
 
@@ -81,8 +82,11 @@ class NAFNet(ImageGenerator):
     Its stride is ``stem · 2**depth``. The number of channels doubles at each level.
     """
 
-    def __init__(self, config: NAFNetConfig, in_channels: int, out_channels: int) -> None:
+    def __init__(
+        self, config: NAFNetConfig, in_channels: int, out_channels: int, *, direct: bool = False
+    ) -> None:
         super().__init__(in_channels, out_channels, stride=config.stem * 2**config.depth)
+        self.config = config
         self.stem_factor = config.stem
         widths = [config.width * 2**level for level in range(config.depth + 1)]
 
@@ -97,6 +101,9 @@ class NAFNet(ImageGenerator):
         self.ups = nn.ModuleList(
             ShuffleConv(coarse, fine, factor=2, kernel=1) for fine, coarse in pairs
         )
+        self.spread: nn.Module = nn.Identity()
+        if config.spread:
+            self.spread = Spread(config.width, config.spread_maps, config.spread, direct=direct)
         self.decoder = nn.ModuleList(stage(width, config.blocks) for width in widths[:-1])
 
         features = max(8, 2 * out_channels, config.width // config.stem**2)
@@ -120,9 +127,16 @@ class NAFNet(ImageGenerator):
             h = down(h)
         h = self.bottom(h)
         for level in reversed(range(len(self.ups))):
-            h = self.decoder[level](self.ups[level](h) + skips[level])
+            h = self.ups[level](h) + skips[level]
+            h = self.decoder[level](self.spread(h) if level == 0 else h)
         h = F.silu(self.head(self.norm(h)))
         return self.colours(u) + self.last(torch.cat([h, u], dim=1))
+
+    def narrow(self) -> NAFNet:
+        if not self.config.spread:
+            return self
+        config = self.config.model_copy(update={"width": 1, "spread_maps": 1})
+        return NAFNet(config, self.in_channels, self.out_channels, direct=True)
 
     @torch.no_grad()
     def fit_colours(self, u: Tensor, target: Tensor, valid: Tensor) -> None:

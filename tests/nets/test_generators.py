@@ -33,6 +33,7 @@ CONFIGS = {
     "nafnet-depthwise": NAFNetConfig(
         width=6, depth=1, blocks=1, middle=2, stem=3, mixing="depthwise"
     ),
+    "nafnet-spread": NAFNetConfig(width=6, depth=1, blocks=1, middle=1, spread=21, spread_maps=3),
     "resnet": ResNetConfig(width=6, downs=2, blocks=2),
     "resnet-flat": ResNetConfig(width=6, downs=0, blocks=1, norm="none"),
     "resnet-noise": ResNetConfig(width=6, downs=1, blocks=2, noise_channels=2),

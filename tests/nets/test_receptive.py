@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from imgturbo.config import MLPConfig, NAFNetConfig, ResNetConfig, UNetConfig
 from imgturbo.errors import ImgturboError
 from imgturbo.nets import build_generator, receptive_field
+from imgturbo.nets.spread import Spread
 
 
 class Plain(nn.Module):
@@ -81,6 +82,7 @@ def test_generators_by_hand(config, halo):
         UNetConfig(width=4, depth=1, blocks=1, stem=3),
         NAFNetConfig(width=4, depth=2, blocks=1, middle=1, stem=1),
         NAFNetConfig(width=4, depth=1, blocks=1, middle=1, stem=2, mixing="depthwise"),
+        NAFNetConfig(width=4, depth=1, blocks=1, middle=1, spread=11),
         ResNetConfig(width=4, downs=2, blocks=1),
     ],
 )
@@ -88,6 +90,9 @@ def test_it_is_the_gradients_support_over_all_phases(config):
     # Brute force: for each phase, the input pixels that one output pixel's gradient touches.
     torch.manual_seed(0)
     network = build_generator(config.model_copy(update={"residual": False}), 1, 1).double().eval()
+    for part in network.modules():
+        if isinstance(part, Spread):
+            part.direct = True  # rounding in a Fourier transform reaches every pixel
     measured = receptive_field(network)
     length = (2 * measured // network.stride + 4) * network.stride
     middle = length // 2 // network.stride * network.stride
