@@ -5,7 +5,8 @@ each field is divided into rectangles first, and only then into tiles:
 
 ``blocks``  squares of ``block`` × ``block`` tiles; a hash of each square's sky position orders
             them, and the first ones, up to ``fraction`` of the valid sky, are validation;
-``rows``    rows [first, last) of the target are validation, the rest is training;
+``rows``    rows [first, last) of the target are validation, the rest is training; without rows
+            the last ``fraction`` of each field's;
 ``field``   whole fields are held out, named by ``split: validation`` or chosen by the same hash.
 
 V is the union of all fields' validation rectangles on the sky. No training tile touches V, nor
@@ -76,13 +77,13 @@ def divide(fields: Sequence[FieldSky], config: SplitConfig, tile: int) -> list[A
     """Areas of each field. What training must avoid besides is :func:`exclusion`'s.
 
     Raises:
-        ImgturboError: ``rows`` without rows, or rows outside the image.
+        ImgturboError: ``rows`` outside the image.
     """
     validation: list[list[Rect]] = [[] for _ in fields]
     for index, field in enumerate(fields):
         if field.asked == "validation":
             validation[index] = [_whole(field)]
-        elif field.asked == "auto" and config.method == "rows":
+        elif field.asked == "auto" and config.method == "rows" and (config.rows or config.fraction):
             validation[index] = [_validation_rows(field, config)]
     if config.method != "rows" and config.fraction > 0:
         for kind in ("pair", "source", "target"):
@@ -104,9 +105,7 @@ def _whole(field: FieldSky) -> Rect:
 def _validation_rows(field: FieldSky, config: SplitConfig) -> Rect:
     height, width = field.valid.shape
     if config.rows is None:
-        raise ImgturboError(
-            "'prepare.split.method: rows' needs 'prepare.split.rows: [first, last]'"
-        )
+        return Rect(round((1 - config.fraction) * height), height, 0, width)
     first, last = config.rows
     y0, y1 = math.floor(first * field.scale), min(math.ceil(last * field.scale), height)
     if not 0 <= y0 < y1:

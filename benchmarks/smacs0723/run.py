@@ -11,7 +11,8 @@ steps, or minutes of training (:mod:`.probe`); every run is validated equally of
     prepare → plan → train → translate the strip → score → WORK/results.json
 
 The row's folder, WORK/rows/NAME, keeps the plan, the run, the prediction and the scores. What is
-done is not done again, and an interrupted training goes on; ``--fresh`` begins anew.
+done is not done again, and an interrupted training goes on; ``--fresh`` begins anew. With ``--after
+ROW`` training starts from that row's weights, and its steps and seconds count as this row's too.
 """
 
 from __future__ import annotations
@@ -104,6 +105,7 @@ def run_config(
     overrides: list[str] | None = None,
     translate: dict[str, Any] | None = None,
     slide: int | None = None,
+    after: str | None = None,
 ) -> dict[str, Any]:
     """The row of a config: trained, translated, scored.
 
@@ -116,13 +118,18 @@ def run_config(
         overrides: as on imgturbo's command line.
         translate: settings of :func:`imgturbo.mosaic.translate_file`.
         slide: stride of the published procedure; 0: never; None: for the published networks.
+        after: name of the row whose weights training starts from.
 
     Raises:
-        ImgturboError: the row was begun with other settings, or training was stopped.
+        ImgturboError: the row was begun with other settings, training was stopped, or the row to
+            start from is not there.
     """
     from imgturbo.training import train
 
+    before = _before(after, work)
     config = load_config(path, overrides or [])
+    if after:
+        config.train.init = work / "rows" / after / "run" / "bundle"
     tiles = prepare_field(pictures, work, config.prepare.tile)
     config.data.tiles = tiles
     config.train.out = folder / "run"
@@ -142,16 +149,30 @@ def run_config(
         "device": device_name(device),
         "precision": settings.precision,
         "seed": config.seed,
-        "steps": result.step,
+        "after": after,
+        "steps": before["steps"] + result.step,
         "best_step": result.best_step,
         "batch": config.data.batch_size * settings.accumulate,
         "crop": config.data.crop,
-        "train_seconds": round(result.seconds, 1),
+        "train_seconds": round(before["train_seconds"] + result.seconds, 1),
         "parameters": count_parameters(bundle.decoder),
         "bundle": bundle.hash,
         **done,
         **_scored(folder, load_strip(work)),
     }
+
+
+def _before(row: str | None, work: Path) -> dict[str, Any]:
+    """Steps and seconds that were spent before this row began."""
+    if row is None:
+        return {"steps": 0, "train_seconds": 0.0}
+    rows = results(work)["rows"]
+    if "steps" not in rows.get(row, {}):
+        raise ImgturboError(
+            f"{work / 'results.json'}: no trained row {row!r} to start from; run it first"
+        )
+    found: dict[str, Any] = rows[row]
+    return found
 
 
 def _plan(config: Config, folder: Path, steps: int | None, minutes: float | None) -> dict[str, Any]:
@@ -234,13 +255,19 @@ def device_name(device: torch.device) -> str:
 
 def record(work: Path, name: str, row: dict[str, Any], command: str) -> None:
     """Put the row into WORK/results.json, in the place of an older one of its name."""
-    path = work / "results.json"
-    results: dict[str, Any] = {"format": 1, "rows": {}}
-    if path.exists():
-        results = json.loads(path.read_text())
+    known = results(work)
     versions = {"imgturbo": __version__, "torch": torch.__version__}
-    results["rows"][name] = {"command": command, **row, "versions": versions}
-    write_json(path, results)
+    known["rows"][name] = {"command": command, **row, "versions": versions}
+    write_json(work / "results.json", known)
+
+
+def results(work: Path) -> dict[str, Any]:
+    """WORK/results.json, or one without rows."""
+    path = work / "results.json"
+    if not path.exists():
+        return {"format": 1, "rows": {}}
+    known: dict[str, Any] = json.loads(path.read_text())
+    return known
 
 
 def main() -> None:
@@ -252,6 +279,7 @@ def main() -> None:
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--steps", type=int, help="training steps")
     budget.add_argument("--minutes", type=float, help="of training, validations included")
+    parser.add_argument("--after", metavar="ROW", help="start from that row's weights")
     parser.add_argument(
         "--slide", type=int,
         help="stride of the published 256-pixel windows; 0: never (default: 64 for its networks)",
@@ -278,6 +306,7 @@ def main() -> None:
     row = run_config(
         path, folder, options.pictures, work, steps=options.steps, minutes=options.minutes,
         overrides=options.overrides, translate=_settings(options.translate), slide=options.slide,
+        after=options.after,
     )  # fmt: skip
     record(work, name, row, command)
 

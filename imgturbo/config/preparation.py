@@ -54,7 +54,7 @@ class SplitConfig(Section):
     method: Literal["blocks", "rows", "field"] = "blocks"
     fraction: float = Field(0.2, ge=0, lt=1)  # of the sky that goes to validation
     block: int = Field(4, ge=1)  # side of a block, in tiles
-    rows: tuple[int, int] | None = None  # 'rows': [first, last) target rows of validation
+    rows: tuple[int, int] | None = None  # 'rows': [first, last) of the target; None: the last ones
     guard: int = Field(0, ge=0)  # pixels left unused between the two regions
 
 

@@ -84,6 +84,21 @@ def test_a_row_begun_otherwise_is_refused_until_it_is_begun_anew(small, work, mo
     assert results(work)["a"]["steps"] == 3
 
 
+def test_what_a_row_starts_from_counts_as_its_own(small, work, monkeypatch, capsys):
+    words = (small, "--pictures", ".", "--work", work, "--steps")
+    later = (*words, 2, "--name", "later", "--after", "small-3steps", "train.lr=1e-12")
+    with pytest.raises(SystemExit):
+        command(monkeypatch, *later)
+    assert "no trained row 'small-3steps' to start from" in capsys.readouterr().err
+    command(monkeypatch, *words, 3)
+    command(monkeypatch, *later)
+    first, second = (results(work)[name] for name in ("small-3steps", "later"))
+    assert second["steps"] == 5
+    assert second["train_seconds"] > first["train_seconds"]
+    psnr = [row["scores"]["psnr"] for row in (first, second)]
+    assert psnr[0] == pytest.approx(psnr[1], abs=1e-3)  # it learnt nothing
+
+
 def test_a_budget_of_minutes_becomes_steps_once(small, work, monkeypatch):
     speeds = iter([Speed(startup=1.0, step=0.5, validation=1.0)])
     monkeypatch.setattr(run, "probe", lambda *_: next(speeds))

@@ -195,12 +195,20 @@ def test_rows_follow_the_pixel_scale():
     assert area.validation == (Rect(74, 142, 0, 40),)
 
 
-@pytest.mark.parametrize(
-    ("rows", "words"), [(None, "needs 'prepare.split.rows"), ((100, 120), "has 100 rows")]
-)
-def test_impossible_rows_are_named(rows, words):
-    with pytest.raises(ImgturboError, match=words):
-        divide([sky("a", 100, 40)], SplitConfig(method="rows", rows=rows), 8)
+def test_without_rows_the_last_fraction_of_every_field_is_held_out():
+    fields = [sky("a", 2285, 40), sky("b", 101, 30), sky("c", 70, 20, asked="train")]
+    first, second, third = divide(fields, SplitConfig(method="rows", fraction=0.2), 8)
+    assert first.validation == (Rect(1828, 2285, 0, 40),)
+    assert first.train == (Rect(0, 1828, 0, 40),)
+    assert second.validation == (Rect(81, 101, 0, 30),)
+    assert third.validation == ()
+    (all_of_it,) = divide([sky("a", 9, 9)], SplitConfig(method="rows", fraction=0), 8)
+    assert (all_of_it.train, all_of_it.validation) == ((Rect(0, 9, 0, 9),), ())
+
+
+def test_impossible_rows_are_named():
+    with pytest.raises(ImgturboError, match="has 100 rows"):
+        divide([sky("a", 100, 40)], SplitConfig(method="rows", rows=(100, 120)), 8)
 
 
 @given(
