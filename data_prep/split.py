@@ -6,7 +6,7 @@ each field is divided into rectangles first, and only then into tiles:
 ``blocks``  squares of ``block`` × ``block`` tiles; a hash of each square's sky position orders
             them, and the first ones, up to ``fraction`` of the valid sky, are validation;
 ``rows``    rows [first, last) of the target are validation, the rest is training; without rows
-            the last ``fraction`` of each field's;
+            the last ``fraction`` of those that each field has;
 ``field``   whole fields are held out, named by ``split: validation`` or chosen by the same hash.
 
 V is the union of all fields' validation rectangles on the sky. No training tile touches V, nor
@@ -105,7 +105,9 @@ def _whole(field: FieldSky) -> Rect:
 def _validation_rows(field: FieldSky, config: SplitConfig) -> Rect:
     height, width = field.valid.shape
     if config.rows is None:
-        return Rect(round((1 - config.fraction) * height), height, 0, width)
+        seen = np.flatnonzero(field.valid.any(1))  # not all of a picture need be covered
+        first, last = (int(seen[0]), int(seen[-1]) + 1) if len(seen) else (0, height)
+        return Rect(last - round(config.fraction * (last - first)), last, 0, width)
     first, last = config.rows
     y0, y1 = math.floor(first * field.scale), min(math.ceil(last * field.scale), height)
     if not 0 <= y0 < y1:

@@ -202,6 +202,10 @@ def test_without_rows_the_last_fraction_of_every_field_is_held_out():
     assert first.train == (Rect(0, 1828, 0, 40),)
     assert second.validation == (Rect(81, 101, 0, 30),)
     assert third.validation == ()
+    covered = np.zeros((100, 40), bool)
+    covered[10:60] = True
+    (fourth,) = divide([sky("d", 100, 40, valid=covered)], SplitConfig(method="rows"), 8)
+    assert fourth.validation == (Rect(50, 60, 0, 40),)
     (all_of_it,) = divide([sky("a", 9, 9)], SplitConfig(method="rows", fraction=0), 8)
     assert (all_of_it.train, all_of_it.validation) == ((Rect(0, 9, 0, 9),), ())
 
