@@ -23,6 +23,7 @@ class DataConfig(Section):
     augment: Literal["none", "mirror", "flips", "d4"] = "d4"  # mirror: left and right alone
     pairing: Literal["auto", "paired", "unpaired"] = "auto"
     paired_fraction: float | None = Field(None, ge=0, le=1)  # of a batch, in a mixed set
+    focus: float = Field(0.0, ge=0)  # of focus + 1 samples so many go by detail
     workers: int = Field(0, ge=0)
 
 

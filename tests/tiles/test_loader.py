@@ -196,6 +196,43 @@ def test_every_row_is_seen_evenly(stores, mix):
             assert max(side.values()) - min(side.values()) <= 1
 
 
+def faces(tmp_path, brightness):
+    """Pairs of flat noise, with one step between two halves of a given height in each."""
+    n = len(brightness)
+    rng = np.random.default_rng(0)
+    images = 0.01 * rng.normal(size=(n, 1, TILE, TILE)).astype(np.float32)
+    images[:, :, :, TILE // 2 :] += np.asarray(brightness, np.float32)[:, None, None, None]
+    spec = TileSpec(TILE, describe(1), describe(1), ("sky",), {})
+    with TileStore.create(tmp_path / "faces.zarr", spec) as writer:
+        mask = np.ones((n, TILE, TILE), bool)
+        mask[-1, :, TILE // 2] = False  # hides the last one's step
+        for split in ("train", "validation"):
+            writer.append(
+                split,
+                Tiles(
+                    source=images, target=images, source_valid=mask, target_valid=mask,
+                    sky=np.zeros((n, 2)), position=np.zeros((n, 2), np.int32),
+                    residual=np.zeros(n, np.float32), field=np.zeros(n, np.int32),
+                ),
+            )  # fmt: skip
+    return TileStore.open(tmp_path / "faces.zarr")
+
+
+@pytest.mark.parametrize("focus", [0.0, 1.0, 3.0])
+def test_focus_goes_by_detail_and_leaves_nothing_out(tmp_path, focus):
+    store = faces(tmp_path, [0, 0, 1, 2, 0, 2])
+    loader = TileLoader(store, DataConfig(batch_size=1, focus=focus), seed=0)
+    seen = Counter(int(loader.batch(step).x_index[0]) for step in range(loader.steps_per_epoch))
+    # Squares of the steps, 1 and 4, against their mean over six rows, 5/6.
+    expected = [1, 1, 1 + round(focus * 6 / 5), 1 + round(focus * 24 / 5), 1, 1]
+    assert [seen[row] for row in range(6)] == expected
+
+
+def test_focus_has_nothing_to_go_by_in_a_single_tile(tmp_path):
+    loader = TileLoader(faces(tmp_path, [1]), DataConfig(batch_size=1, focus=2), seed=0)
+    assert loader.steps_per_epoch == 1
+
+
 def test_unpaired_scrambles_pairs(stores):
     config = DataConfig(batch_size=7, pairing="unpaired")
     loader = TileLoader(stores[7, 0, 0], config, 0)
