@@ -1,15 +1,14 @@
 r"""What a telescope makes of a point: convolutions with kernels as wide as diffraction spikes.
 
-    h ← h + W₂ (K ∗ gate(W₁ h)),        K: n × n on each of `channels` maps
+    h ← h + W₂ (K ∗ gate(W₁ h)),        K: n × n on each of `maps` maps
 
 The spikes of a star reach hundreds of pixels, and everywhere in the picture they are the same. A
 network of small kernels must learn to draw them anew at every place; here the features say how
 much light is spread, and K, learnt from all stars together, how. K ∗ is done by Fourier transforms
 (zeros outside, as any other convolution), at a cost that hardly grows with n.
 
-K = (k − mean k) / 16. Without its mean a kernel does nothing to light that is the same everywhere,
-which is most of a sky's; with it, one step of Adam, that moves all n² numbers of k equally far,
-would lift the whole background. k starts as a faint round halo, 0.1 / (1 + r)².
+K = k / n: a step of Adam, which moves all n² numbers of k equally far, moves the sum along a spike
+by no more than a small kernel's. k starts as a faint round halo, 0.1 / (1 + r)².
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from torch.nn import functional as F
 __all__ = ["Spread"]
 
 START = 0.1  # the middle of k
-SCALE = 1 / 16  # of K
 
 
 class Spread(nn.Module):
@@ -56,15 +54,12 @@ class Spread(nn.Module):
         # Transforms know no half precision.
         with torch.autocast(h.device.type, enabled=False):
             spread = self.convolved(light.float() if light.dtype.itemsize < 4 else light)
-        return h + self.out(spread.to(light.dtype).contiguous(memory_format=torch.channels_last))
-
-    def centred(self) -> Tensor:
-        """K, (maps, n, n), each of sum 0."""
-        return (self.kernels - self.kernels.mean((1, 2), keepdim=True)) * SCALE
+        spread = spread.to(light.dtype).contiguous(memory_format=torch.channels_last)
+        return h + self.out(spread)
 
     def convolved(self, light: Tensor) -> Tensor:
         """K ∗ light, (B, maps, h, w) → (B, maps, h, w)."""
-        kernels, middle = self.centred().to(light.dtype), self.side // 2
+        kernels, middle = (self.kernels / self.side).to(light.dtype), self.side // 2
         if self.direct:
             return F.conv2d(light, kernels[:, None], padding=middle, groups=len(kernels))
         height, width = light.shape[-2:]
