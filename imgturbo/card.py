@@ -121,6 +121,12 @@ def _record(record: Mapping[str, Any]) -> str:
 
 def _scores(record: Mapping[str, Any]) -> str:
     scores = record.get("validation") or {}
+    blended = record.get("blended")
+    if blended and not scores:
+        return (
+            f"Not scored: {blended['share']:.0%} of the way to the weights of bundle "
+            f"`{blended['toward']}`, and so neither one's scores."
+        )
     if not scores:
         return "Not scored: the tiles hold no validation pairs."
     lines = [f"| {name} | {value:.4g} |" for name, value in scores.items()]

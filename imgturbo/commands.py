@@ -74,20 +74,33 @@ def export(
     half: Annotated[
         bool, typer.Option("--half", help="Store weights as float16: half the size.")
     ] = False,
+    toward: Annotated[
+        str | None,
+        typer.Option(help="Move the weights towards this bundle's."),
+    ] = None,
+    share: Annotated[
+        float, typer.Option(min=0, max=1, help="How far: 0 not at all, 1 all the way.")
+    ] = 0.5,
 ) -> None:
-    """Write a bundle anew, for others: checked, without your folders, and perhaps smaller."""
-    from imgturbo.bundle import load_bundle, save_bundle
+    """Write a bundle anew, for others: checked, without your folders, smaller, or between two."""
+    from imgturbo.bundle import blend, load_bundle, save_bundle
 
     given = load_bundle(bundle)
     if given.path.resolve() == out.resolve():
         raise ImgturboError(f"{out}: is the bundle itself; name another folder")
+    record = {**given.record, "exported_from": given.hash}
+    if toward is not None:
+        other = load_bundle(toward)
+        blend(given, other, share)
+        # The scores were of other weights.
+        record |= {"blended": {"toward": other.hash, "share": share}, "validation": {}}
     name = save_bundle(
         out,
         decoder=given.decoder,
         encoder=given.encoder,
         config=_without_folders(given.config),
         sides={"source": given.source, "target": given.target},
-        record={**given.record, "exported_from": given.hash},
+        record=record,
         half=half,
     )
     size = sum(file.stat().st_size for file in out.glob("*.safetensors"))

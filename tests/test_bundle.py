@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -300,6 +301,41 @@ def test_export_writes_a_smaller_bundle(tmp_path, capsys):
         main(["export", str(tmp_path / "b"), str(tmp_path / "b")])
     assert status.value.code == 2
     assert load_bundle(tmp_path / "b").hash == original.hash
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_a_bundle_between_two(tmp_path, share):
+    torch.manual_seed(1)
+    save(tmp_path / "a")
+    torch.manual_seed(2)
+    save(tmp_path / "b")
+    one, two, out = (str(tmp_path / name) for name in "abc")
+    with pytest.raises(SystemExit) as status:
+        main(["export", one, out, "--toward", two, "--share", str(share)])
+    assert status.value.code == 0
+    a, b, c = (load_bundle(tmp_path / name) for name in "abc")
+    for name in ("decoder", "encoder"):
+        networks = [getattr(bundle, name) for bundle in (a, b, c)]
+        if networks[0] is None:
+            continue
+        for first, second, between in zip(*(n.parameters() for n in networks), strict=True):
+            torch.testing.assert_close(between, (1 - share) * first + share * second)
+    assert c.record["blended"] == {"toward": b.hash, "share": share}
+    assert c.record["validation"] == {}
+
+
+def test_nothing_lies_between_unlike_bundles(tmp_path):
+    first = save(tmp_path / "a")
+    save(tmp_path / "b")
+    a, b = load_bundle(tmp_path / "a"), load_bundle(tmp_path / "b")
+    b.source["bands"] = [*b.source["bands"], "F999W"]
+    with pytest.raises(ImgturboError, match="other bands, units or stretches"):
+        module.blend(a, b, 0.5)
+    b = load_bundle(tmp_path / "b")
+    without = replace(b, decoder=type(first["decoder"]).__new__(type(first["decoder"])))
+    torch.nn.Module.__init__(without.decoder)
+    with pytest.raises(ImgturboError, match="its decoder is another network"):
+        module.blend(a, without, 0.5)
 
 
 PRETRAINED = Path(module.__file__).parent / "pretrained"

@@ -71,3 +71,9 @@ def test_overrides_replace_what_the_file_says(tmp_path):
 def test_tiles_default_to_what_prepare_writes():
     assert Config().tiles == Config().prepare.out
     assert Config.from_overrides(["data.tiles=x.zarr"]).tiles == Path("x.zarr")
+
+
+@pytest.mark.parametrize("word", ["no", "'no'", "bf16"])
+def test_no_is_a_precision_and_not_yaml_s_false(word):
+    config = load_config(CONFIGS[0], [f"train.precision={word}"])
+    assert config.train.precision == word.strip("'")

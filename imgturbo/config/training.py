@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from imgturbo.config.section import Section
 
@@ -86,3 +86,8 @@ class TrainConfig(Section):
     select: Literal["psnr", "ssim", "l1", "bits", "last"] | None = None
     channels_last: bool = True
     compile: bool = False
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _yaml_reads_no_as_false(cls, value: object) -> object:
+        return "no" if value is False else value
