@@ -287,7 +287,7 @@ def blend(bundle: Bundle, other: Bundle, share: float) -> None:
             f"{other.path}: has other bands, units or stretches than {bundle.path}; only bundles "
             "of the same tiles have something between them"
         )
-    for name in ("decoder", "encoder"):
+    for name in _NETWORKS:
         ours, theirs = getattr(bundle, name), getattr(other, name)
         one = {} if ours is None else ours.state_dict()
         two = {} if theirs is None else theirs.state_dict()

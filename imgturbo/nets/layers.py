@@ -20,7 +20,15 @@ from torch.nn import functional as F
 from imgturbo.config import ResNetConfig, UNetConfig
 from imgturbo.nets.noise import Noise, NoiseLayer
 
-__all__ = ["ChannelNorm", "ResidualBlock", "ResidualStage", "ShuffleConv", "make_norm", "shrink"]
+__all__ = [
+    "ChannelNorm",
+    "ResidualBlock",
+    "ResidualStage",
+    "ShuffleConv",
+    "make_norm",
+    "gate",
+    "shrink",
+]
 
 
 class ChannelNorm(nn.Module):
@@ -119,6 +127,12 @@ class ShuffleConv(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         return F.pixel_shuffle(self.conv(h), self.factor)
+
+
+def gate(h: Tensor) -> Tensor:
+    """SimpleGate: the product of the first half of the channels with the second."""
+    first, second = h.chunk(2, dim=1)
+    return first * second
 
 
 def shrink(last: nn.Conv2d | nn.Linear) -> None:

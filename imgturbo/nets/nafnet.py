@@ -30,19 +30,13 @@ from torch.nn import functional as F
 
 from imgturbo.config import NAFNetConfig
 from imgturbo.nets.generator import ImageGenerator
-from imgturbo.nets.layers import ChannelNorm, ShuffleConv, shrink
+from imgturbo.nets.layers import ChannelNorm, ShuffleConv, gate, shrink
 from imgturbo.nets.noise import Noise
 from imgturbo.nets.spread import Spread
 
 __all__ = ["GatedBlock", "NAFNet"]
 
 START = 0.1  # of β and γ
-
-
-def gate(h: Tensor) -> Tensor:
-    """SimpleGate: the product of the first half of the channels with the second."""
-    first, second = h.chunk(2, dim=1)
-    return first * second
 
 
 class GatedBlock(nn.Module):

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from imgturbo.nets.layers import gate
+
 __all__ = ["Spread"]
 
 START = 0.1  # the middle of k
@@ -49,8 +51,7 @@ class Spread(nn.Module):
         self.out = nn.Conv2d(maps, channels, 1)
 
     def forward(self, h: Tensor) -> Tensor:
-        first, second = self.light(h).chunk(2, dim=1)
-        light = first * second
+        light = gate(self.light(h))
         # Transforms know no half precision.
         with torch.autocast(h.device.type, enabled=False):
             spread = self.convolved(light.float() if light.dtype.itemsize < 4 else light)
