@@ -34,7 +34,7 @@ from data_prep.split import Areas, FieldSky, divide, exclusion
 from data_prep.staging import Staged, piece_key, stage
 from data_prep.survey import FieldSurvey, checksum, survey
 from data_prep.tile import Windows, cut, lay_tiles
-from imgturbo.config import PrepareConfig, RegisterConfig, StretchConfig
+from imgturbo.config import PrepareConfig, StretchConfig
 from imgturbo.errors import ImgturboError
 from imgturbo.sky.stretch import Stretch
 from imgturbo.tiles.store import (
@@ -103,7 +103,7 @@ def prepare(
     work = out.parent / f".{out.name}.work"
     if not resume:
         shutil.rmtree(work, ignore_errors=True)
-    pieces = [work / piece_key(field, checksums, config.register_) for field in fields]
+    pieces = [work / piece_key(field, checksums) for field in fields]
     _stage_all(fields, pieces, config, say)
     staged = [Staged.load(piece) for piece in pieces]
 
@@ -180,14 +180,13 @@ def _stage_all(
     workers = min(config.workers, len(todo))
     if workers == 1:
         for field, piece in todo:
-            stage(field, config.register_, piece, partly)
+            stage(field, piece, partly)
             done += 1
         return
     # Fresh interpreters: a fork of a process that runs threads may hang.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         names: dict[Future[None], str] = {
-            pool.submit(_stage_one, field, config.register_, piece): field.config.name
-            for field, piece in todo
+            pool.submit(stage, field, piece): field.config.name for field, piece in todo
         }
         try:
             for future in as_completed(names):
@@ -197,11 +196,6 @@ def _stage_all(
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-
-
-def _stage_one(field: FieldSurvey, register: RegisterConfig, piece: Path) -> None:
-    """What a worker process does."""
-    stage(field, register, piece)
 
 
 def _sky(field: FieldSurvey, piece: Staged) -> FieldSky:

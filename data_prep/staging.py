@@ -26,7 +26,6 @@ from scipy.ndimage import map_coordinates
 
 from data_prep.reproject import Aligned, align
 from data_prep.survey import FieldSurvey
-from imgturbo.config import RegisterConfig
 from imgturbo.errors import ImgturboError
 from imgturbo.sky import SkyImage, read_sky
 
@@ -39,7 +38,7 @@ _LATTICE = 16
 """Pixels between the points at which the registration residual is kept; it is a smooth function."""
 
 
-def piece_key(field: FieldSurvey, checksums: dict[str, str], register: RegisterConfig) -> str:
+def piece_key(field: FieldSurvey, checksums: dict[str, str]) -> str:
     """A hash of all that an aligned field depends on."""
     content = {
         "version": _VERSION,
@@ -47,7 +46,7 @@ def piece_key(field: FieldSurvey, checksums: dict[str, str], register: RegisterC
             side: [checksums[str(path)] for path in getattr(field.config, side)]
             for side in ("source", "target")
         },
-        "register": register.model_dump(mode="json"),
+        "register": field.register.model_dump(mode="json"),
         "pixel_scale": field.pixel_scale,
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -56,7 +55,6 @@ def piece_key(field: FieldSurvey, checksums: dict[str, str], register: RegisterC
 
 def stage(
     field: FieldSurvey,
-    register: RegisterConfig,
     folder: Path,
     report: Callable[[str, float], None] | None = None,
 ) -> None:
@@ -73,7 +71,7 @@ def stage(
         for side in (field.source, field.target)
     )
     say(f"{name}: registering and resampling", 0.2)
-    aligned = align(source, target, register, field.pixel_scale)
+    aligned = align(source, target, field.register, field.pixel_scale)
     say(f"{name}: storing", 0.9)
     part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)

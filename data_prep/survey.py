@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_area
 
-from imgturbo.config import FieldConfig, PrepareConfig
+from imgturbo.config import FieldConfig, PrepareConfig, RegisterConfig
 from imgturbo.errors import ImgturboError
 from imgturbo.sky import is_surface_brightness, open_sky
 from imgturbo.sky.resampling import SAME_SCALE
@@ -49,12 +49,16 @@ class SideSurvey:
 
 @dataclass(frozen=True)
 class FieldSurvey:
-    """One field by its headers, and the pixel scale that it will be brought to (None: its own)."""
+    """One field by its headers, and how it will be registered and resampled.
+
+    ``pixel_scale`` is the one that it will be brought to; None: its own.
+    """
 
     config: FieldConfig
     source: SideSurvey | None
     target: SideSurvey | None
     pixel_scale: float | None
+    register: RegisterConfig
 
     @property
     def kind(self) -> Literal["pair", "source", "target"]:
@@ -97,10 +101,13 @@ def survey(config: PrepareConfig) -> list[FieldSurvey]:
     for side, looks in sides.items():
         _check_agreement(side, [look for look in looks if look])
     pairs = list(zip(config.fields, sides["source"], sides["target"], strict=True))
-    fields = [FieldSurvey(field, source, target, None) for field, source, target in pairs]
+    fields = [
+        FieldSurvey(field, source, target, None, field.register_ or config.register_)
+        for field, source, target in pairs
+    ]
     _check_distinct_pictures(fields)
     scale = config.pixel_scale or _common_scale(fields)
-    return [FieldSurvey(f.config, f.source, f.target, _scale_of(f, scale, config)) for f in fields]
+    return [replace(field, pixel_scale=_scale_of(field, scale, config)) for field in fields]
 
 
 def _look(paths: Sequence[Path], unit: str) -> SideSurvey | None:

@@ -17,6 +17,12 @@ _LIMITS = """\
   good PSNR does not mean unbiased photometry.
 """
 
+_COLOUR_LIMITS = """\
+- **Colours are guessed**, from pictures like those it was trained on; of other things it knows
+  nothing. Several draws show what it does not know.
+- The scores above are of the held-out part of the training pictures.
+"""
+
 
 def model_card(content: Mapping[str, Any]) -> str:
     """Markdown for the contents of ``bundle.json``."""
@@ -25,19 +31,16 @@ def model_card(content: Mapping[str, Any]) -> str:
     backward = "encoder.safetensors" in content["files"]
     title = f"{_bands(source)} {'↔' if backward else '→'} {_bands(target)}"
     config = content["config"]
+    colours = source["bands"] == ["L"] and target["bands"] == ["a", "b"]
     return f"""\
 ---
 library_name: imgturbo
 license: bsd-3-clause
-tags: [astronomy, image-to-image]
+tags: [{"colorization" if colours else "astronomy"}, image-to-image]
 ---
 # {config["name"]}: {title}
 
-Translates images of one telescope into what another would have seen, forward (source to target)
-{"and backward" if backward else "only"}. Its hash, `{content["hash"]}`, is in the header of every
-image made with it.
-
-    imgturbo translate --bundle . FILE… --out pred.fits
+{_use(content["hash"], colours, backward)}
 
 ## Sides
 | | source | target |
@@ -55,11 +58,25 @@ limit y = (f − offset)/scale. Values and inverse are in `bundle.json`.
 {_scores(record)}
 
 ## Limits
-{_LIMITS}
+{_COLOUR_LIMITS if colours else _LIMITS}
 ## Licence
 BSD-3-Clause, as imgturbo, unless whoever trained it says otherwise here. The images that it was
 trained on keep their own terms.
 """
+
+
+def _use(name: str, colours: bool, backward: bool) -> str:
+    if colours:
+        return f"""\
+Colours grey images, each in several ways (bundle `{name}`).
+
+    imgturbo colorize --bundle . FILE… --out colours"""
+    return f"""\
+Translates images of one telescope into what another would have seen, forward (source to target)
+{"and backward" if backward else "only"}. Its hash, `{name}`, is in the header of every
+image made with it.
+
+    imgturbo translate --bundle . FILE… --out pred.fits"""
 
 
 def _bands(side: Mapping[str, Any]) -> str:

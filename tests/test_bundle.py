@@ -346,11 +346,15 @@ SHIPPED = sorted(path.parent for path in PRETRAINED.glob("*/bundle.json"))
 def test_shipped_bundles_load_by_name_are_small_and_translate(path, tmp_path):
     bundle = load_bundle(path.name)
     assert sum(file.stat().st_size for file in path.iterdir()) < 8e6
+    assert f"--bundle {path.name} " in (path / "README.md").read_text()
     assert "/" not in json.dumps(bundle.config.model_dump(mode="json")["train"]["out"])
     assert {"steps", "seconds", "device", "validation", "versions"} <= set(bundle.record)
+    source, target = bundle.source, bundle.target
     picture = SkyImage.from_array(
-        np.random.default_rng(0).random((3, 45, 37)), unit="display", bands=["R", "G", "B"]
+        np.random.default_rng(0).random((len(source["bands"]), 45, 37)),
+        unit=source["unit"],
+        bands=source["bands"],
     )
-    webb = bundle.translate(picture)
-    assert webb.shape == (3, 45, 37)
-    assert np.isfinite(webb.data).all()
+    translated = bundle.translate(picture)
+    assert translated.shape == (len(target["bands"]), 45, 37)
+    assert np.isfinite(translated.data).all()

@@ -20,23 +20,6 @@ __all__ = [
 ]
 
 
-class FieldConfig(Section):
-    """One patch of sky: the files of each side; a side left empty makes unpaired tiles."""
-
-    name: str
-    source: list[Path] = []
-    target: list[Path] = []
-    source_unit: str = ""  # taken for files without BUNIT: MJy/sr, electron/s, 10 nJy …
-    target_unit: str = ""
-    split: Literal["auto", "train", "validation"] = "auto"
-
-    @model_validator(mode="after")
-    def _has_a_side(self) -> FieldConfig:
-        if not self.source and not self.target:
-            raise ValueError(f"field {self.name!r} names neither source nor target files")
-        return self
-
-
 class RegisterConfig(Section):
     """Residual alignment of source onto target after the WCS has been trusted as far as it goes."""
 
@@ -46,6 +29,26 @@ class RegisterConfig(Section):
     local: bool = False  # smooth local shifts after the global model
     min_sources: int = Field(8, ge=3)
     max_shift: float = Field(3.0, gt=0)  # arcsec searched when both sides have a WCS
+
+
+class FieldConfig(Section):
+    """One patch of sky: the files of each side; a side left empty makes unpaired tiles."""
+
+    name: str
+    source: list[Path] = []
+    target: list[Path] = []
+    source_unit: str = ""  # taken for files without BUNIT: MJy/sr, electron/s, 10 nJy …
+    target_unit: str = ""
+    split: Literal["auto", "train", "validation"] = "auto"
+    register_: RegisterConfig | None = Field(None, alias="register")  # None: as prepare.register
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    @model_validator(mode="after")
+    def _has_a_side(self) -> FieldConfig:
+        if not self.source and not self.target:
+            raise ValueError(f"field {self.name!r} names neither source nor target files")
+        return self
 
 
 class SplitConfig(Section):

@@ -355,6 +355,14 @@ def test_pictures_without_a_wcs(tmp_path, pictures, method):
         assert np.isfinite(split.residual).all()
 
 
+def test_a_fields_own_registration_wins(tmp_path, pictures):
+    own = {**pictures.model_dump(exclude={"register_"}), "register": {"method": "none"}}
+    report = prepare(settings(tmp_path, own, register={"method": "sources"}))
+    assert report.fields[0].matched is None
+    again = prepare(settings(tmp_path, pictures, register={"method": "sources"}))
+    assert again.fields[0].matched >= 8
+
+
 def test_a_picture_in_two_fields_is_refused(tmp_path, pictures):
     again = FieldConfig(name="again", target=pictures.target)
     with pytest.raises(ImgturboError, match=r"webb\.png: in fields smacs and again"):
