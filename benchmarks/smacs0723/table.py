@@ -1,14 +1,15 @@
 """WORK/results.json as the tables of docs/results.md.
 
-    python -m benchmarks.smacs0723.table [--work WORK] [--where results.json …]
+    python -m benchmarks.smacs0723.table [--work WORK] [--where results.json …] [--rows PATTERN …]
 
 One table of scores, one of costs, then the command of every row. Configs of the benchmark that no
-row was made of are listed as "not run"; nothing is estimated.
+row was made of are listed as "not run", where all rows are shown; nothing is estimated.
 """
 
 from __future__ import annotations
 
 import argparse
+import fnmatch
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 from benchmarks.smacs0723.field import ROOT, add_work, guarded
 from imgturbo.errors import ImgturboError
 
-__all__ = ["not_run", "read_rows", "tables"]
+__all__ = ["chosen", "not_run", "read_rows", "tables"]
 
 _SCORES = {  # key: (heading, decimals)
     "psnr": ("PSNR dB ↑", 2),
@@ -72,6 +73,18 @@ def not_run(rows: dict[str, dict[str, Any]], configs: Path) -> list[str]:
     return sorted(
         str(path.relative_to(configs.parent)) for path in wanted if path.resolve() not in done
     )
+
+
+def chosen(rows: dict[str, dict[str, Any]], patterns: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Rows whose names match one of the patterns, in the patterns' order.
+
+    Raises:
+        ImgturboError: none does.
+    """
+    names = [name for pattern in patterns for name in fnmatch.filter(rows, pattern)]
+    if not names:
+        raise ImgturboError(f"no row is named like {' or '.join(patterns)}; there are {[*rows]}")
+    return {name: rows[name] for name in names}
 
 
 def tables(rows: dict[str, dict[str, Any]], missing: Sequence[str] = ()) -> str:
@@ -129,10 +142,14 @@ def _line(cells: Sequence[str]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Markdown tables of the rows that were run.")
     parser.add_argument("--where", type=Path, nargs="+", help="results files (default: of WORK)")
+    parser.add_argument("--rows", nargs="+", metavar="PATTERN", help="only rows of such names")
     add_work(parser)
     options = parser.parse_args()
     rows = read_rows(options.where or [options.work / "results.json"])
-    print(tables(rows, not_run(rows, ROOT / "configs")))
+    if options.rows:
+        print(tables(chosen(rows, options.rows)))
+    else:
+        print(tables(rows, not_run(rows, ROOT / "configs")))
 
 
 if __name__ == "__main__":

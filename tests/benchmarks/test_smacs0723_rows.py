@@ -205,6 +205,13 @@ def test_results_of_several_places_are_joined(tmp_path):
         table.read_rows([tmp_path / "none.json"])
 
 
+def test_rows_are_chosen_by_name():
+    rows = {name: row(27.0) for name in ("mine-1", "theirs-1", "mine-2")}
+    assert [*table.chosen(rows, ["theirs-*", "mine-*"])] == ["theirs-1", "mine-1", "mine-2"]
+    with pytest.raises(ImgturboError, match=r"like ours-\*; there are .*mine-1"):
+        table.chosen(rows, ["ours-*"])
+
+
 # --------------------------------------------------------------------------------- objects
 
 
