@@ -3,8 +3,8 @@
 A likelihood p(u | ·) ∝ exp(−λ d(u, û)) turns −log p into λ d, so the choice of d is the choice of
 the noise one believes in: ℓ1 (Laplace), ℓ2² (Gauss), Charbonnier √(d² + ε²) (between the two),
 LPIPS (distance of deep features), the ℓ1 norm of the Fourier spectrum of u − û, and the distance
-of the radial log-power spectra, |log P_u(k) − log P_û(k)|, which ignores phases and so does not
-punish texture for being elsewhere. Two more are of pictures that are not registered to the last
+of the log-power spectra, |log P_u(k) − log P_û(k)|, which ignores phases and so does not punish
+texture for being elsewhere. Two more are of pictures that are not registered to the last
 pixel: ``shifted``, the least error of a patch over small shifts, and ``texture``, the difference of
 local wavelet energies, for which detail must be there but may be another.
 
@@ -16,7 +16,7 @@ Each distance returns sums, not means: a mean over a batch whose samples are une
 which is split over several processes, is Σ total / Σ count, and only the caller knows all of them
 (law 8). The count is the same for every distance, the number of valid entries, so that
 distances may be added before they are divided. With nothing masked, Σ total / Σ count is the usual
-mean: over entries (ℓ1, ℓ2, Charbonnier, shifted), modes (Fourier), radial bins (spectrum), samples
+mean: over entries (ℓ1, ℓ2, Charbonnier, shifted), modes (Fourier), cells (spectrum), samples
 (LPIPS), and for texture the sum over scales of means over entries.
 
 What lies under the mask is replaced before it is used; it may be NaN.
@@ -42,6 +42,7 @@ CHARBONNIER_EPSILON = 1e-3
 SIGNAL_BOX = 9  # pixels a side over which the signal is averaged
 SHIFT, SHIFT_PATCH = 1, 7  # pixels: the largest shift, the side of the patch that moves as one
 TEXTURE_SCALES = 4
+_DIRECTIONS = 4  # that a ring of the spectrum is cut into
 POWER_FLOOR = 1e-6  # added to powers before the logarithm: a flat image has a finite gradient
 
 
@@ -189,15 +190,24 @@ def _hann(height: int, width: int, dtype: torch.dtype, device: torch.device) -> 
 
 
 @lru_cache(maxsize=16)
-def _rings(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Radial bin of each mode (H·W,) and the number of modes in each bin (K + 1,)."""
-    bins = min(height, width) // 2
-    fy = torch.fft.fftfreq(height, dtype=torch.float64)
-    fx = torch.fft.fftfreq(width, dtype=torch.float64)
-    radius = (fy[:, None].square() + fx[None, :].square()).sqrt()
-    # The corners lie beyond the Nyquist frequency of either axis and join the last bin.
-    index = (radius * 2 * bins).round().long().clamp(max=bins).flatten()
-    return index.to(device), torch.bincount(index, minlength=bins + 1).to(device)
+def _cells(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Cell of each mode (H·W,) in the Fourier plane, and the number of modes in each cell (K,).
+
+    Cell 0 is the mean level (and what a long side has within half a ring of it); the others are
+    rings one frequency wide, a frequency being one wave along the short side, cut into four
+    directions (opposite ones are one, as they are in a real image), the first of them about the
+    x axis. The corners beyond the Nyquist frequency of either axis have rings of their own: there a
+    telescope shows little, and a network that makes a grid of pixels, much.
+    """
+    fy = torch.fft.fftfreq(height, dtype=torch.float64)[:, None]
+    fx = torch.fft.fftfreq(width, dtype=torch.float64)[None, :]
+    ring = ((fy.square() + fx.square()).sqrt() * min(height, width)).round().long()
+    # Rounded, so that a mode and its opposite, half a turn away, cannot fall to two sides.
+    turn = (torch.atan2(fy, fx) / torch.pi * _DIRECTIONS).round(decimals=6)
+    direction = (turn + 0.5).floor().long() % _DIRECTIONS
+    cell = torch.where(ring == 0, 0, 1 + ring * _DIRECTIONS + direction)
+    _, index, modes = torch.unique(cell, return_inverse=True, return_counts=True)
+    return index.flatten().to(device), modes.to(device)
 
 
 def _spectrum_of(image: Tensor) -> Tensor:
@@ -226,21 +236,22 @@ def fourier(prediction: Tensor, target: Tensor, valid: Tensor) -> Total:
 
 
 def spectrum(prediction: Tensor, target: Tensor, valid: Tensor) -> Total:
-    """Mean over radial bins of |log P_u(k) − log P_û(k)|, times the count. Images (B, C, H, W).
+    """Mean over cells of |log P_u(k) − log P_û(k)|, times the count. Images (B, C, H, W).
 
-    P is the power of the Hann-windowed, masked image, averaged over rings one frequency wide. The
-    mean level (k = 0) is left out: after sky subtraction its logarithm is noise.
+    P is the power of the Hann-windowed, masked image, averaged over cells of the Fourier plane:
+    rings one frequency wide, in four directions. The mean level (k = 0) is left out: after sky
+    subtraction its logarithm is noise.
 
     Raises:
         ImgturboError: not images, or a side of one pixel.
     """
     _require_images("spectrum", prediction, 2)
-    index, modes = _rings(*prediction.shape[-2:], prediction.device)
+    index, modes = _cells(*prediction.shape[-2:], prediction.device)
 
     def log_power(image: Tensor) -> Tensor:
         power = _spectrum_of(torch.where(valid, image, 0.0)).abs().square().flatten(2)
-        rings = power.new_zeros((*power.shape[:2], len(modes))).index_add(2, index, power)
-        return (rings[..., 1:] / modes[1:] + POWER_FLOOR).log()
+        cells = power.new_zeros((*power.shape[:2], len(modes))).index_add(2, index, power)
+        return (cells[..., 1:] / modes[1:] + POWER_FLOOR).log()
 
     # A half-precision prediction is transformed in the target's precision.
     distance = (log_power(prediction.to(target.dtype)) - log_power(target)).abs()
