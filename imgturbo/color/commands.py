@@ -18,7 +18,9 @@ latent = typer.Typer(
     help="What the latents of a colour flow hold: one contact sheet a command.",
 )
 
-BundleOption = Annotated[str, typer.Option(help="Folder of a bundle trained on photographs.")]
+BundleOption = Annotated[
+    str, typer.Option(help="Folder of a bundle trained on photographs, or its name.")
+]
 Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="A grey picture or FITS file.")]
 Images = Annotated[
     list[Path], typer.Argument(metavar="IMAGE", help="Grey pictures, FITS files of one band.")
