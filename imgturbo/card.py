@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from imgturbo.sky.lab import colours_grey
+
 __all__ = ["model_card"]
 
 _LIMITS = """\
@@ -31,7 +33,7 @@ def model_card(content: Mapping[str, Any]) -> str:
     backward = "encoder.safetensors" in content["files"]
     title = f"{_bands(source)} {'↔' if backward else '→'} {_bands(target)}"
     config = content["config"]
-    colours = source["bands"] == ["L"] and target["bands"] == ["a", "b"]
+    colours = colours_grey(source, target)
     return f"""\
 ---
 library_name: imgturbo

@@ -32,7 +32,7 @@ from imgturbo.flows.upsampling import joint_bilateral_upsample
 from imgturbo.mosaic import translate_array
 from imgturbo.report.sheet import contact_sheet
 from imgturbo.sky import Stretch, write_sky
-from imgturbo.sky.lab import lab_to_rgb, resize, working_shape
+from imgturbo.sky.lab import colours_grey, lab_to_rgb, resize, working_shape
 from imgturbo.sky.photometry import DISPLAY
 
 __all__ = [
@@ -134,8 +134,7 @@ def colour_decoder(bundle: Bundle) -> CINNDecoder:
         ImgturboError: it does something else.
     """
     decoder, source, target = bundle.decoder, bundle.source, bundle.target
-    is_colour = list(source["bands"]) == ["L"] and list(target["bands"]) == ["a", "b"]
-    if not is_colour or not isinstance(decoder, CINNDecoder):
+    if not colours_grey(source, target) or not isinstance(decoder, CINNDecoder):
         raise ImgturboError(
             f"{bundle.path}: translates {', '.join(source['bands'])} to "
             f"{', '.join(target['bands'])}; colours need a flow from L to a, b, trained with "

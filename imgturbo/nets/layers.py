@@ -25,8 +25,8 @@ __all__ = [
     "ResidualBlock",
     "ResidualStage",
     "ShuffleConv",
-    "make_norm",
     "gate",
+    "make_norm",
     "shrink",
 ]
 

@@ -12,6 +12,7 @@ arXiv:1907.02392, published code). Observer 2°, illuminant D65.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,16 @@ from numpy.typing import NDArray
 
 from imgturbo.sky.stretch import Stretch
 
-__all__ = ["COLOUR", "LAB", "LIGHTNESS", "lab_to_rgb", "resize", "rgb_to_lab", "working_shape"]
+__all__ = [
+    "COLOUR",
+    "LAB",
+    "LIGHTNESS",
+    "colours_grey",
+    "lab_to_rgb",
+    "resize",
+    "rgb_to_lab",
+    "working_shape",
+]
 
 LAB = "Lab"
 """Unit of L, a and b."""
@@ -30,6 +40,11 @@ COLOUR = Stretch(np.array([2.4, 7.4]), np.array([np.inf, np.inf]), np.array([11.
 Planes = NDArray[np.float32]
 
 _STRIP = 512  # rows
+
+
+def colours_grey(source: Mapping[str, Any], target: Mapping[str, Any]) -> bool:
+    """Whether a bundle with these sides goes from lightness to colour."""
+    return list(source["bands"]) == ["L"] and list(target["bands"]) == ["a", "b"]
 
 
 def rgb_to_lab(rgb: NDArray[Any]) -> Planes:
