@@ -1,4 +1,4 @@
-"""Shared settings of the suite: small thread pools, deterministic hypothesis, no network."""
+"""Shared settings of the suite: small thread pools, fixed seeds, no network."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 import pytest
+import torch
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -25,6 +26,12 @@ settings.load_profile("imgturbo")
 
 # A developer's copy of the real data, beside the checkout; absent elsewhere.
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """One seed for every test, or its draws would depend on what its process ran before."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture

@@ -154,7 +154,7 @@ def run_config(
         "best_step": result.best_step,
         "batch": config.data.batch_size * settings.accumulate,
         "crop": config.data.crop,
-        "train_seconds": round(before["train_seconds"] + result.seconds, 1),
+        "train_seconds": before["train_seconds"] + result.seconds,
         "parameters": count_parameters(bundle.decoder),
         "bundle": bundle.hash,
         **done,
