@@ -68,6 +68,8 @@ class TrainConfig(Section):
     precision: Literal["no", "bf16", "fp16"] = "no"
     lr: float = Field(2e-4, gt=0)
     critic_lr: float | None = Field(None, gt=0)  # None: lr
+    # muon: for the matrices of the generators; their other weights and critics keep adamw.
+    optimizer: Literal["adamw", "muon"] = "adamw"
     betas: tuple[float, float] = (0.5, 0.99)
     weight_decay: float = Field(0.0, ge=0)
     warmup: int = Field(100, ge=0)

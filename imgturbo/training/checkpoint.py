@@ -2,7 +2,7 @@
 
     checkpoints/step-00001000/
         objective.safetensors      weights and buffers of generators and critics
-        optimizers.safetensors     Adam's moments, by the parameter's name
+        optimizers.safetensors     the optimisers' moments, by the parameter's name
         ema.safetensors            averaged generators
         pools-0000.safetensors     image pools of process 0, 1, …
         state.json                 step, best score, config, versions

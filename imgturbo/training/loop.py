@@ -4,15 +4,16 @@ At step t, on every process,
 
     g   = ∇ (1/K) Σ_k (L_generator + L_critic)(batch_{tK+k})
     φ,θ ← AdamW(g, η(t))   for the generators,      ψ ← AdamW(g, η(t))   for the critics
+          (or Muon, see :mod:`imgturbo.training.muon`, for the generators' matrices)
     θ̄   ← β_t θ̄ + (1 − β_t) θ
 
 Neither loss's gradient reaches the other's parameters (see :mod:`imgturbo.turbo.objective`), so one
 backward of their sum serves both optimisers, and DDP wraps the objective once (law 8).
 
 The batch, the noise, the learning rate and β_t are functions of (seed, t, rank) alone. With the
-weights, Adam's moments, the average and the image pools in the checkpoint, a killed run goes on as
-if nothing had happened: bit for bit on a CPU with one or two processes (law 5; with more, the order
-in which gradients are summed may change).
+weights, the optimisers' moments, the average and the image pools in the checkpoint, a killed run
+goes on as if nothing had happened: bit for bit on a CPU with one or two processes (law 5; with
+more, the order in which gradients are summed may change).
 """
 
 from __future__ import annotations
@@ -305,13 +306,10 @@ def _log(state: RunState, values: dict[str, Tensor], rate: float, report: Progre
     numbers["samples_per_second"] = rate
     numbers["seconds"] = state.progress.seconds
     state.accelerator.log(numbers, step=state.progress.step)
-    report.values(
-        state.progress.step,
-        {
-            **{name: numbers[f"loss/{name[:-1]}"] for name in state.optimizers},
-            "samples/s": rate,
-        },
-    )
+    shown = {"generators": numbers["loss/generator"]}
+    if "critics" in state.optimizers:
+        shown["critics"] = numbers["loss/critic"]
+    report.values(state.progress.step, shown | {"samples/s": rate})
 
 
 def _open_folder(out: Path, resume: bool) -> None:

@@ -32,6 +32,7 @@ from imgturbo.training.checkpoint import (
 )
 from imgturbo.training.ema import EMA
 from imgturbo.training.initial import start_at_bundle, start_at_colours
+from imgturbo.training.muon import Muon, is_matrix
 from imgturbo.training.processes import INITIAL, seed_step
 
 __all__ = ["Progress", "RunState", "device_name", "versions"]
@@ -98,29 +99,35 @@ class RunState:
             parameter: name for name, parameter in self.objective.named_parameters()
         }
 
-    def _optimizers(self) -> dict[str, torch.optim.AdamW]:
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """They are not given to ``accelerator.prepare``.
 
         Its wrapper updates the fp16 scaler at each optimiser's step, so that two optimisers would
         unscale one gradient twice.
         """
         settings = self.config.train
-        rates = {"generators": settings.lr, "critics": settings.critic_lr or settings.lr}
+        generators = self.objective.generator_parameters()
+        matrices = [w for w in generators if settings.optimizer == "muon" and is_matrix(w)]
+        taken = {id(weight) for weight in matrices}
         groups = {
-            "generators": self.objective.generator_parameters(),
-            "critics": self.objective.critic_parameters(),
+            "generators": (settings.lr, [w for w in generators if id(w) not in taken]),
+            "critics": (settings.critic_lr or settings.lr, self.objective.critic_parameters()),
         }
-        return {
+        optimizers: dict[str, torch.optim.Optimizer] = {
             name: torch.optim.AdamW(
-                parameters,
-                lr=rates[name],
+                weights,
+                lr=rate,
                 betas=settings.betas,
                 weight_decay=settings.weight_decay,
                 fused=self.team.device.type in ("cpu", "cuda"),
             )
-            for name, parameters in groups.items()
-            if parameters
+            for name, (rate, weights) in groups.items()
+            if weights
         }
+        if matrices:
+            decay = settings.weight_decay
+            optimizers["matrices"] = Muon(matrices, lr=settings.lr, weight_decay=decay)
+        return optimizers
 
     def begin(self, store: TileStore) -> None:
         """Before the first step: weights of ``train.init``, else the best affine colour maps."""

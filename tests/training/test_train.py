@@ -81,11 +81,17 @@ def test_training_lowers_the_loss(tmp_path, tiles):
 
 
 @pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize(("optimizer", "width"), [("adamw", 3), ("muon", 16)])
 def test_sigterm_saves_and_the_next_call_ends_as_if_nothing_had_happened(
-    tmp_path, tiles, monkeypatch
+    tmp_path, tiles, monkeypatch, optimizer, width
 ):
-    whole = train(tiny(tmp_path / "whole", tiles))
-    config = tiny(tmp_path / "parts", tiles, checkpoint_every=100, validate_every=4)
+    config = tiny(tmp_path / "whole", tiles, optimizer=optimizer)
+    config.model.decoder.width = width
+    whole = train(config)
+    moments = Checkpoints(whole.out / "checkpoints").at(9).tensors("optimizers")
+    assert any(name.startswith("matrices/") for name in moments) is (optimizer == "muon")
+    config = tiny(tmp_path / "parts", tiles, optimizer=optimizer, checkpoint_every=100)
+    config.model.decoder.width = width
     with monkeypatch.context() as patch:
         stop_at(patch, 5)
         stopped = train(config)
