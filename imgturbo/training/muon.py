@@ -16,7 +16,7 @@ the same steps, on two-dimensional weights only.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -77,8 +77,8 @@ class Muon(torch.optim.Optimizer):
         super().__init__(weights, settings)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """One update of all weights that have a gradient."""
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One update of all weights that have a gradient; no closure is called."""
         for group in self.param_groups:
             alike: dict[tuple[int, int], list[nn.Parameter]] = {}
             for weight in group["params"]:
