@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 from astropy.io import fits
-from astropy.wcs import WCS
+from sky_grids import tangent
 
 from imgturbo.config import PrepareConfig
 from imgturbo.sky import SkyImage, write_sky
 
 
 def header(shape, ra=150.0, dec=2.2, scale=0.05, angle=0.0, band="F814W", unit="MJy/sr"):
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-    wcs.wcs.crval = [ra, dec]
-    wcs.wcs.crpix = [(shape[1] + 1) / 2, (shape[0] + 1) / 2]
-    c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
-    wcs.wcs.cd = scale / 3600 * np.array([[-c, s], [s, c]])
-    cards = wcs.to_header()
+    cards = tangent(shape, scale, angle, ra, dec).to_header()
     cards["BUNIT"] = unit
     cards["FILTER"] = band
     return cards

@@ -54,15 +54,3 @@ def similarity(scale: float, degrees: float, shift: tuple, centre: tuple) -> Map
     matrix = scale * np.array([[c, -s], [s, c]])
     middle = np.asarray(centre, float)
     return lambda points: (points - middle) @ matrix.T + middle + np.asarray(shift)
-
-
-def tangent(shape: tuple[int, int], arcsec: float, rotation: float = 0.0) -> WCS:
-    """TAN WCS whose reference pixel is the middle."""
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-    wcs.wcs.crval = [150.1, 2.2]
-    wcs.wcs.crpix = [(shape[1] + 1) / 2, (shape[0] + 1) / 2]
-    c, s = np.cos(np.deg2rad(rotation)), np.sin(np.deg2rad(rotation))
-    wcs.wcs.cd = arcsec / 3600 * np.array([[-c, s], [s, c]])
-    wcs.array_shape = shape
-    return wcs

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from register_scenes import render, similarity, sky, stars, tangent
+from register_scenes import render, similarity, sky, stars
+from sky_grids import tangent
 
 from data_prep.register import register
 from data_prep.register.coordinates import pixels_to_pixels

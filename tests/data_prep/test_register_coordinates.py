@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from astropy.wcs import WCS
-from register_scenes import tangent
 from reproject import reproject_interp
+from sky_grids import tangent
 
 from data_prep.register.coordinates import fit_wcs, nominal_wcs, pixels_to_pixels
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
-from astropy.wcs import WCS
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sky_grids import tangent
 
 from data_prep.reproject import align
 from imgturbo.config import RegisterConfig
@@ -15,17 +17,7 @@ from imgturbo.sky import SkyImage
 from imgturbo.sky.resampling import scaled_grid
 
 NONE = RegisterConfig(method="none")
-
-
-def tan(shape, scale=0.05, angle=0.0, ra=150.0, dec=-35.0):
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-    wcs.wcs.crval = [ra, dec]
-    wcs.wcs.crpix = [(shape[1] + 1) / 2, (shape[0] + 1) / 2]
-    c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
-    wcs.wcs.cd = scale / 3600 * np.array([[-c, s], [s, c]])
-    wcs.wcs.set()
-    return wcs
+tan = partial(tangent, ra=150.0, dec=-35.0)
 
 
 def source_at(wcs, shape, width, per_pixel):

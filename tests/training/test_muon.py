@@ -50,7 +50,6 @@ def test_matrices_move_as_torch_moves_them(sizes, momentum, decay):
 
 
 def test_a_convolution_moves_as_its_matrix_in_any_layout():
-    torch.manual_seed(1)
     start, grad = torch.randn(2, 20, 17, 3, 3)
     plain, last, flat = (nn.Parameter(start.clone()) for _ in range(3))
     last.data = last.data.to(memory_format=torch.channels_last)
