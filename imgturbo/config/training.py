@@ -75,7 +75,7 @@ class TrainConfig(Section):
     warmup: int = Field(100, ge=0)
     schedule: Literal["cosine", "linear"] = "cosine"  # linear: falls in the second half only
     final_lr: float = Field(0.01, ge=0, le=1)  # of lr, where the schedule ends
-    clip: float | None = Field(1.0, gt=0)  # gradient norm; None: no clipping
+    clip: float | None = Field(1.0, gt=0)  # norm of each optimiser's gradient; None: off
     accumulate: int = Field(1, ge=1)
     ema: float = Field(0.999, ge=0, lt=1)  # 0: off
     validate_every: int = Field(500, ge=1)
