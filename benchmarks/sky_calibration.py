@@ -24,13 +24,13 @@ from astropy.io import fits
 
 from data_prep.prepare import prepare
 from data_prep.simulate import simulate
-from imgturbo.assess import BRIGHT
 from imgturbo.bundle import Bundle, load_bundle
 from imgturbo.config import FieldConfig, PrepareConfig
 from imgturbo.mosaic import translate_file
 from imgturbo.mosaic.reducers import quantile_name
 from imgturbo.report.preview import comparison
-from imgturbo.sky import SkyImage, Stretch, read_sky
+from imgturbo.scoring.calibrate import BRIGHT
+from imgturbo.sky import SkyImage, read_sky
 
 LEVELS = (0.025, 0.05, 0.16, 0.25, 0.75, 0.84, 0.95, 0.975)
 
@@ -52,8 +52,8 @@ def run(bundle: Path, out: Path, size: int, seed: int, again: int, samples: int)
     started = time.monotonic()
     model = load_bundle(bundle)
     bands = {
-        "source_bands": tuple(model.source["bands"]),
-        "target_bands": tuple(model.target["bands"]),
+        "source_bands": model.source.names,
+        "target_bands": model.target.names,
     }
     pairs = [
         simulate(out / f"sky-{k}", pixels=size, seed=seed, noise_seed=1000 * seed + k, **bands)
@@ -72,12 +72,10 @@ def run(bundle: Path, out: Path, size: int, seed: int, again: int, samples: int)
     )  # fmt: skip
 
     source = read_sky(aligned / "sky_source.fits")
-    y = Stretch.from_dict(model.source["stretch"])(source.data)
+    y = model.source.stretch(source.data)
     bright = np.nanmean(np.where(np.isfinite(y), y, np.nan), axis=0) >= BRIGHT
     names = [quantile_name(level) for level in LEVELS]
-    planes = dict(
-        zip(LEVELS, _planes(prediction, model.target["bands"], names).values(), strict=True)
-    )
+    planes = dict(zip(LEVELS, _planes(prediction, model.target.names, names).values(), strict=True))
     exposures = [read_sky(list(pair.target)) for pair in pairs]
     report = {
         "bundle": model.hash, "seed": seed, "exposures": again, "samples": samples,
@@ -96,8 +94,8 @@ def run(bundle: Path, out: Path, size: int, seed: int, again: int, samples: int)
 def _picture(out: Path, model: Bundle, source: Path, truth: SkyImage) -> None:
     two = out / "draws.fits"
     translate_file(model, [source], two, samples=2, keep_draws=True, overwrite=True)
-    given, wanted = (Stretch.from_dict(side["stretch"]) for side in (model.source, model.target))
-    bands = model.target["bands"]
+    given, wanted = (side.stretch for side in (model.source, model.target))
+    bands = model.target.names
     planes = _planes(out / "prediction.fits", bands, ("SCI", "Q16", "Q84"))
     draws = _planes(two, bands, ("S001", "S002"))
     panels = {

@@ -49,19 +49,19 @@ def make_bundle(path: Path) -> None:
     from imgturbo.bundle import save_bundle
     from imgturbo.config import load_config
     from imgturbo.nets import build_generator
+    from imgturbo.side import Side
     from imgturbo.sky import Stretch
 
     config = load_config(CONFIG)
-    stretch = Stretch(np.array([0.01]), np.array([0.06]), np.array([5.0])).to_dict()
-    side = {"unit": "electron/s", "pixel_scale": None, "zeropoints": [None], "stretch": stretch}
+    stretch = Stretch(np.array([0.01]), np.array([0.06]), np.array([5.0]))
     save_bundle(
         path,
         decoder=build_generator(config.model.decoder, 1, 1),
         encoder=None,
         config=config,
         sides={
-            "source": side | {"bands": ["F814W"]},
-            "target": side | {"bands": ["F150W"]},
+            "source": Side(("F814W",), "electron/s", stretch),
+            "target": Side(("F150W",), "electron/s", stretch),
         },
         record={},
     )

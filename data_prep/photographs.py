@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +28,14 @@ from data_prep.split import Areas, Rect
 from data_prep.survey import checksum
 from data_prep.tile import cut, lay_tiles
 from imgturbo.config import PicturesConfig, PrepareConfig
+from imgturbo.data.store import SplitName, Tiles, TileSpec, TileStore, require_replaceable
 from imgturbo.errors import ImgturboError
+from imgturbo.side import Side
 from imgturbo.sky.image import measured
-from imgturbo.sky.lab import COLOUR, LAB, LIGHTNESS, resize, rgb_to_lab, working_shape
+from imgturbo.sky.lab import COLOUR, LAB, LIGHTNESS, rgb_to_lab
 from imgturbo.sky.photometry import DISPLAY
-from imgturbo.sky.picture import is_picture, read_picture
+from imgturbo.sky.picture import is_picture, read_picture, resize, working_shape
 from imgturbo.sky.stretch import Stretch
-from imgturbo.tiles.store import SplitName, Tiles, TileSpec, TileStore, require_replaceable
 
 __all__ = ["prepare_photographs", "strip_edge"]
 
@@ -95,14 +96,13 @@ def prepare_photographs(
 
     counts = {item.group: {"train": 0, "validation": 0} for item in listed}
     recipe = {"key": key, **content, "report": []}
+    source = target = Side(_RGB, DISPLAY, _PAIR_STRETCH)
+    if pictures.kind == "colour":
+        source, target = Side(("L",), LAB, LIGHTNESS), Side(("a", "b"), LAB, COLOUR)
     spec = TileSpec(
         tile=config.tile.size,
-        source=_side(("L",), LAB, LIGHTNESS)
-        if pictures.kind == "colour"
-        else _side(_RGB, DISPLAY, _PAIR_STRETCH),
-        target=_side(("a", "b"), LAB, COLOUR)
-        if pictures.kind == "colour"
-        else _side(_RGB, DISPLAY, _PAIR_STRETCH),
+        source=source,
+        target=target,
         fields=tuple(item.name for item in listed),
         recipe=recipe,
     )
@@ -123,16 +123,6 @@ def prepare_photographs(
             )
         recipe["report"] = [asdict(report) for report in reports]
     return PrepareReport(out, reports)
-
-
-def _side(bands: Sequence[str], unit: str, stretch: Stretch) -> dict[str, Any]:
-    return {
-        "bands": list(bands),
-        "unit": unit,
-        "pixel_scale": None,
-        "zeropoints": [None] * len(bands),
-        "stretch": stretch.to_dict(),
-    }
 
 
 # ---------------------------------------------------------------------------------- which files

@@ -35,9 +35,7 @@ from data_prep.staging import Staged, piece_key, stage
 from data_prep.survey import FieldSurvey, checksum, survey
 from data_prep.tile import Windows, cut, lay_tiles
 from imgturbo.config import PrepareConfig, StretchConfig
-from imgturbo.errors import ImgturboError
-from imgturbo.sky.stretch import Stretch
-from imgturbo.tiles.store import (
+from imgturbo.data.store import (
     SplitName,
     Tiles,
     TileSpec,
@@ -45,6 +43,9 @@ from imgturbo.tiles.store import (
     TileWriter,
     require_replaceable,
 )
+from imgturbo.errors import ImgturboError
+from imgturbo.side import Side
+from imgturbo.sky.stretch import Stretch
 
 __all__ = ["FieldReport", "PrepareReport", "prepare"]
 
@@ -262,20 +263,18 @@ def _training_pixels(
     return np.stack([plane.reshape(-1)[index] for plane in piece.data(side)])
 
 
-def _side(
-    side: str, staged: Sequence[Staged], stretches: dict[str, Stretch]
-) -> dict[str, Any] | None:
-    """A side's description, for the store's attributes."""
+def _side(side: str, staged: Sequence[Staged], stretches: dict[str, Stretch]) -> Side | None:
+    """What a side is; None where no field has it."""
     for piece in staged:
         if side in piece.sides:
             facts = piece.sides[side]
-            return {
-                "bands": facts["bands"],
-                "unit": facts["unit"],
-                "pixel_scale": piece.pixel_scale,
-                "zeropoints": facts["zeropoints"],
-                "stretch": stretches[side].to_dict(),
-            }
+            return Side(
+                names=tuple(facts["bands"]),
+                unit=facts["unit"],
+                stretch=stretches[side],
+                pixel_scale=piece.pixel_scale,
+                zeropoints=tuple(facts["zeropoints"]),
+            )
     return None
 
 

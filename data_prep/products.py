@@ -12,9 +12,9 @@ from data_prep.split import Areas
 from data_prep.staging import Staged
 from data_prep.survey import FieldSurvey
 from imgturbo.config import SplitConfig
+from imgturbo.data.store import TileStore
 from imgturbo.errors import ImgturboError
 from imgturbo.sky import SkyImage, write_sky
-from imgturbo.tiles.store import TileStore
 
 __all__ = ["aligned_files", "quick_look", "write_aligned"]
 
@@ -81,7 +81,7 @@ def quick_look(store: TileStore, path: Path | str, count: int = 8) -> None:
         if tiles.shape[1]:
             order = [0, tiles.shape[1] // 2, -1]
             # Bands go from blue to red, the channels of a picture from red to blue.
-            shown = tiles[:, order if getattr(store, side)["bands"][0] == "R" else order[::-1]]
+            shown = tiles[:, order if getattr(store, side).names[0] == "R" else order[::-1]]
             strips.append(np.concatenate(list(shown), axis=-1))
     picture = SkyImage.from_array(
         np.clip(np.concatenate(strips, axis=-2), 0, 1), unit="display", bands=("R", "G", "B")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from imgturbo.data.store import TileStore
 from imgturbo.errors import ImgturboError
-from imgturbo.tiles.store import TileStore
 
 __all__ = ["FieldReport", "PrepareReport", "finished"]
 

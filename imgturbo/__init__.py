@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from imgturbo.bundle import Bundle, load_bundle
-    from imgturbo.metrics import evaluate
+    from imgturbo.scoring.evaluate import evaluate
     from imgturbo.sky import SkyImage, Stretch, read_sky, write_sky
 
 __version__ = "0.1.0"
@@ -25,7 +25,7 @@ _HOME = {
     "Bundle": "imgturbo.bundle",
     "SkyImage": "imgturbo.sky",
     "Stretch": "imgturbo.sky",
-    "evaluate": "imgturbo.metrics",
+    "evaluate": "imgturbo.scoring.evaluate",
     "load_bundle": "imgturbo.bundle",
     "read_sky": "imgturbo.sky",
     "write_sky": "imgturbo.sky",

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from imgturbo.errors import ImgturboError
 
 if TYPE_CHECKING:
-    from imgturbo.sky import SkyReader
+    from imgturbo.side import Side
+    from imgturbo.sky import SkyReader, Stretch
 
 __all__ = ["describe"]
 
@@ -86,7 +87,7 @@ def _image(path: Path) -> Facts:
         corners = image.wcs.pixel_to_world(x, y).icrs
         facts["footprint"] = "  ".join(f"{c.ra.deg:.5f} {c.dec.deg:+.5f}" for c in corners)
     if not picture:
-        facts["stretch (fitted here)"] = _stretch_line(Stretch.fit(data).to_dict())
+        facts["stretch (fitted here)"] = _stretch_line(Stretch.fit(data))
     for band, plane, here in zip(image.bands, data, measured, strict=True):
         if not here.any():  # somewhere there is a measured pixel, or it could not be opened
             warnings.append(f"band {band} has no measured pixel in the sampled rows")
@@ -116,7 +117,7 @@ def _sample(image: SkyReader) -> tuple[NDArray[np.float32], bool]:
 
 
 def _tiles(path: Path) -> Facts:
-    from imgturbo.tiles import TileStore
+    from imgturbo.data import TileStore
 
     store = TileStore.open(path)
     facts: Facts = {"what": "tile store", "tile": f"{store.tile} pixels"}
@@ -164,7 +165,7 @@ def _bundle(path: Path) -> Facts:
     warnings = [
         f"the {name}'s unit is not known: fluxes are taken as they come, in one unit always"
         for name, side in (("source", bundle.source), ("target", bundle.target))
-        if not side["unit"]
+        if not side.unit
     ]
     return facts | {"warnings": warnings}
 
@@ -192,21 +193,18 @@ def _checkpoint(path: Path) -> Facts:
     return facts | {"warnings": []}
 
 
-def _side_facts(name: str, side: dict[str, Any] | None) -> Facts:
+def _side_facts(name: str, side: Side | None) -> Facts:
     if side is None:
         return {name: "absent"}
-    scale = side.get("pixel_scale")
+    scale = side.pixel_scale
     return {
-        name: f"{', '.join(side['bands'])} in {side['unit'] or 'unstated unit'}"
+        name: f"{', '.join(side.names)} in {side.unit or 'unstated unit'}"
         + (f", {scale:.4f} arcsec/pixel" if scale else ""),
-        f"{name} stretch": _stretch_line(side["stretch"]),
+        f"{name} stretch": _stretch_line(side.stretch),
     }
 
 
-def _stretch_line(stretch: dict[str, Any]) -> str:
+def _stretch_line(stretch: Stretch) -> str:
     """offset / softening / scale a band."""
-    rows = zip(stretch["offset"], stretch["softening"], stretch["scale"], strict=True)
-    return (
-        "  ".join(f"{o:.4g}/{float(s):.4g}/{c:.4g}" for o, s, c in rows)
-        + "  (offset/softening/scale)"
-    )
+    rows = zip(stretch.offset, stretch.softening, stretch.scale, strict=True)
+    return "  ".join(f"{o:.4g}/{s:.4g}/{c:.4g}" for o, s, c in rows) + "  (offset/softening/scale)"

@@ -11,7 +11,7 @@ from imgturbo.config import Config, DiffusionConfig, FlowConfig, GeneratorConfig
 from imgturbo.diffusion import Denoising, DiffusionDecoder, build_denoising
 from imgturbo.errors import ImgturboError
 from imgturbo.flows.decoder import CINNDecoder
-from imgturbo.flows.likelihood import Likelihood, build_likelihood
+from imgturbo.flows.objective import Likelihood, build_likelihood
 from imgturbo.nets import Generator, build_generator
 from imgturbo.turbo import Objective, build_objective
 

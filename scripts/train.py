@@ -2,7 +2,7 @@
 
 import sys
 
-from imgturbo.cli import main
+from imgturbo.cli.main import main
 
 if __name__ == "__main__":
     main(["train", *sys.argv[1:]])

@@ -2,6 +2,6 @@
 
 import sys
 
-from imgturbo.cli import main
+from imgturbo.cli.main import main
 
 main(["translate", *sys.argv[1:]])

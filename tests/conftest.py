@@ -65,7 +65,7 @@ def job(tmp_path_factory) -> Job:
 
     Tests may read everything here, and write nothing.
     """
-    from imgturbo.cli import main
+    from imgturbo.cli.main import main
 
     folder = tmp_path_factory.mktemp("job")
     done = Job(

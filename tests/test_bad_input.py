@@ -13,7 +13,7 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from imgturbo.cli import main
+from imgturbo.cli.main import main
 
 REMEDY = re.compile(r"; |\?|: name ")  # what is wrong, then what to do
 

@@ -13,10 +13,12 @@ from astropy.wcs import WCS
 
 import imgturbo.bundle
 from imgturbo import describe as module
+from imgturbo.data import Tiles, TileSpec, TileStore
 from imgturbo.describe import describe
 from imgturbo.errors import ImgturboError
+from imgturbo.side import Side
 from imgturbo.sky import SkyImage, open_sky, write_sky
-from imgturbo.tiles import Tiles, TileSpec, TileStore
+from imgturbo.sky.stretch import Stretch
 
 SHAPE = (37, 41)
 
@@ -131,13 +133,8 @@ def test_a_large_mosaic_is_sampled(tmp_path, monkeypatch):
 
 
 def make_tiles(path, residual=0.2, validation=3):
-    side = {
-        "bands": ["F606W"],
-        "unit": "electron/s",
-        "pixel_scale": 0.05,
-        "zeropoints": [26.5],
-        "stretch": {"kind": "asinh", "offset": [0.0], "softening": [1.0], "scale": [2.0]},
-    }
+    stretch = Stretch(np.zeros(1), np.ones(1), np.full(1, 2.0))
+    side = Side(("F606W",), "electron/s", stretch, pixel_scale=0.05, zeropoints=(26.5,))
     with TileStore.create(path, TileSpec(8, side, side, ("patch",), {})) as writer:
         for split, n in (("train", 4), ("validation", validation)):
             if not n:
@@ -188,7 +185,7 @@ def test_a_bundle_says_what_it_computes(job):
 
 def test_a_bundle_without_a_unit(job, monkeypatch):
     known = imgturbo.bundle.load_bundle(job.bundle)
-    nameless = replace(known, source=known.source | {"unit": ""}, encoder=None)
+    nameless = replace(known, source=replace(known.source, unit=""), encoder=None)
     monkeypatch.setattr(imgturbo.bundle, "load_bundle", lambda path: nameless)
     facts = describe(job.bundle)
     assert facts["encoder"].startswith("none")

@@ -10,7 +10,7 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from imgturbo.cli import main
+from imgturbo.cli.main import main
 
 CONFIG = Path(__file__).parents[1] / "configs" / "cinn_hst2jwst.yaml"
 

@@ -25,10 +25,9 @@ from benchmarks.smacs0723.run import device_name
 from benchmarks.smacs0723.sliding import STRIDE, WINDOW, counting, sliding_translate
 from imgturbo.bundle import Bundle, load_bundle
 from imgturbo.errors import ImgturboError
+from imgturbo.files import write_json
 from imgturbo.metrics import psnr
 from imgturbo.mosaic import translate_array
-from imgturbo.report.files import write_json
-from imgturbo.sky import Stretch
 
 __all__ = ["measure"]
 
@@ -47,7 +46,7 @@ def measure(
     first = (strip.size[1] - width) // 2
     part = (slice(0, height), slice(first, first + width))
     flux = strip.source.data[:, *part]
-    given = Stretch.from_dict(bundle.source["stretch"])(flux).astype(np.float32)
+    given = bundle.source.stretch(flux).astype(np.float32)
     given = np.nan_to_num(given)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     decoder: Any = bundle.decoder
@@ -83,7 +82,7 @@ def measure(
 
 
 def _psnr(bundle: Bundle, y: NDArray[np.float32], strip: Strip, part: tuple[slice, slice]) -> float:
-    flux = Stretch.from_dict(bundle.target["stretch"]).inverse(y).astype(np.float32)
+    flux = bundle.target.stretch.inverse(y).astype(np.float32)
     valid = np.ascontiguousarray(strip.valid[part])
     truth = np.where(valid, strip.target.data[:, *part], 0)
     pred, target = (torch.from_numpy(u)[None] for u in (flux, truth))

@@ -48,12 +48,12 @@ from imgturbo import __version__
 from imgturbo.bundle import Bundle, load_bundle
 from imgturbo.config import Config, load_config
 from imgturbo.errors import ImgturboError
+from imgturbo.files import write_json
 from imgturbo.metrics.baselines import affine_colour
 from imgturbo.mosaic import translate_file
 from imgturbo.nets import count_parameters
-from imgturbo.report.files import write_json
 from imgturbo.report.tables import score_table
-from imgturbo.sky import SkyImage, Stretch, write_sky
+from imgturbo.sky import SkyImage, write_sky
 
 __all__ = ["BASELINES", "device_name", "main", "run_baseline", "run_config", "translate_strip"]
 
@@ -213,11 +213,11 @@ def translate_strip(
         if slide:
             batch = 16 if torch.cuda.is_available() else 1
             device = "cuda" if torch.cuda.is_available() else "cpu"
-            given = Stretch.from_dict(bundle.source["stretch"])(strip.source.data)
+            given = bundle.source.stretch(strip.source.data)
             y = sliding_translate(
                 decoder, given.astype(np.float32), stride=slide, batch=batch, device=device
             )
-            flux = Stretch.from_dict(bundle.target["stretch"]).inverse(y)
+            flux = bundle.target.stretch.inverse(y)
             data = np.where(np.isfinite(strip.source.data).all(0), flux, np.nan)
             image = replace(strip.source, data=data.astype(np.float32), bands=strip.target.bands)
             write_sky(out, image, overwrite=True)

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.smacs0723.field import Strip, add_work, guarded, load_strip
+from imgturbo import evaluate
 from imgturbo.errors import ImgturboError
-from imgturbo.metrics import evaluate
-from imgturbo.report.files import write_json
+from imgturbo.files import write_json
 from imgturbo.report.tables import score_table
 from imgturbo.sky import SkyImage, Stretch, read_sky
 

@@ -31,9 +31,10 @@ from imgturbo.flows.decoder import CINNDecoder
 from imgturbo.flows.upsampling import joint_bilateral_upsample
 from imgturbo.mosaic import translate_array
 from imgturbo.report.sheet import contact_sheet
-from imgturbo.sky import Stretch, write_sky
-from imgturbo.sky.lab import colours_grey, lab_to_rgb, resize, working_shape
+from imgturbo.sky import write_sky
+from imgturbo.sky.lab import colours_grey, lab_to_rgb
 from imgturbo.sky.photometry import DISPLAY
+from imgturbo.sky.picture import resize, working_shape
 
 __all__ = [
     "colorize",
@@ -134,10 +135,10 @@ def colour_decoder(bundle: Bundle) -> CINNDecoder:
         ImgturboError: it does something else.
     """
     decoder, source, target = bundle.decoder, bundle.source, bundle.target
-    if not colours_grey(source, target) or not isinstance(decoder, CINNDecoder):
+    if not colours_grey(source.names, target.names) or not isinstance(decoder, CINNDecoder):
         raise ImgturboError(
-            f"{bundle.path}: translates {', '.join(source['bands'])} to "
-            f"{', '.join(target['bands'])}; colours need a flow from L to a, b, trained with "
+            f"{bundle.path}: translates {', '.join(source.names)} to "
+            f"{', '.join(target.names)}; colours need a flow from L to a, b, trained with "
             "configs/cinn_colorize.yaml"
         )
     return decoder
@@ -184,8 +185,8 @@ def draw_colours(
     decoder = colour_decoder(bundle)
     settings = {
         **settings,
-        "stretch": Stretch.from_dict(bundle.source["stretch"]),
-        "target": Stretch.from_dict(bundle.target["stretch"]),
+        "stretch": bundle.source.stretch,
+        "target": bundle.target.stretch,
     }
     whole = lightness.shape[1] * lightness.shape[2] <= _ONE_PIECE
     if whole and settings.get("window") is None and settings.get("overlap") is None:

@@ -30,8 +30,8 @@ from imgturbo.color.grey import read_colour, read_grey
 from imgturbo.errors import ImgturboError
 from imgturbo.nets import PositionalNoise
 from imgturbo.report.sheet import contact_sheet
-from imgturbo.sky import Stretch
-from imgturbo.sky.lab import lab_to_rgb, resize
+from imgturbo.sky.lab import lab_to_rgb
+from imgturbo.sky.picture import resize
 
 __all__ = ["MIX", "Study", "interpolate", "saturation", "scales", "transfer"]
 
@@ -55,8 +55,8 @@ class Study:
     def __init__(self, bundle: Bundle, lightness: Planes) -> None:
         self.decoder = colour_decoder(bundle)
         self.flow = self.decoder.flow
-        self.source = Stretch.from_dict(bundle.source["stretch"])
-        self.target = Stretch.from_dict(bundle.target["stretch"])
+        self.source = bundle.source.stretch
+        self.target = bundle.target.stretch
         self.lightness = lightness
         self.input = self._padded(self.source(lightness))
         with torch.inference_mode():

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from imgturbo.config import Config
 from imgturbo.diffusion.decoder import DiffusionDecoder
 from imgturbo.diffusion.schedule import build_scheduler
-from imgturbo.ledger import Ledger, Losses
+from imgturbo.losses import Ledger, Losses
 
 if TYPE_CHECKING:
-    from imgturbo.tiles.batch import Batch
+    from imgturbo.data.batch import Batch
 
 __all__ = ["Denoising", "build_denoising"]
 

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from imgturbo.config import FlowConfig, FlowDenseConfig, FlowStageConfig
 from imgturbo.errors import ImgturboError
 from imgturbo.flows.actnorm import ActNorm
+from imgturbo.flows.chain import Chain
 from imgturbo.flows.condition import ConditionPyramid, build_condition
 from imgturbo.flows.coupling import (
     Additive,
@@ -47,13 +48,7 @@ from imgturbo.flows.mixing import LUMixing, OrthogonalMixing, Permutation
 from imgturbo.flows.predictors import ConvPredictor, DensePredictor
 from imgturbo.flows.spline import RationalQuadratic
 from imgturbo.flows.split import Pyramid, Split
-from imgturbo.flows.transform import (
-    Chain,
-    Condition,
-    Transform,
-    full_precision,
-    require_channels,
-)
+from imgturbo.flows.transform import Condition, Transform, full_precision, require_channels
 from imgturbo.nets.noise import FreshNoise, Noise
 
 __all__ = ["MultiScaleCINN", "make_law"]

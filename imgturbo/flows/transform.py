@@ -1,4 +1,4 @@
-r"""Invertible maps x ↔ z with exact log-determinants, and their composition.
+r"""Invertible maps x ↔ z with exact log-determinants.
 
     p(x|c) = N(f(x; c); 0, 1) · |det ∂f/∂x|,        f = f_n ∘ … ∘ f_1,
     log|det ∂f/∂x| = Σᵢ log|det ∂fᵢ/∂xᵢ₋₁|
@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +25,6 @@ from imgturbo.errors import ImgturboError
 
 __all__ = [
     "Backpropagate",
-    "Chain",
     "Condition",
     "Pairs",
     "Transform",
@@ -80,60 +78,6 @@ class Transform(nn.Module, ABC):
             again, log_det = self(leaf, condition)
         (grad_x,) = backpropagate([(again, grad_z), (log_det, grad_log_det)], [leaf], self)
         return x, grad_x
-
-
-class Chain(Transform):
-    """f = f_n ∘ … ∘ f_1.
-
-    Args:
-        transforms: f_1, …, f_n.
-        memory_saving: keep z alone for the backward pass and recompute every activation by
-            inversion (``imgturbo.flows.memory``), so that memory does not grow with n.
-    """
-
-    def __init__(self, *transforms: Transform, memory_saving: bool = False) -> None:
-        super().__init__()
-        self.transforms = nn.ModuleList(transforms)
-        self.memory_saving = memory_saving
-
-    def forward(self, x: Tensor, condition: Condition = None) -> tuple[Tensor, Tensor]:
-        """One condition goes to every transform; of a sequence, each gets its own.
-
-        Raises:
-            ImgturboError: a sequence of conditions of another length than the chain.
-        """
-        pairs = self._pairs(condition)
-        if self.memory_saving and torch.is_grad_enabled():
-            # Imported here since that module builds on this one.
-            from imgturbo.flows.memory import recomputing
-
-            return recomputing(pairs, full_precision(x))
-        log_det = None
-        z = full_precision(x)
-        for transform, own in pairs:
-            z, part = transform(z, own)
-            log_det = part if log_det is None else log_det + part
-        return z, z.new_zeros(len(z)) if log_det is None else log_det
-
-    def inverse(self, z: Tensor, condition: Condition = None) -> Tensor:
-        x = full_precision(z)
-        for transform, own in reversed(self._pairs(condition)):
-            x = transform.inverse(x, own)
-        return x
-
-    def __len__(self) -> int:
-        return len(self.transforms)
-
-    def _pairs(self, condition: Condition) -> list[tuple[Transform, Condition]]:
-        transforms = cast("list[Transform]", list(self.transforms))
-        if condition is None or isinstance(condition, Tensor):
-            return [(transform, condition) for transform in transforms]
-        if len(condition) != len(self.transforms):
-            raise ImgturboError(
-                f"{len(condition)} conditions for a chain of {len(self.transforms)} transforms; "
-                "give one tensor for all of them, or one (or None) for each"
-            )
-        return list(zip(transforms, condition, strict=True))
 
 
 def channels_last(x: Tensor) -> Tensor:

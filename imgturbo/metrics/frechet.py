@@ -6,7 +6,7 @@ between normal distributions fitted to the features of both sets (Dowson & Landa
 Heusel et al. 2017, arXiv:1706.08500). The last trace is the sum of the singular values of L₁ᵀ L₂
 for any L Lᵀ = Σ, which is never complex and holds for singular covariances too.
 
-The features are those of EfficientNet-Lite0 (:mod:`imgturbo.metrics.efficientnet_lite`), not of the
+The features are those of EfficientNet-Lite0 (:mod:`imgturbo.nets.efficientnet_lite`), not of the
 Inception network of the published FID: the number is *not* comparable with any FID, and is called
 what it is, :data:`NAME`. It falls as both sets grow (a covariance of 1280 features needs thousands
 of images; of equal distributions, n images a side still differ by about tr Σ · 2/n), so n always
@@ -27,8 +27,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from imgturbo.errors import ImgturboError
-from imgturbo.metrics.efficientnet_lite import PACKAGE, load_efficientnet_lite0
 from imgturbo.metrics.perceptual import Unavailable
+from imgturbo.nets.efficientnet_lite import PACKAGE, load_efficientnet_lite0
 
 __all__ = [
     "NAME",

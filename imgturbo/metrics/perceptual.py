@@ -49,7 +49,7 @@ def st_lpips_distance(pred: Tensor, target: Tensor) -> Tensor:
     """
     if find_spec("stlpips_pytorch") is None:
         raise Unavailable("ST-LPIPS skipped: pip install 'imgturbo[perceptual]'")
-    from imgturbo.metrics.st_lpips import load_st_lpips
+    from imgturbo.nets.st_lpips import load_st_lpips
 
     return _over_patches(load_st_lpips(), pred, target)
 

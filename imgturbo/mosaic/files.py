@@ -26,10 +26,10 @@ from imgturbo.mosaic.journal import Journal
 from imgturbo.mosaic.matching import band_order, check_scale, flux_factors, output_zeropoints
 from imgturbo.mosaic.sweep import sweep
 from imgturbo.mosaic.translate import Settings, in_unit, network_input, prepare, unstretch
-from imgturbo.processes import Team
-from imgturbo.sky import SkyReader, SkyWriter, Stretch, open_sky
-from imgturbo.sky.photometry import stem
+from imgturbo.sky import SkyReader, SkyWriter, open_sky
+from imgturbo.sky.bands import stem
 from imgturbo.sky.picture import is_picture
+from imgturbo.team import Team
 
 __all__ = ["translate_file"]
 
@@ -118,7 +118,7 @@ class _Source:
         reader = open_sky(files)
         self.reader: SkyReader | GridReader = reader
         try:
-            scale = self.way.input.get("pixel_scale")
+            scale = self.way.input.pixel_scale
             if grid is not None:
                 self.reader = GridReader.of_file(reader, grid)
             else:
@@ -131,11 +131,11 @@ class _Source:
                     f"({', '.join(reader.bands)}); name each of them once"
                 )
             stems = [stem(path) for path in files]
-            self.order = band_order(self.way.input["bands"], names, what, stems)
+            self.order = band_order(self.way.input.names, names, what, stems)
             zeropoints = [self.reader.zeropoints[k] for k in self.order]
             self.factors = flux_factors(self.reader.unit, zeropoints, self.way.input, what)
             check_scale(self.reader.pixel_scale, self.way.input, what)
-            self.stretch = Stretch.from_dict(self.way.input["stretch"])
+            self.stretch = self.way.input.stretch
         except BaseException:
             self.reader.close()
             raise
@@ -169,7 +169,7 @@ class _Job:
         self.overwrite = overwrite
         _, height, width = source.reader.shape
         self.apply, self.layout = prepare(source.way.generator, height, width, settings)
-        self.target = Stretch.from_dict(source.way.output["stretch"])
+        self.target = source.way.output.stretch
 
     def run(self, team: Team, resume: bool, progress: Progress | None) -> None:
         """Make the output; every process of the team must call it."""
@@ -257,7 +257,7 @@ class _Job:
         """Arguments of the writer: what the output is, and where it came from."""
         way, reader = self.source.way, self.source.reader
         _, height, width = reader.shape
-        bands = tuple(way.output["bands"])
+        bands = way.output.names
         cards: list[tuple[str, Any, str]] = [
             ("CREATOR", f"imgturbo {__version__}", "translated by"),
             ("MODEL", self.bundle.hash, "hash of weights and stretches"),
@@ -296,7 +296,7 @@ class _Job:
             (len(bands), height, width),
             bands,
             reader.wcs,
-            way.output["unit"] or "",
+            way.output.unit,
             output_zeropoints(way.output, reader.pixel_scale),
             cards,
             history,

@@ -20,7 +20,7 @@ from typing import Any
 
 from imgturbo.errors import ImgturboError
 from imgturbo.mosaic.files import translate_file
-from imgturbo.processes import Team
+from imgturbo.team import Team
 
 __all__ = ["Field", "ManifestSummary", "read_manifest", "translate_manifest"]
 

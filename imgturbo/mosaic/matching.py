@@ -14,12 +14,12 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from imgturbo.errors import ImgturboError
+from imgturbo.side import Side
 from imgturbo.sky.photometry import canonical_unit, is_surface_brightness
 
 __all__ = ["band_order", "check_scale", "flux_factors", "output_zeropoints"]
@@ -72,7 +72,7 @@ def _says_nothing(name: str, files: set[str]) -> bool:
 def flux_factors(
     unit: str,
     zeropoints: Sequence[float | None],
-    side: dict[str, Any],
+    side: Side,
     what: str,
 ) -> npt.NDArray[np.float64] | None:
     """What each band's flux is multiplied by to be in the side's unit; None where nothing is.
@@ -82,17 +82,16 @@ def flux_factors(
 
     Args:
         unit, zeropoints: of the image, bands already in the side's order.
-        side: ``{"unit", "zeropoints", "bands", …}`` of the model's input.
+        side: of the model's input.
         what: the file, for the message.
 
     Raises:
         ImgturboError: the units differ and a zero point is missing.
     """
-    theirs, ours = unit, canonical_unit(side["unit"])
-    known = side.get("zeropoints") or [None] * len(zeropoints)
+    theirs, ours = unit, canonical_unit(side.unit)
     shifts = [
         None if a is None or b is None else float(b) - float(a)
-        for a, b in zip(zeropoints, known, strict=True)
+        for a, b in zip(zeropoints, side.zeropoints, strict=True)
     ]
     if theirs == ours:
         moved = not is_surface_brightness(ours) and None not in shifts
@@ -100,21 +99,21 @@ def flux_factors(
             return None
     elif not theirs:
         warnings.warn(
-            f"{what}: no unit in the header; taken to be {side['unit']}, as the bundle wants",
+            f"{what}: no unit in the header; taken to be {side.unit}, as the bundle wants",
             stacklevel=2,
         )
         return None
     elif None in shifts:
         raise ImgturboError(
-            f"{what}: bundle wants {side['unit'] or 'no unit'}; got {unit}, and without AB zero "
+            f"{what}: bundle wants {side.unit or 'no unit'}; got {unit}, and without AB zero "
             "points on both sides (PHOTFLAM and PHOTPLAM, PIXAR_SR, or ABZP) it cannot be converted"
         )
     return 10.0 ** (0.4 * np.array([shift or 0.0 for shift in shifts]))
 
 
-def check_scale(scale: float | None, side: dict[str, Any], what: str) -> None:
+def check_scale(scale: float | None, side: Side, what: str) -> None:
     """Warn, in one line, where pixels are not the size that the model was trained on."""
-    trained = side.get("pixel_scale")
+    trained = side.pixel_scale
     if scale is None or not trained or abs(scale / trained - 1) <= SCALE_TOLERANCE:
         return
     warnings.warn(
@@ -124,14 +123,13 @@ def check_scale(scale: float | None, side: dict[str, Any], what: str) -> None:
     )
 
 
-def output_zeropoints(side: dict[str, Any], scale: float | None) -> tuple[float | None, ...]:
+def output_zeropoints(side: Side, scale: float | None) -> tuple[float | None, ...]:
     """AB zero points of one unit per pixel on the output's grid.
 
     A surface brightness collects more flux in a larger pixel: ZP falls by 2.5 log₁₀ of the area.
     """
-    zeropoints = side.get("zeropoints") or [None] * len(side["bands"])
-    trained = side.get("pixel_scale")
+    trained = side.pixel_scale
     shift = 0.0
-    if scale is not None and trained and is_surface_brightness(canonical_unit(side["unit"])):
+    if scale is not None and trained and is_surface_brightness(canonical_unit(side.unit)):
         shift = 5.0 * float(np.log10(scale / trained))
-    return tuple(None if zp is None else float(zp) - shift for zp in zeropoints)
+    return tuple(None if zp is None else float(zp) - shift for zp in side.zeropoints)

@@ -128,28 +128,28 @@ def translate_sky(
         ImgturboError: bands, unit or settings that do not fit.
     """
     way = bundle.direction(direction)
-    source, target = (Stretch.from_dict(side["stretch"]) for side in (way.input, way.output))
+    source, target = way.input.stretch, way.output.stretch
     if not isinstance(image, SkyImage):
         array = np.asarray(image)
         planes = translate_array(way.generator, array, stretch=source, target=target, **settings)
         return _simplest(planes)
     what = str(image.path or "the image")
-    order = band_order(way.input["bands"], image.bands, what)
+    order = band_order(way.input.names, image.bands, what)
     zeropoints = [image.zeropoints[k] for k in order]
     factors = flux_factors(image.unit, zeropoints, way.input, what)
-    image = at_scale(image, way.input.get("pixel_scale"))
+    image = at_scale(image, way.input.pixel_scale)
     array = in_unit(image.data[order], factors)
     planes = translate_array(way.generator, array, stretch=source, target=target, **settings)
     header = fits.Header() if image.header is None else image.header.copy()
-    header.update(fits.Header(target.header_cards(way.output["bands"])))
+    header.update(fits.Header(target.header_cards(way.output.names)))
     results = {
         name: replace(
             image,
             header=header,
             data=plane,
             valid=np.all(np.isfinite(plane), axis=0),
-            unit=way.output["unit"] or "",
-            bands=tuple(way.output["bands"]),
+            unit=way.output.unit,
+            bands=way.output.names,
             zeropoints=output_zeropoints(way.output, image.pixel_scale),
         )
         for name, plane in planes.items()

@@ -1,4 +1,4 @@
-"""A calibration in a picture and in a table: what :func:`imgturbo.assess.assess` returned.
+"""A calibration in a picture and in a table, as :mod:`imgturbo.scoring.calibrate` returns it.
 
 Left, coverage of central intervals over their level: on the diagonal error bars are honest, below
 it they are too short, above it too long. Right, how often the truth has each rank among the samples

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imgturbo.report.files import write_whole
+from imgturbo.files import write_whole
 
 __all__ = ["colour", "comparison", "save_figure"]
 

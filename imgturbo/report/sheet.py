@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from imgturbo.report.files import write_whole
+from imgturbo.files import write_whole
 
 __all__ = ["contact_sheet"]
 

@@ -31,8 +31,9 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
+from imgturbo.sky.bands import band_name
 from imgturbo.sky.headers import celestial_wcs, inherit, pixel_area, quiet, same_grid
-from imgturbo.sky.photometry import band_name, canonical_unit, zeropoint
+from imgturbo.sky.photometry import canonical_unit, zeropoint
 
 __all__ = ["FitsBand", "FitsFile"]
 

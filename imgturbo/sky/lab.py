@@ -1,4 +1,4 @@
-"""Lightness and colour: sRGB ↔ CIE L*a*b*, and pictures brought to a working size.
+"""Lightness and colour: sRGB ↔ CIE L*a*b*.
 
 L runs from 0 (black) to 100 (white) and is all that a grey picture knows; a (green to red) and b
 (blue to yellow) are its colours, 0 for grey. What the flow models is p(a, b | L), of
@@ -12,7 +12,7 @@ arXiv:1907.02392, published code). Observer 2°, illuminant D65.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,9 +26,7 @@ __all__ = [
     "LIGHTNESS",
     "colours_grey",
     "lab_to_rgb",
-    "resize",
     "rgb_to_lab",
-    "working_shape",
 ]
 
 LAB = "Lab"
@@ -42,9 +40,9 @@ Planes = NDArray[np.float32]
 _STRIP = 512  # rows
 
 
-def colours_grey(source: Mapping[str, Any], target: Mapping[str, Any]) -> bool:
-    """Whether a bundle with these sides goes from lightness to colour."""
-    return list(source["bands"]) == ["L"] and list(target["bands"]) == ["a", "b"]
+def colours_grey(source: Sequence[str], target: Sequence[str]) -> bool:
+    """Whether a model between bands of these names goes from lightness to colour."""
+    return tuple(source) == ("L",) and tuple(target) == ("a", "b")
 
 
 def rgb_to_lab(rgb: NDArray[Any]) -> Planes:
@@ -82,28 +80,3 @@ def lab_to_rgb(lab: NDArray[Any]) -> Planes:
 def _strips(planes: NDArray[Any]) -> list[slice]:
     """Rows of (C, H, W), some at a time: a conversion holds many planes beside its own."""
     return [slice(top, top + _STRIP) for top in range(0, planes.shape[1], _STRIP)]
-
-
-def resize(planes: NDArray[Any], height: int, width: int) -> Planes:
-    """(C, H, W) → (C, height, width): area means where it shrinks, bilinear where it grows.
-
-    A pixel into which NaN enters is NaN.
-    """
-    import cv2  # slow to load, and not needed to look at a config
-
-    if planes.shape[1:] == (height, width):
-        return planes.astype(np.float32, copy=False)
-    shrinks = height <= planes.shape[1] and width <= planes.shape[2]
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    out = np.empty((len(planes), height, width), np.float32)
-    for plane, resized in zip(planes, out, strict=True):
-        resized[:] = cv2.resize(plane.astype(np.float32), (width, height), interpolation=how)
-    return out
-
-
-def working_shape(height: int, width: int, size: int | None) -> tuple[int, int]:
-    """Height and width of a picture whose shorter side is brought to ``size`` (None: kept)."""
-    if size is None:
-        return height, width
-    shorter = min(height, width)
-    return round(height * size / shorter), round(width * size / shorter)

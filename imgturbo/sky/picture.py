@@ -19,9 +19,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from imgturbo.errors import ImgturboError
-from imgturbo.sky.photometry import DISPLAY, PICTURE_SUFFIXES
+from imgturbo.sky.bands import PICTURE_SUFFIXES
+from imgturbo.sky.photometry import DISPLAY
 
-__all__ = ["Picture", "encode_picture", "is_picture", "read_picture"]
+__all__ = [
+    "Picture",
+    "check_picture",
+    "encode_picture",
+    "is_picture",
+    "read_picture",
+    "resize",
+    "working_shape",
+]
 
 _TIFF = (".tif", ".tiff")
 _JPEG = (".jpg", ".jpeg")
@@ -210,3 +219,28 @@ def _encode_tiff(pixels: NDArray[Any]) -> bytes:
 
 def _first_line(reason: BaseException) -> str:
     return (str(reason).strip().splitlines() or [type(reason).__name__])[0]
+
+
+def resize(planes: NDArray[Any], height: int, width: int) -> NDArray[np.float32]:
+    """(C, H, W) → (C, height, width): area means where it shrinks, bilinear where it grows.
+
+    A pixel into which NaN enters is NaN.
+    """
+    import cv2  # slow to load, and not needed to look at a config
+
+    if planes.shape[1:] == (height, width):
+        return planes.astype(np.float32, copy=False)
+    shrinks = height <= planes.shape[1] and width <= planes.shape[2]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    out = np.empty((len(planes), height, width), np.float32)
+    for plane, resized in zip(planes, out, strict=True):
+        resized[:] = cv2.resize(plane.astype(np.float32), (width, height), interpolation=how)
+    return out
+
+
+def working_shape(height: int, width: int, size: int | None) -> tuple[int, int]:
+    """Height and width of a picture whose shorter side is brought to ``size`` (None: kept)."""
+    if size is None:
+        return height, width
+    shorter = min(height, width)
+    return round(height * size / shorter), round(width * size / shorter)

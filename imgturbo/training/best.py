@@ -14,10 +14,11 @@ from pathlib import Path
 from torch import nn
 
 from imgturbo.bundle import save_bundle
-from imgturbo.tiles.store import TileStore
-from imgturbo.training.checkpoint import Checkpoints, copy_tensors, named_tensors
+from imgturbo.data.store import TileStore
+from imgturbo.training.checkpoint import Checkpoints
 from imgturbo.training.processes import naming
 from imgturbo.training.state import RunState, device_name, versions
+from imgturbo.training.tensors import copy_tensors, named_tensors
 from imgturbo.training.validate import HIGHER_IS_BETTER, validate, write_samples
 
 __all__ = ["consider", "is_better", "write_best_bundle"]
@@ -50,7 +51,7 @@ def consider(state: RunState, store: TileStore) -> tuple[dict[str, float], bool]
                 write_samples(
                     settings.out / "samples" / f"step-{progress.step:08d}-{direction}.png",
                     tiles,
-                    unit=state.sides["target"]["unit"],
+                    unit=state.sides["target"].unit,
                     caption=f"{state.config.name}, {direction}, step {progress.step}",
                 )
             if better:

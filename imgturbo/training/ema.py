@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from imgturbo.training.checkpoint import named_tensors
+from imgturbo.training.tensors import named_tensors
 
 __all__ = ["EMA", "decay_at"]
 

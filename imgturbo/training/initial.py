@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from imgturbo.bundle import load_bundle
 from imgturbo.config import DataConfig
+from imgturbo.data.loader import TileLoader
+from imgturbo.data.store import TileStore
 from imgturbo.errors import ImgturboError
-from imgturbo.tiles.loader import TileLoader
-from imgturbo.tiles.store import TileStore
-from imgturbo.training.checkpoint import named_tensors
+from imgturbo.training.tensors import named_tensors
 
 __all__ = ["start_at_bundle", "start_at_colours"]
 

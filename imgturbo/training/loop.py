@@ -35,18 +35,20 @@ from accelerate.utils import ProjectConfiguration
 from torch import Tensor, nn
 
 from imgturbo.config import Config
+from imgturbo.data.batch import Batch
+from imgturbo.data.loader import TileLoader
+from imgturbo.data.store import TileStore
 from imgturbo.errors import ImgturboError
-from imgturbo.processes import Team
-from imgturbo.tiles.batch import Batch
-from imgturbo.tiles.loader import TileLoader
-from imgturbo.tiles.store import TileStore
+from imgturbo.report.progress import ProgressReport
+from imgturbo.team import Team
 from imgturbo.training.best import consider, write_best_bundle
 from imgturbo.training.checkpoint import Checkpoints
-from imgturbo.training.processes import TRAINING, StopSignal, naming, seed_step
+from imgturbo.training.processes import StopSignal, naming
 from imgturbo.training.schedule import learning_rate_factor
+from imgturbo.training.seeds import TRAINING, seed_step
 from imgturbo.training.state import RunState
 from imgturbo.training.statistics import share_statistics
-from imgturbo.training.trackers import JsonlTracker, ProgressReport, start_trackers
+from imgturbo.training.trackers import JsonlTracker, start_trackers
 
 __all__ = ["TrainResult", "train"]
 

@@ -1,8 +1,4 @@
-"""The seeds of a step, the signal to stop, and the line that names an unwritable folder.
-
-Randomness of a step is a function of (seed, step, rank) alone: the generators are seeded anew at
-every step, and nothing has to be replayed when a run resumes (law 5).
-"""
+"""The signal to stop, and the line that names an unwritable folder."""
 
 from __future__ import annotations
 
@@ -14,21 +10,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import numpy as np
-import torch
-
 from imgturbo.errors import ImgturboError
 
-__all__ = ["INITIAL", "TRAINING", "StopSignal", "naming", "seed_step"]
-
-INITIAL, TRAINING = 0, 1
-"""Uses of the run's seed whose random numbers must not repeat one another."""
-
-
-def seed_step(seed: int, use: int, step: int, rank: int) -> None:
-    """Seed torch, on all devices, from these four numbers alone."""
-    words = np.random.SeedSequence([seed & (2**64 - 1), use, step, rank]).generate_state(2)
-    torch.manual_seed(int(words[0]) << 32 | int(words[1]))
+__all__ = ["StopSignal", "naming"]
 
 
 @contextmanager

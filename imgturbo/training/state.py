@@ -7,7 +7,6 @@ import json
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import accelerate
 import numpy as np
@@ -17,23 +16,23 @@ from torch import Tensor, nn
 
 import imgturbo
 from imgturbo.config import Config
+from imgturbo.data.store import TileStore
 from imgturbo.engines import Trainable, build_trainable
 from imgturbo.errors import ImgturboError
-from imgturbo.flows.likelihood import Likelihood
-from imgturbo.processes import Team
-from imgturbo.tiles.store import TileStore
-from imgturbo.training.checkpoint import (
-    Checkpoint,
-    Checkpoints,
+from imgturbo.flows.objective import Likelihood
+from imgturbo.side import Side
+from imgturbo.team import Team
+from imgturbo.training.checkpoint import Checkpoint, Checkpoints
+from imgturbo.training.ema import EMA
+from imgturbo.training.initial import start_at_bundle, start_at_colours
+from imgturbo.training.muon import Muon, is_matrix
+from imgturbo.training.seeds import INITIAL, seed_step
+from imgturbo.training.tensors import (
     copy_tensors,
     load_optimizer_tensors,
     named_tensors,
     optimizer_tensors,
 )
-from imgturbo.training.ema import EMA
-from imgturbo.training.initial import start_at_bundle, start_at_colours
-from imgturbo.training.muon import Muon, is_matrix
-from imgturbo.training.processes import INITIAL, seed_step
 
 __all__ = ["Progress", "RunState", "device_name", "versions"]
 
@@ -72,13 +71,13 @@ class RunState:
                 "'prepare.fields' and prepare again"
             )
         self.config, self.team, self.accelerator = config, team, accelerator
-        self.sides: dict[str, dict[str, Any]] = {"source": store.source, "target": store.target}
+        self.sides: dict[str, Side] = {"source": store.source, "target": store.target}
         attrs = json.dumps(store.attrs, sort_keys=True).encode()
         self.tiles_digest = hashlib.sha256(attrs).hexdigest()[:16]
         self.progress = Progress()
 
         seed_step(config.seed, INITIAL, 0, 0)  # all processes start from the same weights
-        counts = (len(side["bands"]) for side in self.sides.values())
+        counts = map(len, self.sides.values())
         self.objective: Trainable = build_trainable(config, *counts)
         if isinstance(self.objective, Likelihood) and store.tile is not None:
             self.objective.check_side("prepare.tile.size", store.tile)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from imgturbo.processes import Team
+from imgturbo.team import Team
 
 __all__ = ["running_statistics", "share_statistics"]
 

@@ -22,14 +22,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from imgturbo.data.batch import Batch
+from imgturbo.data.loader import validation_batches
+from imgturbo.data.store import TileStore
 from imgturbo.flows.decoder import CINNDecoder
-from imgturbo.flows.likelihood import whole_pairs
+from imgturbo.flows.objective import whole_pairs
 from imgturbo.metrics.image import ssim
 from imgturbo.nets import FreshNoise
-from imgturbo.processes import Team
-from imgturbo.tiles.batch import Batch
-from imgturbo.tiles.loader import validation_batches
-from imgturbo.tiles.store import TileStore
+from imgturbo.team import Team
 
 __all__ = ["HIGHER_IS_BETTER", "Samples", "validate", "write_samples"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imgturbo.ledger import Losses
+from imgturbo.losses import Losses
 from imgturbo.turbo.build import build_objective
 from imgturbo.turbo.objective import Objective
 from imgturbo.turbo.pool import ImagePool

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from imgturbo.ledger import Ledger, Losses
+from imgturbo.losses import Ledger, Losses
 from imgturbo.turbo.adversarial import (
     MODES,
     cell_weights,
@@ -45,7 +45,7 @@ from imgturbo.turbo.pool import ImagePool
 from imgturbo.turbo.presets import OUTPUTS, SPACE, Terms
 
 if TYPE_CHECKING:
-    from imgturbo.tiles.batch import Batch
+    from imgturbo.data.batch import Batch
 
 __all__ = ["Objective"]
 

@@ -10,23 +10,14 @@ from astropy.wcs import WCS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks/ is not installed
 
+from imgturbo.data import Tiles, TileSpec, TileStore
+from imgturbo.side import Side
 from imgturbo.sky import SkyImage, write_sky
-from imgturbo.tiles import Tiles, TileSpec, TileStore
+from imgturbo.sky.stretch import Stretch
 
 ROWS, HEIGHT, WIDTH = 96, 61, 83  # of the field, of the strip
 TILE = 16
-SIDE = {
-    "bands": ["R", "G", "B"],
-    "unit": "display",
-    "pixel_scale": None,
-    "zeropoints": [None] * 3,
-    "stretch": {
-        "kind": "linear",
-        "offset": [0.0] * 3,
-        "softening": [float("inf")] * 3,
-        "scale": [1.0] * 3,
-    },
-}
+SIDE = Side(("R", "G", "B"), "display", Stretch.linear(3))
 
 
 def nominal_wcs(first_row: int = 0) -> WCS:

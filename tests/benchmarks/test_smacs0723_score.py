@@ -11,8 +11,8 @@ import pytest
 from smacs0723_standins import HEIGHT, ROWS, WIDTH, nominal_wcs
 
 from benchmarks.smacs0723 import field, score
+from imgturbo import evaluate
 from imgturbo.errors import ImgturboError
-from imgturbo.metrics import evaluate
 from imgturbo.sky import SkyImage, write_sky
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 from imgturbo.bundle import load_bundle, save_bundle
 from imgturbo.config import Config
 from imgturbo.engines import build_network
+from imgturbo.side import Side
 from imgturbo.sky import SkyImage, write_sky
 from imgturbo.sky.lab import COLOUR, LAB, LIGHTNESS
 
@@ -74,14 +75,8 @@ def make_bundle(path, *, scale=2, dense=False, size=24, shake=0.05):
         for parameter in network.parameters():
             parameter.add_(shake * torch.randn_like(parameter))
     sides = {
-        name: {
-            "bands": bands,
-            "unit": LAB,
-            "pixel_scale": None,
-            "zeropoints": [None] * len(bands),
-            "stretch": stretch.to_dict(),
-        }
-        for name, bands, stretch in (("source", ["L"], LIGHTNESS), ("target", ["a", "b"], COLOUR))
+        "source": Side(("L",), LAB, LIGHTNESS),
+        "target": Side(("a", "b"), LAB, COLOUR),
     }
     record = {"step": 1, "steps": 1, "validation": {}}
     save_bundle(path, decoder=network, encoder=None, config=config, sides=sides, record=record)

@@ -7,7 +7,7 @@ import json
 import pytest
 from color_standins import colour_picture, grey_picture
 
-from imgturbo.cli import main
+from imgturbo.cli.main import main
 from imgturbo.sky import read_sky
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -134,7 +136,7 @@ def test_mistakes_are_named_before_any_work(bundle, tmp_path):
 
 def test_a_bundle_of_another_kind_is_refused(bundle, tmp_path):
     object.__setattr__(
-        other := make_bundle(tmp_path / "b"), "source", {**bundle.source, "bands": ["F1"]}
+        other := make_bundle(tmp_path / "b"), "source", replace(bundle.source, names=("F1",))
     )
     with pytest.raises(ImgturboError, match=r"F1 to a, b.*cinn_colorize"):
         colorize(other, [grey_picture(tmp_path / "grey.png")], tmp_path / "out")

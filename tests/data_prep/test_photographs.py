@@ -8,10 +8,9 @@ from PIL import Image
 
 from data_prep.prepare import prepare
 from imgturbo.config import Config, PrepareConfig
+from imgturbo.data.store import TileStore
 from imgturbo.errors import ImgturboError
 from imgturbo.sky.lab import lab_to_rgb
-from imgturbo.sky.stretch import Stretch
-from imgturbo.tiles.store import TileStore
 
 
 def save(path, pixels):
@@ -36,7 +35,7 @@ def rgb_of(split, store, rows):
     """What the tiles show, (n, 3, T, T)."""
     sides = []
     for name in ("source", "target"):
-        stretch = Stretch.from_dict(getattr(store, name)["stretch"])
+        stretch = getattr(store, name).stretch
         tiles = getattr(split, name)[rows]
         sides.append(np.moveaxis(stretch.inverse(np.moveaxis(tiles, 1, 0)), 0, 1))
     return np.stack([lab_to_rgb(lab) for lab in np.concatenate(sides, axis=1)])
@@ -51,8 +50,8 @@ def test_tiles_hold_the_picture_and_whole_pictures_are_held_out(tmp_path):
     store = TileStore.open(config.out)
     train, validation = store.split("train"), store.split("validation")
     assert (report.train, report.validation) == (len(train), len(validation))
-    assert store.source["bands"] == ["L"]
-    assert store.target["bands"] == ["a", "b"]
+    assert store.source.names == ("L",)
+    assert store.target.names == ("a", "b")
     assert len(set(validation.field.tolist())) == 2
     assert not set(validation.field.tolist()) & set(train.field.tolist())
     assert train.paired.all()

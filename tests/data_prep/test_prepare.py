@@ -13,9 +13,8 @@ from data_prep import staging
 from data_prep.prepare import prepare
 from data_prep.products import quick_look
 from imgturbo.config import FieldConfig
+from imgturbo.data.store import TileStore
 from imgturbo.sky import read_sky
-from imgturbo.sky.stretch import Stretch
-from imgturbo.tiles.store import TileStore
 
 
 def test_tiles_are_the_stretched_pixels_at_their_position(tmp_path, pair):
@@ -24,9 +23,9 @@ def test_tiles_are_the_stretched_pixels_at_their_position(tmp_path, pair):
     store = TileStore.open(config.out)
     source, target = read_sky(pair.source), read_sky(pair.target)
     images = {"source": source, "target": target}
-    assert store.source["bands"] == ["F606W", "F814W"]
-    assert store.target["unit"] == target.unit
-    assert store.target["pixel_scale"] == pytest.approx(0.05, rel=1e-4)
+    assert store.source.names == ("F606W", "F814W")
+    assert store.target.unit == target.unit
+    assert store.target.pixel_scale == pytest.approx(0.05, rel=1e-4)
     seen = 0
     for name in ("train", "validation"):
         split = store.split(name)
@@ -35,7 +34,7 @@ def test_tiles_are_the_stretched_pixels_at_their_position(tmp_path, pair):
         for row, (y, x) in enumerate(split.position):
             window = (slice(y, y + 16), slice(x, x + 16))
             for side, image in images.items():
-                stretch = Stretch.from_dict(getattr(store, side)["stretch"])
+                stretch = getattr(store, side).stretch
                 valid = image.valid[window]
                 flux = image.data[:, *window]
                 expected = np.where(valid, stretch(flux), 0)
@@ -55,12 +54,12 @@ def test_stretch_knows_training_sky_only(tmp_path, pair):
         tmp_path, pair, split={"method": "rows", "rows": [60, 101]}, tile={"size": 16}
     )
     prepare(config)
-    before = TileStore.open(config.out).target["stretch"]
+    before = TileStore.open(config.out).target.stretch
     with fits.open(pair.target[0], mode="update") as hdus:
         hdus[0].data[60:90] += 1e4
     report = prepare(config)
     assert not report.reused
-    assert TileStore.open(config.out).target["stretch"] == before
+    assert TileStore.open(config.out).target.stretch == before
 
 
 def test_source_goes_to_the_targets_grid(tmp_path):
@@ -86,8 +85,8 @@ def test_source_goes_to_the_targets_grid(tmp_path):
     prepare(config)
     store = TileStore.open(config.out)
     split = store.split("train")
-    z = Stretch.from_dict(store.source["stretch"]).inverse(np.moveaxis(split.source[:], 1, 0))
-    x = Stretch.from_dict(store.target["stretch"]).inverse(np.moveaxis(split.target[:], 1, 0))
+    z = store.source.stretch.inverse(np.moveaxis(split.source[:], 1, 0))
+    x = store.target.stretch.inverse(np.moveaxis(split.target[:], 1, 0))
     both = (split.source_valid[:] & split.target_valid[:])[None]
     assert both.mean() > 0.9
     assert np.abs(z - x)[both].max() < 0.05
@@ -97,7 +96,7 @@ def test_pixel_scale_resamples_both(tmp_path, pair):
     config = settings(tmp_path, pair, pixel_scale=0.1)
     prepare(config, keep_aligned=tmp_path / "aligned")
     store = TileStore.open(config.out)
-    assert store.source["pixel_scale"] == pytest.approx(0.1)
+    assert store.source.pixel_scale == pytest.approx(0.1)
     target = read_sky([tmp_path / "aligned" / "cosmos_target.fits"])
     assert target.shape == (1, 51, 66)
     assert target.pixel_scale == pytest.approx(0.1)

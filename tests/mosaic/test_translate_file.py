@@ -33,7 +33,7 @@ def test_a_file_equals_its_image(bundle, files, tmp_path, window):
     out = translate_file(bundle, files, tmp_path / "out.fits", window=window)
     whole = translate_sky(bundle, read_sky(files))
     made = read_sky(out)
-    stretch = Stretch.from_dict(bundle.target["stretch"])
+    stretch = bundle.target.stretch
     np.testing.assert_array_equal(np.isnan(made.data), np.isnan(whole.data))
     assert np.nanmax(np.abs(stretch(made.data) - stretch(whole.data))) < 1e-4
     assert made.bands == ("F150W", "F277W")
@@ -59,7 +59,7 @@ def test_an_image_an_array_and_the_network_agree(bundle, files):
     translated = translate_sky(bundle, image)
     array = translate_sky(bundle, image.data)
     np.testing.assert_array_equal(array, translated.data)
-    source, target = (Stretch.from_dict(s["stretch"]) for s in (bundle.source, bundle.target))
+    source, target = (s.stretch for s in (bundle.source, bundle.target))
     values = source(image.data)
     values[:, ~image.valid] = 0  # what training put there
     expected = target.inverse(translate_array(bundle.decoder, values)["SCI"].astype(float))
@@ -80,15 +80,13 @@ def test_the_header_says_where_it_came_from(bundle, files, tmp_path):
         assert [(hdu.name, hdu.ver) for hdu in hdus[1:]] == [("SCI", 1), ("SCI", 2)]
         assert [hdu.header["BUNIT"] for hdu in hdus[1:]] == ["MJy/sr"] * 2
         assert [hdu.header["ABZP"] for hdu in hdus[1:]] == pytest.approx([28.0] * 2, abs=1e-3)
-        assert Stretch.from_header(header, ("F150W", "F277W")) == Stretch.from_dict(
-            bundle.target["stretch"]
-        )
+        assert Stretch.from_header(header, ("F150W", "F277W")) == bundle.target.stretch
 
 
 def test_an_ensemble_is_told_from_a_single_pass(bundle, files, tmp_path):
     out = translate_file(bundle, files, tmp_path / "out.fits", ensemble="flips", window=90)
     whole = translate_sky(bundle, read_sky(files), ensemble="flips")
-    stretch = Stretch.from_dict(bundle.target["stretch"])
+    stretch = bundle.target.stretch
     made = read_sky(out)
     assert np.nanmax(np.abs(stretch(made.data) - stretch(whole.data))) < 1e-4
     with fits.open(out) as hdus:
@@ -141,7 +139,7 @@ def test_samples_make_a_mean_and_a_deviation(make_bundle, files, tmp_path):
     noisy = make_bundle(noise=2)
     out = translate_file(noisy, files, tmp_path / "out.fits", samples=3, window=64, seed=5)
     mean, deviation = translate_sky(noisy, read_sky(files), samples=3, seed=5)
-    stretch = Stretch.from_dict(noisy.target["stretch"])
+    stretch = noisy.target.stretch
     with fits.open(out) as hdus:
         made = np.stack([hdus["SCI", n].data for n in (1, 2)]).astype(np.float32)
         spread = np.stack([hdus["STD", n].data for n in (1, 2)]).astype(np.float32)
@@ -161,7 +159,7 @@ def test_other_units_are_converted_by_their_zero_points(bundle, files, make_fits
     ]
     one = read_sky(translate_file(bundle, files, tmp_path / "one.fits")).data
     two = read_sky(translate_file(bundle, other, tmp_path / "two.fits")).data
-    stretch = Stretch.from_dict(bundle.target["stretch"])
+    stretch = bundle.target.stretch
     assert np.nanmax(np.abs(stretch(one) - stretch(two))) < 1e-4
 
 
@@ -318,4 +316,4 @@ def test_a_translation_is_silent(bundle, files, tmp_path):
 def test_the_stretch_travels_in_memory_too(bundle, files):
     made = translate_sky(bundle, read_sky(files))
     carried = Stretch.from_header(made.header, made.bands)
-    assert carried == Stretch.from_dict(bundle.target["stretch"])
+    assert carried == bundle.target.stretch

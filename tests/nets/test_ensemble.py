@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgturbo.config import DataConfig, UNetConfig
+from imgturbo.data.augment import SYMMETRIES, apply_symmetry
 from imgturbo.errors import ImgturboError
 from imgturbo.nets import GROUPS, Ensemble, FreshNoise, build_generator, receptive_field
-from imgturbo.tiles.augment import SYMMETRIES, apply_symmetry
 
 
 def network(stem: int = 1, **options):

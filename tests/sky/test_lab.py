@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgturbo.sky.lab import COLOUR, LIGHTNESS, lab_to_rgb, resize, rgb_to_lab, working_shape
+from imgturbo.sky.lab import COLOUR, LIGHTNESS, lab_to_rgb, rgb_to_lab
+from imgturbo.sky.picture import resize, working_shape
 
 
 def picture(shape=(7, 11), seed=0, channels=3):

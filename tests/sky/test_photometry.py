@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from imgturbo.sky.photometry import band_name, canonical_unit, is_surface_brightness, zeropoint
+from imgturbo.sky.bands import band_name
+from imgturbo.sky.photometry import canonical_unit, is_surface_brightness, zeropoint
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,11 @@ from torch import nn
 
 from imgturbo.config import Config
 from imgturbo.errors import ImgturboError
-from imgturbo.processes import Team
+from imgturbo.team import Team
 from imgturbo.training import checkpoint as module
-from imgturbo.training.checkpoint import (
-    Checkpoints,
+from imgturbo.training.checkpoint import Checkpoints, differing_key
+from imgturbo.training.tensors import (
     copy_tensors,
-    differing_key,
     load_optimizer_tensors,
     named_tensors,
     optimizer_tensors,

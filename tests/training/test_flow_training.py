@@ -16,9 +16,9 @@ from training_standins import contents, logged, make_tiles, tiny
 
 from imgturbo.bundle import load_bundle
 from imgturbo.config import Config
+from imgturbo.data import TileStore
 from imgturbo.errors import ImgturboError
 from imgturbo.flows.decoder import CINNDecoder
-from imgturbo.tiles import TileStore
 from imgturbo.training import train
 
 CINN = {
@@ -102,9 +102,9 @@ def test_two_processes_follow_the_loss_of_one_with_the_joint_batch(tmp_path):
         from accelerate import PartialState
         from imgturbo.config import Config
         from imgturbo.engines import build_trainable
-        from imgturbo.tiles import TileStore
-        from imgturbo.tiles.loader import validation_batches
-        from imgturbo.tiles.batch import Batch
+        from imgturbo.data import TileStore
+        from imgturbo.data.loader import validation_batches
+        from imgturbo.data.batch import Batch
         from test_flow_training import CINN
 
         state = PartialState(cpu=True)

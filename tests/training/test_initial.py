@@ -9,12 +9,13 @@ from training_standins import contents, make_tiles, tiny
 
 from imgturbo.bundle import load_bundle
 from imgturbo.config import NAFNetConfig
+from imgturbo.data import TileStore
 from imgturbo.errors import ImgturboError
 from imgturbo.nets import build_generator
-from imgturbo.tiles import TileStore
 from imgturbo.training import best, train
-from imgturbo.training.checkpoint import Checkpoints, named_tensors
+from imgturbo.training.checkpoint import Checkpoints
 from imgturbo.training.initial import start_at_bundle, start_at_colours
+from imgturbo.training.tensors import named_tensors
 
 GATED = {"kind": "nafnet", "width": 4, "depth": 1, "blocks": 1, "middle": 1}
 

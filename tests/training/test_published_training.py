@@ -18,8 +18,10 @@ from training_standins import contents, logged
 
 from imgturbo.bundle import load_bundle
 from imgturbo.config import Config, load_config
+from imgturbo.data import Tiles, TileSpec, TileStore
 from imgturbo.nets import build_generator
-from imgturbo.tiles import Tiles, TileSpec, TileStore
+from imgturbo.side import Side
+from imgturbo.sky.stretch import Stretch
 from imgturbo.training import best, loop, train
 from imgturbo.training.checkpoint import Checkpoints
 from imgturbo.training.statistics import running_statistics, share_statistics
@@ -28,18 +30,7 @@ CONFIGS = Path(__file__).parents[2] / "configs" / "published"
 VICTIM = Path(__file__).with_name("training_victim.py")
 NAMES = sorted({path.stem for path in CONFIGS.glob("*.yaml")} - {"palette"})  # see tests/diffusion
 TILE = 20
-PICTURE = {
-    "bands": ["R", "G", "B"],
-    "unit": "display",
-    "pixel_scale": None,
-    "zeropoints": [None] * 3,
-    "stretch": {
-        "kind": "linear",
-        "offset": [0.0] * 3,
-        "softening": [float("inf")] * 3,
-        "scale": [1.0] * 3,
-    },
-}
+PICTURE = Side(("R", "G", "B"), "display", Stretch.linear(3))
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -158,7 +159,7 @@ def test_another_config_is_refused_and_nothing_is_overwritten(tmp_path, tiles):
 def test_other_tiles_are_refused(tmp_path, tiles):
     config = tiny(tmp_path, steps=2)
     train(config)
-    other = SIDES["source"] | {"bands": ["F435W", "F814W"]}
+    other = replace(SIDES["source"], names=("F435W", "F814W"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(SIDES, "source", other)
         config.data.tiles = make_tiles(tmp_path / "other.zarr")

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from imgturbo.cli import main
+from imgturbo.cli.main import main
 from imgturbo.training import best, checkpoint, loop
 from imgturbo.training.checkpoint import Checkpoints
 

@@ -13,7 +13,7 @@ import torch.multiprocessing
 from torch.nn.parallel import DistributedDataParallel
 from turbo_standins import make_batch, make_objective, to_double
 
-from imgturbo.tiles.batch import Batch
+from imgturbo.data.batch import Batch
 from imgturbo.turbo.presets import PRESETS
 
 SPLIT = {0: slice(0, 2), 1: slice(2, 6)}  # unequal batches too

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from imgturbo.tiles.batch import Batch
+from imgturbo.data.batch import Batch
 from imgturbo.turbo.objective import Objective
 from imgturbo.turbo.presets import SPACE, Terms
 

@@ -1,0 +1,152 @@
+"""The model card that travels in every bundle: what it translates, how it was made, its limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from imgturbo.side import Side
+from imgturbo.sky.lab import colours_grey
+
+__all__ = ["model_card"]
+
+_LIMITS = """\
+- **Networks can invent or delete sources.** A prediction is a plausible sky, not a measurement: do
+  not count, discover or measure sources in it without the telescope's own data.
+- It holds for skies like those it was trained on: the same bands, unit, pixel scale, depth and PSF.
+  Other fields, crowding or artefacts may be translated wrongly without a sign of it.
+- The scores above are of the validation region of the training fields. Score your own data with
+  `imgturbo evaluate PRED TARGET --source SRC` before you rely on it, and look at the fluxes too: a
+  good PSNR does not mean unbiased photometry.
+"""
+
+_COLOUR_LIMITS = """\
+- **Colours are guessed**, from pictures like those it was trained on; of other things it knows
+  nothing. Several draws show what it does not know.
+- The scores above are of the held-out part of the training pictures.
+"""
+
+
+def model_card(content: Mapping[str, Any]) -> str:
+    """Markdown for the contents of ``bundle.json``."""
+    sides, record = content["sides"], content["record"]
+    source, target = (Side.from_dict(sides[name]) for name in ("source", "target"))
+    backward = "encoder.safetensors" in content["files"]
+    title = f"{_bands(source)} {'↔' if backward else '→'} {_bands(target)}"
+    config = content["config"]
+    colours = colours_grey(source.names, target.names)
+    return f"""\
+---
+library_name: imgturbo
+license: bsd-3-clause
+tags: [{"colorization" if colours else "astronomy"}, image-to-image]
+---
+# {config["name"]}: {title}
+
+{_use(content["hash"], colours, backward)}
+
+## Sides
+| | source | target |
+|---|---|---|
+{_sides_table(source, target)}
+
+Stretch: y = asinh((f − offset)/softening)/scale, band by band; an infinite softening is the linear
+limit y = (f − offset)/scale. Values and inverse are in `bundle.json`.
+
+## Training
+- objective: preset `{config["objective"]["preset"]}`; networks: {_networks(config)}
+{_record(record)}
+
+## Validation
+{_scores(record)}
+
+## Limits
+{_COLOUR_LIMITS if colours else _LIMITS}
+## Licence
+BSD-3-Clause, as imgturbo, unless whoever trained it says otherwise here. The images that it was
+trained on keep their own terms.
+"""
+
+
+def _use(name: str, colours: bool, backward: bool) -> str:
+    if colours:
+        return f"""\
+Colours grey images, each in several ways (bundle `{name}`).
+
+    imgturbo colorize --bundle . FILE… --out colours"""
+    return f"""\
+Translates images of one telescope into what another would have seen, forward (source to target)
+{"and backward" if backward else "only"}. Its hash, `{name}`, is in the header of every
+image made with it.
+
+    imgturbo translate --bundle . FILE… --out pred.fits"""
+
+
+def _bands(side: Side) -> str:
+    return ", ".join(side.names)
+
+
+def _sides_table(source: Side, target: Side) -> str:
+    rows = [
+        ("bands", *map(_bands, (source, target))),
+        ("unit", source.unit, target.unit),
+        ("pixel scale", *(_scale(side) for side in (source, target))),
+        ("AB zero points", *(_numbers(side.zeropoints, ".3f") for side in (source, target))),
+        *(
+            (
+                f"stretch {key}",
+                *(_numbers(getattr(side.stretch, key), ".4g") for side in (source, target)),
+            )
+            for key in ("offset", "softening", "scale")
+        ),
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _scale(side: Side) -> str:
+    return "unknown" if side.pixel_scale is None else f"{side.pixel_scale:.4g} arcsec"
+
+
+def _numbers(values: Iterable[float | None], form: str) -> str:
+    return ", ".join("unknown" if v is None else format(float(v), form) for v in values)
+
+
+def _networks(config: Mapping[str, Any]) -> str:
+    decoder = config["model"]["decoder"]
+    shown = [f"{key} {value}" for key, value in decoder.items() if key != "kind"]
+    return f"{decoder['kind']} ({', '.join(shown)})"
+
+
+def _record(record: Mapping[str, Any]) -> str:
+    lines = [
+        f"- {name}: {record[key]}"
+        for key, name in (
+            ("step", "weights of step"),
+            ("steps", "steps trained"),
+            ("seconds", "seconds"),
+            ("device", "device"),
+            ("tiles", "digest of the tiles"),
+        )
+        if record.get(key) is not None
+    ]
+    versions = record.get("versions", {})
+    if versions:
+        lines.append("- versions: " + ", ".join(f"{k} {v}" for k, v in versions.items()))
+    return "\n".join(lines)
+
+
+def _scores(record: Mapping[str, Any]) -> str:
+    scores = record.get("validation") or {}
+    blended = record.get("blended")
+    if blended and not scores:
+        return (
+            f"Not scored: {blended['share']:.0%} of the way to the weights of bundle "
+            f"`{blended['toward']}`, and so neither one's scores."
+        )
+    if not scores:
+        return "Not scored: the tiles hold no validation pairs."
+    lines = [f"| {name} | {value:.4g} |" for name, value in scores.items()]
+    return (
+        "Mean over validation tiles, valid pixels, stretched scale, data range 1.\n\n"
+        "| score | value |\n|---|---|\n" + "\n".join(lines)
+    )

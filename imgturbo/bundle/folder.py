@@ -1,0 +1,336 @@
+"""The bundle: one folder that holds a trained model and loads anywhere.
+
+    bundle.json            format, config, sides (bands, unit, pixel scale, zero points, stretch),
+                           training record, bytes and sha256 of the weights
+    decoder.safetensors    weights of z → x ("forward", source to target)
+    encoder.safetensors    weights of x → z ("backward"), where the objective trained one
+    README.md              the model card, filled in
+
+The bundle's hash names the function that it computes: h = sha256(sha256 of each weight file, both
+stretches), 12 hexadecimal digits. It is written into the header of every image translated with it.
+No pickle is ever loaded.
+
+A bundle may store its weights in half precision, at half the size; they are computed with in
+float32 all the same. Bundles that travel with the package are loaded by their names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import nn
+
+from imgturbo.bundle.card import model_card
+from imgturbo.config import Config
+from imgturbo.engines import build_network
+from imgturbo.errors import ImgturboError
+from imgturbo.nets import Generator
+from imgturbo.side import Side
+
+__all__ = ["FORMAT", "NETWORKS", "Bundle", "Direction", "load_bundle", "save_bundle"]
+
+FORMAT = 1
+"""Version of the layout; a bundle of a newer one is refused, never guessed at."""
+
+NETWORKS = ("decoder", "encoder")
+
+PRETRAINED = Path(__file__).with_name("pretrained")
+"""The folder of the bundles that travel with the package."""
+
+
+class Direction(NamedTuple):
+    """One way through the pair: a network and the sides it leads from and to."""
+
+    name: str
+    generator: Generator
+    input: Side
+    output: Side
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A trained model, loaded.
+
+    Attributes:
+        path: the folder.
+        decoder: z → x, in evaluation mode, float32, on the CPU; a conditional flow is one too.
+        encoder: x → z, or None where none was trained.
+        source, target: the two sides, as of the tile store that it was trained on.
+        config: of the run that trained it.
+        record: steps, seconds, device, validation scores, digest of the tiles, library versions.
+        hash: 12 hexadecimal digits of weights and stretches.
+    """
+
+    path: Path
+    decoder: Generator
+    encoder: Generator | None
+    source: Side
+    target: Side
+    config: Config
+    record: dict[str, Any]
+    hash: str
+
+    def direction(self, name: str = "forward") -> Direction:
+        """``"forward"``: decoder, source → target; ``"backward"``: encoder, target → source.
+
+        Raises:
+            ImgturboError: another name, or no encoder in this bundle.
+        """
+        if name == "forward":
+            return Direction(name, self.decoder, self.source, self.target)
+        if name != "backward":
+            raise ImgturboError(f"direction {name!r}: choose forward or backward")
+        if self.encoder is None:
+            raise ImgturboError(
+                f"{self.path}: holds no encoder, so it translates forward only; train with the "
+                "preset turbo or cyclegan for both directions"
+            )
+        return Direction(name, self.encoder, self.target, self.source)
+
+    def translate(
+        self, image: Any, direction: str = "forward", samples: int | None = None, **options: Any
+    ) -> Any:
+        """Translate a ``SkyImage``, or an array (C, H, W) in flux, of any size.
+
+        Args:
+            image: bands in any order for a ``SkyImage``; in the bundle's order for an array. NaN
+                where not measured, and NaN there in the result.
+            direction: see :meth:`direction`.
+            samples: draws of a stochastic model; None: without noise.
+            options: window, overlap, device, seed, …; see :func:`imgturbo.mosaic.translate_sky`.
+
+        Returns:
+            What came in, translated; for two samples or more the pair (mean, deviation).
+
+        Raises:
+            ImgturboError: other bands than the model's, named beside those that are wanted.
+        """
+        # The mosaic translator sits above the bundle and imports astropy, which loading needs not.
+        from imgturbo.mosaic import translate_sky
+
+        return translate_sky(self, image, direction=direction, samples=samples, **options)
+
+
+# --------------------------------------------------------------------------------- writing
+
+
+def save_bundle(
+    path: Path | str,
+    *,
+    decoder: nn.Module,
+    encoder: nn.Module | None,
+    config: Config,
+    sides: Mapping[str, Side],
+    record: Mapping[str, Any],
+    half: bool = False,
+) -> str:
+    """Write a bundle aside and put it in the place of an older one; returns its hash.
+
+    Args:
+        path: the folder; what is there must be a bundle, or nothing.
+        decoder, encoder: the networks whose weights are saved.
+        config: the run's, with the networks' sections.
+        sides: ``{"source": side, "target": side}``.
+        record: of the training, JSON; the card shows it.
+        half: store weights as float16, which rounds them to 3 digits.
+
+    Raises:
+        ImgturboError: the place holds something else, or cannot be written; with ``half``, a
+            weight that float16 cannot hold.
+    """
+    path = Path(path)
+    if path.exists() and not (path / "bundle.json").exists():
+        raise ImgturboError(f"{path}: exists and is no bundle; move it or name another folder")
+    weights = {
+        f"{name}.safetensors": save(_stored(network, half, path))
+        for name, network in zip(NETWORKS, (decoder, encoder), strict=True)
+        if network is not None
+    }
+    files = {
+        name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name, content in weights.items()
+    }
+    described = {side: description.to_dict() for side, description in sides.items()}
+    name = _hash(files, described)
+    content = {
+        "format": FORMAT,
+        "hash": name,
+        "files": files,
+        "sides": described,
+        "record": dict(record),
+        "config": config.model_dump(mode="json", by_alias=True),
+    }
+    texts = {"bundle.json": json.dumps(content, indent=2) + "\n", "README.md": model_card(content)}
+    aside, old = (path.with_name(f".{path.name}.{suffix}") for suffix in ("part", "old"))
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        for file, data in [*weights.items(), *((k, v.encode()) for k, v in texts.items())]:
+            with (aside / file).open("wb") as out:
+                out.write(data)
+                out.flush()
+                os.fsync(out.fileno())
+        shutil.rmtree(old, ignore_errors=True)
+        if path.exists():
+            path.rename(old)
+        aside.rename(path)
+    except OSError as error:
+        raise ImgturboError(
+            f"{path}: the bundle cannot be written: {error.strerror or error}; make room or choose "
+            "another folder"
+        ) from None
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+    return name
+
+
+def _stored(network: nn.Module, half: bool, path: Path) -> dict[str, torch.Tensor]:
+    """The weights as they are written."""
+    tensors = {key: value.detach().contiguous() for key, value in network.state_dict().items()}
+    if not half:
+        return tensors
+    rounded = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
+    for key, value in tensors.items():
+        if value.isfinite().all() and not rounded[key].isfinite().all():
+            raise ImgturboError(
+                f"{path}: {key} has values beyond 65504, too large for half precision; save it "
+                "in full"
+            )
+    return rounded
+
+
+def _hash(files: Mapping[str, Mapping[str, Any]], sides: Mapping[str, dict[str, Any]]) -> str:
+    named = {
+        "weights": {name: entry["sha256"] for name, entry in files.items()},
+        "stretches": {name: side["stretch"] for name, side in sides.items()},
+    }
+    return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:12]
+
+
+# --------------------------------------------------------------------------------- reading
+
+
+def load_bundle(path: Path | str) -> Bundle:
+    """Load a bundle and check every byte of its weights.
+
+    Args:
+        path: the folder; where there is none, the name of a bundle that travels with the package.
+
+    Raises:
+        ImgturboError: no bundle there (saying what is), a file missing or corrupt, a newer format,
+            or a config that this version does not know.
+    """
+    path = _located(Path(path))
+    content = _read_description(path)
+    try:
+        config = Config.model_validate(content["config"])
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise ImgturboError(
+            f"{path}: its config does not fit this imgturbo ({'.'.join(map(str, problem['loc']))}: "
+            f"{problem['msg']}); it was saved by version "
+            f"{content['record'].get('versions', {}).get('imgturbo', 'unknown')}, install that one"
+        ) from None
+    source, target = (Side.from_dict(content["sides"][name]) for name in ("source", "target"))
+    if content["hash"] != _hash(content["files"], content["sides"]):
+        raise ImgturboError(
+            f"{path}: bundle.json was edited: its hash does not agree with weights and stretches; "
+            "get the bundle again"
+        )
+    model, counts = config.model, (len(source), len(target))
+    networks: dict[str, Generator | None] = dict.fromkeys(NETWORKS)
+    for name in NETWORKS:
+        if f"{name}.safetensors" not in content["files"]:
+            continue
+        section = model.decoder if name == "decoder" else model.encoder or model.decoder
+        inputs, outputs = counts if name == "decoder" else counts[::-1]
+        with torch.random.fork_rng(devices=[]):  # its first weights are not the caller's business
+            network = build_network(section, inputs, outputs)
+        _load_weights(network, path, f"{name}.safetensors", content["files"])
+        networks[name] = network.eval()
+    decoder = networks["decoder"]
+    if decoder is None:
+        raise ImgturboError(f"{path}: decoder.safetensors is missing; get the bundle again")
+    return Bundle(
+        path, decoder, networks["encoder"], source, target, config, content["record"],
+        content["hash"],
+    )  # fmt: skip
+
+
+def _shipped() -> list[str]:
+    """Names of the bundles that travel with the package."""
+    return sorted(file.parent.name for file in PRETRAINED.glob("*/bundle.json"))
+
+
+def _located(path: Path) -> Path:
+    """The folder that is meant."""
+    return PRETRAINED / path if not path.exists() and str(path) in _shipped() else path
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    if not (path / "bundle.json").is_file():
+        raise ImgturboError(f"{path}: {_what_is_there(path)}")
+    try:
+        content = json.loads((path / "bundle.json").read_text())
+        version, _ = content["format"], content["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ImgturboError(f"{path}: bundle.json cannot be read; get the bundle again") from None
+    if version > FORMAT:
+        raise ImgturboError(
+            f"{path}: a bundle of format {version}, this imgturbo reads up to {FORMAT}; "
+            "update imgturbo"
+        )
+    return content
+
+
+def _what_is_there(path: Path) -> str:
+    """Why this is no bundle, and where the user may have meant."""
+    nearest = path
+    while not nearest.is_dir() and nearest != nearest.parent:
+        nearest = nearest.parent
+    near = sorted(file.parent for file in nearest.glob("*/bundle.json"))
+    near += sorted(file.parent for file in nearest.glob("*/*/bundle.json"))
+    if near:
+        there = f"did you mean {' or '.join(map(str, near[:3]))}?"
+    elif nearest == path:
+        names = sorted(entry.name for entry in path.iterdir())
+        there = f"the folder holds {', '.join(names[:5]) or 'nothing'}; training writes OUT/bundle"
+    else:
+        there = "training writes one into OUT/bundle"
+    if names := _shipped():
+        there += f"; bundles by name: {', '.join(names)}"
+    if path.is_dir():
+        return f"not a bundle, it has no bundle.json; {there}"
+    return f"{'a file, not a' if path.exists() else 'no such'} bundle; {there}"
+
+
+def _load_weights(
+    network: nn.Module, path: Path, name: str, files: Mapping[str, Mapping[str, Any]]
+) -> None:
+    try:
+        data = (path / name).read_bytes()
+    except OSError:
+        raise ImgturboError(f"{path}: {name} is missing; get the bundle again") from None
+    if hashlib.sha256(data).hexdigest() != files[name]["sha256"]:
+        raise ImgturboError(f"{path}: {name} is corrupt (its sha256 differs); get the bundle again")
+    try:
+        with torch.no_grad():
+            network.load_state_dict(load(data))
+    except (RuntimeError, SafetensorError):
+        raise ImgturboError(
+            f"{path}: {name} does not fit the networks of its config; it was saved by another "
+            "version of imgturbo, install that one"
+        ) from None

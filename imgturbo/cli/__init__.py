@@ -1,0 +1,1 @@
+"""The ``imgturbo`` command, a module a group of commands."""

@@ -1,0 +1,451 @@
+"""The tile store: N rows of z (source) and x (target), ready for a network, in one Zarr v3 group.
+
+A row is one piece of sky. It holds z, x, or both; where it holds both on the same sky it is a
+*pair*. Values are stretched already and 0 where the mask says "not measured", so that a reader
+needs nothing but this group: the stretches, bands and units of both sides, and the whole recipe
+of how the tiles were made, are attributes of it.
+
+Layout, for images with tiles of T pixels, under ``train/`` and ``validation/``::
+
+    source        (N, C, T, T)  float32     target        (N, C', T, T)  float32
+    source_valid  (N, T, T)     bool        target_valid  (N, T, T)      bool
+    has_source    (N,)          bool        has_target    (N,)           bool
+    paired        (N,)          bool        field         (N,)  int32, index into attrs["fields"]
+    sky           (N, 2)        float64     ra, dec in degrees (pixel x, y without a WCS)
+    position      (N, 2)        int32       y, x of the first pixel in the field's grid
+    residual      (N,)          float32     registration residual in pixels, NaN where unknown
+
+A table of numbers is the same without the T axes: source (N, C), source_valid (N,). Tiles lie in
+chunks of one tile or a few (a random row costs one chunk) within shards of some 32 MB (few files).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from imgturbo.errors import ImgturboError
+from imgturbo.side import Kind, Side
+
+__all__ = [
+    "FORMAT",
+    "Rows",
+    "Split",
+    "TileSpec",
+    "TileStore",
+    "TileWriter",
+    "Tiles",
+    "require_replaceable",
+]
+
+FORMAT = 1
+"""Version of the layout; a store of another version is refused, never guessed at."""
+
+SplitName = Literal["train", "validation"]
+SPLITS: tuple[SplitName, ...] = ("train", "validation")
+_CHUNK_BYTES = 256 << 10
+_SHARD_BYTES = 32 << 20
+
+
+@dataclass(frozen=True)
+class TileSpec:
+    """What a store holds, before any tile is written.
+
+    Attributes:
+        tile: side of a tile in pixels; None for a table of numbers.
+        source, target: what the two sides are; None for a store without that side.
+        fields: names of the patches of sky that the rows' ``field`` points into.
+        recipe: everything needed to make the same store again; must be JSON.
+    """
+
+    tile: int | None
+    source: Side | None
+    target: Side | None
+    fields: tuple[str, ...]
+    recipe: dict[str, Any]
+
+    def shape(self, side: str) -> tuple[int, ...]:
+        """Shape of one row of an array, ``(C, T, T)`` for ``source`` and ``target``."""
+        spatial = () if self.tile is None else (self.tile, self.tile)
+        if side in ("source", "target"):
+            description: Side | None = getattr(self, side)
+            return (len(description) if description else 0, *spatial)
+        if side in ("source_valid", "target_valid"):
+            return spatial
+        return (2,) if side in ("sky", "position") else ()
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Some rows in memory, to be written; a side left None is absent from all of them."""
+
+    source: NDArray[np.float32] | None
+    target: NDArray[np.float32] | None
+    source_valid: NDArray[np.bool_] | None
+    target_valid: NDArray[np.bool_] | None
+    sky: NDArray[np.float64]
+    position: NDArray[np.int32]
+    residual: NDArray[np.float32]
+    field: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.field)
+
+    def columns(self) -> dict[str, NDArray[Any] | None]:
+        """Every array of the layout by name; None for what an absent side leaves empty."""
+        columns: dict[str, NDArray[Any] | None] = {
+            f.name: getattr(self, f.name) for f in fields(self)
+        }
+        n = len(self)
+        columns["has_source"] = np.full(n, self.source is not None)
+        columns["has_target"] = np.full(n, self.target is not None)
+        columns["paired"] = np.full(n, self.source is not None and self.target is not None)
+        return columns
+
+
+_DTYPES = {
+    "source": "float32",
+    "target": "float32",
+    "source_valid": "bool",
+    "target_valid": "bool",
+    "has_source": "bool",
+    "has_target": "bool",
+    "paired": "bool",
+    "sky": "float64",
+    "position": "int32",
+    "residual": "float32",
+    "field": "int32",
+}
+_HEAVY = ("source", "target", "source_valid", "target_valid")
+
+
+class Rows:
+    """One array of a split, read when first asked for: in memory if it may be, else by rows.
+
+    Behaves as a read-only numpy array for ``shape``, ``dtype``, ``len``, ``[index]`` and
+    ``numpy.asarray``.
+    """
+
+    def __init__(self, array: zarr.Array[Any], cached: bool) -> None:
+        self._array = array
+        self._cached = cached
+        self._data: NDArray[Any] | None = None
+        self._lock = threading.Lock()  # prefetching threads must not load the same array twice
+        self.shape: tuple[int, ...] = array.shape
+        self.dtype: np.dtype[Any] = array.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def _loaded(self) -> NDArray[Any] | None:
+        if self._data is None and self._cached:
+            with self._lock:
+                if self._data is None:
+                    self._data = np.asarray(self._array[:])
+                    self._data.flags.writeable = False
+        return self._data
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        data = self._loaded()
+        return data[index] if data is not None else np.asarray(self._array[index])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self[:], dtype=dtype)
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """A copy of these rows, in this order; each row is read once even where it is repeated."""
+        data = self._loaded()
+        if data is not None:
+            return data[rows]
+        unique, inverse = np.unique(rows, return_inverse=True)
+        return np.asarray(self._array.oindex[unique])[inverse]  # type: ignore[index]
+
+
+class Split:
+    """The rows of one region of the sky: ``train`` or ``validation``.
+
+    ``source``, ``target`` and their masks are :class:`Rows`; ``paired``, ``has_source``,
+    ``has_target``, ``sky``, ``position``, ``residual`` and ``field`` are plain arrays.
+    """
+
+    def __init__(self, group: zarr.Group, name: SplitName, names: list[str], cached: bool) -> None:
+        self.name = name
+        self.field_names = names
+        for column in _DTYPES:
+            array = group[column]
+            assert isinstance(array, zarr.Array)
+            setattr(self, column, Rows(array, cached) if column in _HEAVY else np.asarray(array[:]))
+
+    source: Rows
+    target: Rows
+    source_valid: Rows
+    target_valid: Rows
+    has_source: NDArray[np.bool_]
+    has_target: NDArray[np.bool_]
+    paired: NDArray[np.bool_]
+    sky: NDArray[np.float64]
+    position: NDArray[np.int32]
+    residual: NDArray[np.float32]
+    field: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.paired)
+
+    def label(self, row: int) -> str:
+        """The row in words, for error messages: ``field cosmos, y 128, x 0``."""
+        y, x = self.position[row]
+        return f"{self.name} row {row} (field {self.field_names[self.field[row]]}, y {y}, x {x})"
+
+
+class TileStore:
+    """A finished store, opened for reading. See the module for its layout.
+
+    Args:
+        path: folder of the store.
+        cache_bytes: a store whose arrays are smaller than this is kept in memory once read.
+    """
+
+    def __init__(self, path: Path | str, cache_bytes: int = 2 << 30) -> None:
+        self.path = Path(path)
+        self.attrs = _checked_attrs(self.path)
+        self._group = zarr.open_group(self.path, mode="r", zarr_format=3)
+        size = 0
+        for name in SPLITS:
+            size += sum(int(array.nbytes) for _, array in self._subgroup(name).arrays())
+        self._cached = size <= cache_bytes
+        self._splits: dict[str, Split] = {}
+
+    @classmethod
+    def open(cls, path: Path | str, cache_bytes: int = 2 << 30) -> TileStore:
+        """Open a finished store.
+
+        Raises:
+            ImgturboError: there is none, it is something else, it is incomplete, or of another
+                format.
+        """
+        return cls(path, cache_bytes)
+
+    @staticmethod
+    def create(path: Path | str, spec: TileSpec) -> TileWriter:
+        """Begin a store. It appears at ``path`` when the writer is closed, whole, or not at all."""
+        return TileWriter(Path(path), spec)
+
+    def _subgroup(self, name: str) -> zarr.Group:
+        group = self._group[name]
+        assert isinstance(group, zarr.Group)
+        return group
+
+    @property
+    def tile(self) -> int | None:
+        """Side of a tile in pixels; None for a table of numbers."""
+        return self.attrs["tile"]
+
+    @property
+    def source(self) -> Side | None:
+        """The source side; None if absent."""
+        return self._side("source")
+
+    @property
+    def target(self) -> Side | None:
+        """The target side; None if absent."""
+        return self._side("target")
+
+    def _side(self, name: str) -> Side | None:
+        content = self.attrs[name]
+        kind: Kind = "table" if self.tile is None else "image"
+        return None if content is None else Side.from_dict(content, kind)
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """How the store was made: inputs with checksums, registrations, config."""
+        return self.attrs["recipe"]
+
+    @property
+    def fields(self) -> list[str]:
+        """Names of the patches of sky."""
+        return self.attrs["fields"]
+
+    def split(self, name: SplitName) -> Split:
+        """The rows of ``train`` or ``validation``."""
+        if name not in self._splits:
+            self._splits[name] = Split(self._subgroup(name), name, self.fields, self._cached)
+        return self._splits[name]
+
+
+def _checked_attrs(path: Path) -> dict[str, Any]:
+    """Attributes of the group, once it is certain that it is a complete store of this format."""
+    if not path.exists():
+        raise ImgturboError(f"{path}: no such tile store; make one with 'imgturbo prepare'")
+    try:
+        attrs = json.loads((path / "zarr.json").read_text())["attributes"]
+        version = attrs["format"]
+        complete = attrs["complete"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ImgturboError(
+            f"{path}: not a tile store; 'imgturbo prepare' makes one from FITS files or pictures"
+        ) from None
+    if version != FORMAT:
+        raise ImgturboError(
+            f"{path}: a tile store of format {version}, this imgturbo reads format {FORMAT}; "
+            "prepare the tiles again with this version"
+        )
+    if not complete:
+        raise ImgturboError(f"{path}: the tile store is incomplete; run 'imgturbo prepare' again")
+    return attrs
+
+
+def require_replaceable(path: Path) -> None:
+    """An older tile store may be replaced by a new one; nothing else is ever overwritten."""
+    if path.exists():
+        try:
+            _checked_attrs(path)
+        except ImgturboError as error:
+            raise ImgturboError(
+                f"{error}; it is not overwritten: move it or name another"
+            ) from None
+
+
+class TileWriter:
+    """Writes a store aside and puts it in place when closed; a context manager.
+
+    Leaving the ``with`` block by an exception removes what was written and leaves an older store
+    at the same path as it was.
+    """
+
+    def __init__(self, path: Path, spec: TileSpec) -> None:
+        self.path = path
+        self.spec = spec
+        self._part = path.parent / f".{path.name}.part"
+        self._waiting: dict[str, dict[str, list[NDArray[Any]]]] = {
+            split: {column: [] for column in _DTYPES} for split in SPLITS
+        }
+        require_replaceable(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(self._part, ignore_errors=True)
+            self._group = zarr.open_group(self._part, mode="w", zarr_format=3)
+            self._group.attrs.update(self._attrs(complete=False))
+            self._shard_rows = self._create_arrays()
+        except OSError as error:
+            raise self._cannot_write(error) from None
+
+    def _attrs(self, complete: bool) -> dict[str, Any]:
+        spec = self.spec
+        return {
+            "format": FORMAT,
+            "complete": complete,
+            "tile": spec.tile,
+            "source": spec.source and spec.source.to_dict(),
+            "target": spec.target and spec.target.to_dict(),
+            "fields": list(spec.fields),
+            "recipe": spec.recipe,
+        }
+
+    def _create_arrays(self) -> int:
+        """Make the empty arrays; returns how many rows a shard holds."""
+        row_bytes = 4 * max(int(np.prod(self.spec.shape(s))) for s in ("source", "target"))
+        chunk = max(1, _CHUNK_BYTES // max(row_bytes, 1))
+        shard = chunk * max(1, _SHARD_BYTES // max(chunk * row_bytes, 1))
+        for split in SPLITS:
+            group = self._group.create_group(split)
+            for column, dtype in _DTYPES.items():
+                shape = self.spec.shape(column)
+                inner = tuple(max(n, 1) for n in shape)
+                group.create_array(
+                    column,
+                    shape=(0, *shape),
+                    dtype=dtype,
+                    chunks=(chunk if column in _HEAVY else shard, *inner),
+                    shards=(shard, *inner) if column in _HEAVY else None,
+                )
+        return shard
+
+    def _cannot_write(self, error: OSError) -> ImgturboError:
+        return ImgturboError(
+            f"{self.path}: the tile store cannot be written: {error.strerror or error}; "
+            "free some space or choose another 'prepare.out'"
+        )
+
+    def append(self, split: SplitName, tiles: Tiles) -> None:
+        """Add rows to a split. Shards are written whole, so some rows wait in memory."""
+        for column, values in tiles.columns().items():
+            expected = (len(tiles), *self.spec.shape(column))
+            if values is None:
+                values = np.zeros(expected, _DTYPES[column])
+            if values.shape != expected:
+                raise ValueError(f"{column} has shape {values.shape}, the store needs {expected}")
+            self._waiting[split][column].append(values.astype(_DTYPES[column], copy=False))
+        waiting = sum(map(len, self._waiting[split]["paired"]))
+        self._flush(split, waiting - waiting % self._shard_rows)
+
+    def _flush(self, split: SplitName, rows: int) -> None:
+        """Write the first ``rows`` of those that wait."""
+        if rows == 0:
+            return
+        group = self._group[split]
+        assert isinstance(group, zarr.Group)
+        for column, waiting in self._waiting[split].items():
+            values = np.concatenate(waiting)
+            array = group[column]
+            assert isinstance(array, zarr.Array)
+            try:
+                if values.size:
+                    array.append(values[:rows])
+                else:  # a side without channels
+                    array.resize((array.shape[0] + rows, *array.shape[1:]))
+            except OSError as error:
+                raise self._cannot_write(error) from None
+            waiting[:] = [values[rows:].copy()]
+
+    def close(self) -> None:
+        """Write what waits, mark the store complete, and put it in place."""
+        try:
+            for split in SPLITS:
+                self._flush(split, sum(map(len, self._waiting[split]["paired"])))
+            # Once more, whole: a recipe may end with what only the writing has shown.
+            self._group.attrs.update(self._attrs(complete=True))
+            _sync_tree(self._part)
+            old = self.path.parent / f".{self.path.name}.old"
+            shutil.rmtree(old, ignore_errors=True)
+            if self.path.exists():
+                self.path.rename(old)
+            self._part.rename(self.path)
+            shutil.rmtree(old, ignore_errors=True)
+        except OSError as error:
+            raise self._cannot_write(error) from None
+
+    def __enter__(self) -> TileWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                self.close()
+        finally:
+            shutil.rmtree(self._part, ignore_errors=True)
+
+
+def _sync_tree(folder: Path) -> None:
+    """Force a folder's files to the disk: after the rename nothing of it may be missing."""
+    for parent, _, names in os.walk(folder):
+        for path in [Path(parent, name) for name in names] + [Path(parent)]:
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)

@@ -1,0 +1,1 @@
+"""Whole jobs on data that travels with the package or is simulated."""

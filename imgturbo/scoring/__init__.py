@@ -1,0 +1,1 @@
+"""What the commands evaluate and calibrate compute, above the pure functions of metrics."""

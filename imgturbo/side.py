@@ -1,0 +1,100 @@
+"""One end of a translation: what its numbers are called, and what they mean.
+
+A network maps one list of numbers to another. What they are is said once, by the two sides of a
+tile store or bundle: z, the source, and x, the target. A side is an image of the sky (a name a
+band), a table of numbers (a name a column), or a latent code (a name a coordinate). In JSON it is
+
+    {"bands": […], "unit": …, "pixel_scale": …, "zeropoints": […], "stretch": {…}}
+
+with ``"kind"`` beside it where it is no image. Numpy only: a machine that trains has no astropy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from imgturbo.sky.stretch import Stretch
+
+__all__ = ["Kind", "Side"]
+
+Kind = Literal["image", "table", "latent"]
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one end of a translation is; frozen, and equal where all of it is.
+
+    Attributes:
+        names: of the bands of an image, the columns of a table, the coordinates of a code.
+        unit: of the values before the stretch; ``""`` where it is not known.
+        stretch: from values in ``unit`` to what the network sees, one a name.
+        kind: image, table or latent.
+        pixel_scale: arcsec a pixel that the images were trained at; None where there is none.
+        zeropoints: AB magnitude of the value 1 in one pixel, a name each, None where unknown;
+            left out, none is known.
+
+    Raises:
+        ValueError: another number of zero points, or of stretches, than of names.
+
+    Example:
+        >>> from imgturbo.sky.stretch import Stretch
+        >>> side = Side(("F606W", "F814W"), "electron/s", Stretch.linear(2), pixel_scale=0.04)
+        >>> len(side), side.zeropoints
+        (2, (None, None))
+        >>> Side.from_dict(side.to_dict()) == side
+        True
+    """
+
+    names: tuple[str, ...]
+    unit: str
+    stretch: Stretch
+    kind: Kind = "image"
+    pixel_scale: float | None = None
+    zeropoints: tuple[float | None, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = tuple(self.names)
+        zeropoints = tuple(self.zeropoints) or (None,) * len(names)
+        object.__setattr__(self, "names", names)
+        object.__setattr__(self, "zeropoints", zeropoints)
+        if not len(names) == len(zeropoints) == len(self.stretch):
+            raise ValueError(
+                f"{len(names)} names, {len(zeropoints)} zero points and a stretch of "
+                f"{len(self.stretch)} make no side"
+            )
+        if self.kind not in get_args(Kind):
+            raise ValueError(f"a side is one of {', '.join(get_args(Kind))}, not {self.kind!r}")
+
+    def __len__(self) -> int:
+        """How many bands, columns or coordinates it has: C."""
+        return len(self.names)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; what ``bundle.json`` and a tile store's attributes hold."""
+        content: dict[str, Any] = {
+            "bands": list(self.names),
+            "unit": self.unit,
+            "pixel_scale": self.pixel_scale,
+            "zeropoints": list(self.zeropoints),
+            "stretch": self.stretch.to_dict(),
+        }
+        return content if self.kind == "image" else {"kind": self.kind, **content}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], kind: Kind = "image") -> Side:
+        """Inverse of :meth:`to_dict`.
+
+        Args:
+            content: the JSON; ``pixel_scale`` and ``zeropoints`` may be missing.
+            kind: of a side that does not say.
+        """
+        return cls(
+            names=tuple(content["bands"]),
+            unit=content["unit"] or "",
+            stretch=Stretch.from_dict(content["stretch"]),
+            kind=content.get("kind", kind),
+            pixel_scale=content.get("pixel_scale"),
+            zeropoints=tuple(content.get("zeropoints") or ()),
+        )

@@ -1,0 +1,56 @@
+"""What the shipped bundles computed before their code was last moved about, they compute still.
+
+``shipped.npz`` holds one small picture and what version 0.1.0 made of it, ``shipped.json`` the
+sha256 of each result and the machine. There every byte must be the same; convolutions of another
+processor or library round otherwise, and are held to what rounding can explain.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from imgturbo.bundle import load_bundle
+
+BEFORE = json.loads(Path(__file__).with_name("shipped.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def stored() -> dict[str, np.ndarray]:
+    with np.load(Path(__file__).with_name("shipped.npz")) as content:
+        return dict(content)
+
+
+def this_machine() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    where = models[0] if models else "unknown"
+    return f"{where}, torch {torch.__version__}, numpy {np.__version__}"
+
+
+def compare(name: str, result: np.ndarray, stored: dict[str, np.ndarray]) -> None:
+    expected = stored[name]
+    assert result.dtype == expected.dtype
+    np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4 * np.nanmax(expected))
+    if this_machine() == BEFORE["machine"]:
+        digest = hashlib.sha256(np.ascontiguousarray(result).tobytes()).hexdigest()
+        assert digest == BEFORE["outputs"][name]
+
+
+@pytest.mark.parametrize("name", ["smacs0723-fidelity", "smacs0723-perceptual"])
+def test_translations_are_what_they_were(name, stored):
+    compare(name, load_bundle(name).translate(stored["rgb"], window=64, overlap=0), stored)
+
+
+def test_draws_are_what_they_were(stored):
+    lightness = (100 * stored["rgb"][:1]).astype(np.float32)
+    mean, deviation = load_bundle("kodak-colours").translate(
+        lightness, samples=2, seed=3, window=64, overlap=0
+    )
+    compare("kodak-colours-mean", mean, stored)
+    compare("kodak-colours-std", deviation, stored)

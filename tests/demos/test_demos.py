@@ -1,0 +1,49 @@
+"""The demo: one command, everything left where it says, and the same again at once."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from imgturbo.cli.main import main
+from imgturbo.config import load_config
+from imgturbo.demos.sky import config_path
+from imgturbo.sky import read_sky
+
+
+def test_its_config_is_shipped():
+    assert load_config(config_path("demo.yaml")).name == "demo"
+
+
+@pytest.mark.slow
+def test_the_quick_demo_does_the_whole_job(tmp_path, capsys):
+    out = tmp_path / "demo"
+    words = ["demo", "--quick", "--out", str(out)]
+    for repeated in (False, True):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        told = capsys.readouterr().out
+        assert ended.value.code == 0
+        assert "trained 20 steps" in told
+        for name in ("prediction.fits", "preview.png", "scores.json"):
+            assert str(out / name) in told, repeated
+    assert sorted(path.name for path in out.iterdir()) == [
+        "prediction.fits",
+        "preview.png",
+        "quick",
+        "scores.json",
+    ]
+    scores = json.loads((out / "scores.json").read_text())
+    assert {"prediction", "baselines", "stretch", "valid_fraction"} <= set(scores)
+    assert all(scores["baselines"][name]["psnr"] > 0 for name in ("identity", "affine"))
+    made = read_sky(out / "prediction.fits")
+    truth = read_sky(out / "quick" / "aligned" / "held-out_target.fits")
+    assert made.bands == truth.bands
+    assert made.unit == truth.unit
+    # Where the source was measured the truth mostly is too, and both say so alike.
+    assert np.mean(made.valid == truth.valid) > 0.9
+    picture = read_sky(out / "preview.png")
+    assert min(picture.shape[1:]) > 500
+    assert picture.data.std() > 0.05

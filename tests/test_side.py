@@ -1,0 +1,61 @@
+"""Laws of Side: JSON and back, the keys that bundles and stores have always had."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imgturbo.side import Side
+from imgturbo.sky.stretch import Stretch
+
+names = st.lists(st.text(min_size=1, max_size=6), min_size=1, max_size=5, unique=True)
+numbers = st.floats(-1e6, 1e6)
+
+
+@st.composite
+def sides(draw):
+    given_names = tuple(draw(names))
+    n = len(given_names)
+    stretch = Stretch(
+        np.array(draw(st.lists(numbers, min_size=n, max_size=n))),
+        np.array(draw(st.lists(st.floats(1e-6, 1e6) | st.just(np.inf), min_size=n, max_size=n))),
+        np.array(draw(st.lists(st.floats(1e-6, 1e6), min_size=n, max_size=n))),
+    )
+    return Side(
+        given_names,
+        draw(st.sampled_from(["", "MJy/sr", "electron/s"])),
+        stretch,
+        draw(st.sampled_from(["image", "table", "latent"])),
+        draw(st.none() | st.floats(1e-3, 10)),
+        tuple(draw(st.lists(st.none() | numbers, min_size=n, max_size=n))),
+    )
+
+
+@given(sides())
+def test_json_and_back(side):
+    assert Side.from_dict(json.loads(json.dumps(side.to_dict()))) == side
+
+
+@given(sides())
+def test_an_image_has_the_keys_of_version_0_1_0(side):
+    keys = ["bands", "unit", "pixel_scale", "zeropoints", "stretch"]
+    assert [k for k in side.to_dict() if k != "kind"] == keys
+    assert ("kind" in side.to_dict()) == (side.kind != "image")
+
+
+def test_what_old_files_leave_out_is_unknown():
+    side = Side.from_dict({"bands": ["A"], "unit": None, "stretch": Stretch.linear(1).to_dict()})
+    assert (side.unit, side.pixel_scale, side.zeropoints, side.kind) == ("", None, (None,), "image")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"stretch": Stretch.linear(3)}, {"zeropoints": (1.0,)}, {"kind": "sound"}],
+)
+def test_what_makes_no_side_is_refused(wrong):
+    with pytest.raises(ValueError, match="side"):
+        Side(**({"names": ("A", "B"), "unit": "", "stretch": Stretch.linear(2)} | wrong))
