@@ -8,17 +8,15 @@ same mosaic translator. This is the one place that chooses between them.
 from __future__ import annotations
 
 from imgturbo.config import Config, DiffusionConfig, FlowConfig, GeneratorConfig
-from imgturbo.diffusion import Denoising, DiffusionDecoder, build_denoising
+from imgturbo.diffusion import DiffusionDecoder, build_denoising
 from imgturbo.errors import ImgturboError
 from imgturbo.flows.decoder import CINNDecoder
-from imgturbo.flows.objective import Likelihood, build_likelihood
+from imgturbo.flows.objective import build_likelihood
+from imgturbo.losses import Trainable
 from imgturbo.nets import Generator, build_generator
-from imgturbo.turbo import Objective, build_objective
+from imgturbo.turbo import build_objective
 
-__all__ = ["Trainable", "build_network", "build_trainable"]
-
-Trainable = Objective | Likelihood | Denoising
-"""What the loop trains: called with a batch it gives both losses of a step."""
+__all__ = ["build_network", "build_trainable"]
 
 
 def build_network(

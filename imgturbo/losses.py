@@ -1,4 +1,6 @@
-"""Global means: Σ over all ranks of a term's sum, divided by Σ over all ranks of its count.
+r"""What the training loop asks of an engine, and the losses that it gives back.
+
+Global means: Σ over all ranks of a term's sum, divided by Σ over all ranks of its count.
 
 DDP averages gradients over the R ranks. With rank r's loss
 
@@ -11,15 +13,22 @@ each rank by itself would not be.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ["Ledger", "Losses"]
+if TYPE_CHECKING:
+    from imgturbo.data.batch import Batch
+    from imgturbo.data.source import Source
 
-Side = Literal["generator", "critic"]
+__all__ = ["Ledger", "Losses", "Part", "Trainable"]
+
+Part = Literal["generator", "critic"]
+"""Whose loss a term belongs to."""
 
 
 class Losses(NamedTuple):
@@ -39,7 +48,7 @@ class Losses(NamedTuple):
 
 class _Entry(NamedTuple):
     name: str
-    side: Side
+    part: Part
     weight: float
     share: float
     total: Tensor
@@ -55,7 +64,7 @@ class Ledger:
     def add(
         self,
         name: str,
-        side: Side,
+        part: Part,
         weight: float,
         total: Tensor,
         entries: Tensor,
@@ -65,13 +74,13 @@ class Ledger:
 
         Args:
             name: entries of one name are added up.
-            side: the loss that the term belongs to.
+            part: the loss that the term belongs to.
             weight: of the term in the loss.
             total: sums of any shape, with gradient.
             entries: how many entries they are sums over, of any shape.
             share: of this entry in its term, such as 1/K for K scales.
         """
-        self._entries.append(_Entry(name, side, weight, share, total.sum(), entries.sum()))
+        self._entries.append(_Entry(name, part, weight, share, total.sum(), entries.sum()))
 
     def settle(self) -> Losses:
         """One collective call for all terms; every rank must make it with the same terms."""
@@ -91,6 +100,75 @@ class Ledger:
         terms: dict[str, Tensor] = {}
         for index, entry in enumerate(self._entries):
             local = entry.total * (ranks / counts[index])
-            losses[entry.side] = losses[entry.side] + entry.weight * entry.share * local
+            losses[entry.part] = losses[entry.part] + entry.weight * entry.share * local
             terms[entry.name] = terms.get(entry.name, 0) + entry.share * means[index]
         return Losses(losses["generator"], losses["critic"], terms)
+
+
+class Trainable(nn.Module, ABC):
+    """What the loop trains: networks and their losses. Every engine's objective is one.
+
+    An engine says what it has; what it has not, it inherits from here.
+
+    Attributes:
+        encoder: x → z ("backward"), or None where none is trained.
+        decoder: z → x ("forward"), or None where none is trained.
+        own_scores: scores of its own that validation gets from :meth:`scores`, each with whether
+            higher is better.
+    """
+
+    encoder: nn.Module | None
+    decoder: nn.Module | None
+    own_scores: Mapping[str, bool] = {}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = self.decoder = None
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Losses:
+        """Both losses of one step. With several processes a collective call."""
+
+    def maps(self) -> dict[str, nn.Module]:
+        """The networks that translate, by name: ``decoder``, ``encoder``, those that there are."""
+        named = {"decoder": self.decoder, "encoder": self.encoder}
+        return {name: network for name, network in named.items() if network is not None}
+
+    def generator_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the maps that are trained, for the generators' optimiser."""
+        return list(_trained(self.maps().values()))
+
+    def critic_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the critics, for their optimiser; empty where there are none."""
+        return []
+
+    def state_beside(self) -> dict[str, Tensor]:
+        """What this process must remember beside weights, such as image pools; flat, by name."""
+        return {}
+
+    def load_state_beside(self, state: Mapping[str, Tensor]) -> None:
+        """Take up what :meth:`state_beside` of the same process gave."""
+
+    def check(self, source: Source) -> None:
+        """Refuse data that it cannot read, before anything is computed.
+
+        Raises:
+            ImgturboError: naming the setting that does not fit, and what would.
+        """
+
+    def scores(
+        self, maps: Mapping[str, nn.Module], batch: Batch, number: int
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Sum and count of each of ``own_scores`` over a validation batch.
+
+        Args:
+            maps: the networks to be scored, by the names of :meth:`maps`: averages of its own.
+            batch: validation samples.
+            number: of the batch, which seeds whatever is drawn.
+        """
+        return {}
+
+
+def _trained(networks: Iterable[nn.Module]) -> Iterator[nn.Parameter]:
+    for network in networks:
+        yield from (p for p in network.parameters() if p.requires_grad)

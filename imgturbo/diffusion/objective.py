@@ -16,12 +16,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from imgturbo.config import Config
 from imgturbo.diffusion.decoder import DiffusionDecoder
 from imgturbo.diffusion.schedule import build_scheduler
-from imgturbo.losses import Ledger, Losses
+from imgturbo.losses import Ledger, Losses, Trainable
 
 if TYPE_CHECKING:
     from imgturbo.data.batch import Batch
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 __all__ = ["Denoising", "build_denoising"]
 
 
-class Denoising(nn.Module):
-    """A diffusion model and its loss; what the training loop asks of an objective.
+class Denoising(Trainable):
+    """A diffusion model and its loss.
 
     Args:
         decoder: the model.
     """
 
-    encoder = None
+    decoder: DiffusionDecoder
 
     def __init__(self, decoder: DiffusionDecoder) -> None:
         super().__init__()
@@ -64,21 +64,6 @@ class Denoising(nn.Module):
         if prediction == "v_prediction":
             return self._scheduler.get_velocity(x_0, epsilon, t)  # type: ignore[arg-type]
         return epsilon if prediction == "epsilon" else x_0
-
-    def generator_parameters(self) -> list[nn.Parameter]:
-        """What is trained."""
-        return list(self.decoder.parameters())
-
-    def critic_parameters(self) -> list[nn.Parameter]:
-        """None: denoising needs no critic."""
-        return []
-
-    def pool_state(self) -> dict[str, Tensor]:
-        """None: there are no image pools."""
-        return {}
-
-    def load_pool_state(self, state: dict[str, Tensor]) -> None:
-        """Nothing to load."""
 
 
 def build_denoising(config: Config, source_channels: int, target_channels: int) -> Denoising:

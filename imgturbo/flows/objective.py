@@ -18,12 +18,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from imgturbo.config import Config
 from imgturbo.errors import ImgturboError
 from imgturbo.flows.decoder import CINNDecoder
-from imgturbo.losses import Ledger, Losses
+from imgturbo.losses import Ledger, Losses, Trainable
 
 if TYPE_CHECKING:
     from imgturbo.data.batch import Batch
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 __all__ = ["Likelihood", "build_likelihood", "whole_pairs"]
 
 
-class Likelihood(nn.Module):
-    """A flow and its loss; what the training loop asks of an objective, without critics or pools.
+class Likelihood(Trainable):
+    """A flow and its loss.
 
     Args:
         decoder: the flow.
         noise: σ, in stretched units.
     """
 
-    encoder = None
+    decoder: CINNDecoder
 
     def __init__(self, decoder: CINNDecoder, noise: float = 0.0) -> None:
         super().__init__()
@@ -78,21 +78,6 @@ class Likelihood(nn.Module):
                 f"{name} is {side}, but this flow reads images whose sides are multiples of "
                 f"{stride}; use one"
             )
-
-    def generator_parameters(self) -> list[nn.Parameter]:
-        """What is trained."""
-        return [p for p in self.decoder.parameters() if p.requires_grad]
-
-    def critic_parameters(self) -> list[nn.Parameter]:
-        """None: a likelihood needs no critic."""
-        return []
-
-    def pool_state(self) -> dict[str, Tensor]:
-        """None: there are no image pools."""
-        return {}
-
-    def load_pool_state(self, state: dict[str, Tensor]) -> None:
-        """Nothing to load."""
 
 
 def whole_pairs(batch: Batch) -> Tensor:

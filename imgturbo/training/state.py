@@ -17,9 +17,10 @@ from torch import Tensor, nn
 import imgturbo
 from imgturbo.config import Config
 from imgturbo.data.store import TileStore
-from imgturbo.engines import Trainable, build_trainable
+from imgturbo.engines import build_trainable
 from imgturbo.errors import ImgturboError
 from imgturbo.flows.objective import Likelihood
+from imgturbo.losses import Trainable
 from imgturbo.side import Side
 from imgturbo.team import Team
 from imgturbo.training.checkpoint import Checkpoint, Checkpoints
@@ -86,8 +87,7 @@ class RunState:
         if self.channels_last:
             self.objective.to(memory_format=torch.channels_last)
         self.objective.to(team.device)
-        networks = {"decoder": self.objective.decoder, "encoder": self.objective.encoder}
-        generators = {name: net for name, net in networks.items() if net is not None}
+        generators = self.objective.maps()
         self.ema = EMA(generators, config.train.ema)
         if config.train.compile:
             for network in generators.values():
@@ -130,8 +130,7 @@ class RunState:
 
     def begin(self, store: TileStore) -> None:
         """Before the first step: weights of ``train.init``, else the best affine colour maps."""
-        networks = {"decoder": self.objective.decoder, "encoder": self.objective.encoder}
-        generators = {name: net for name, net in networks.items() if net is not None}
+        generators = self.objective.maps()
         if self.config.train.init is not None:
             self.progress.initial = start_at_bundle(generators, self.config.train.init)
         else:
@@ -152,7 +151,7 @@ class RunState:
                 "optimizers": moments,
                 "ema": named_tensors(self.ema.networks),
             },
-            self.objective.pool_state(),
+            self.objective.state_beside(),
             {
                 "step": progress.step,
                 "seconds": round(progress.seconds, 3),
@@ -195,7 +194,7 @@ class RunState:
             self.accelerator.scaler.load_state_dict(saved["scaler"])
         pools = checkpoint.tensors(f"pools-{self.team.rank:04d}", optional=True)
         if pools:
-            self.objective.load_pool_state(pools)
+            self.objective.load_state_beside(pools)
         if saved["processes"] != self.team.size:
             say(
                 f"warning: continued with {self.team.size} processes instead of "

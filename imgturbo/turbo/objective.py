@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from imgturbo.losses import Ledger, Losses
+from imgturbo.losses import Ledger, Losses, Trainable
 from imgturbo.turbo.adversarial import (
     MODES,
     cell_weights,
@@ -86,7 +86,7 @@ def _scores_of_both(
     )
 
 
-class Objective(nn.Module):
+class Objective(Trainable):
     """Networks, critics and weights; ``objective(batch)`` gives both losses.
 
     Args:
@@ -251,16 +251,11 @@ class Objective(nn.Module):
 
     # ------------------------------------------------------------------- parameters, state
 
-    def generator_parameters(self) -> list[nn.Parameter]:
-        """Parameters of encoder and decoder, for the generators' optimiser."""
-        networks = [network for network in (self.encoder, self.decoder) if network is not None]
-        return [parameter for network in networks for parameter in network.parameters()]
-
     def critic_parameters(self) -> list[nn.Parameter]:
         """Parameters of all critics, for their optimiser; empty without marginal terms."""
         return list(self.critics.parameters())
 
-    def pool_state(self) -> dict[str, Tensor]:
+    def state_beside(self) -> dict[str, Tensor]:
         """This process's image pools as a flat dictionary of tensors; empty without pools."""
         return {
             f"{name}.{key}": tensor
@@ -269,8 +264,8 @@ class Objective(nn.Module):
             for key, tensor in pool.state_dict().items()
         }
 
-    def load_pool_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take up what ``pool_state`` of the same process gave."""
+    def load_state_beside(self, state: Mapping[str, Tensor]) -> None:
+        """Take up what ``state_beside`` of the same process gave."""
         device = next(self.parameters()).device
         for name, pool in self.pools.items():
             if pool.size:

@@ -103,8 +103,8 @@ def test_what_the_loop_asks_for():
     made = objective()
     assert made.encoder is None
     assert made.critic_parameters() == []
-    assert made.pool_state() == {}
-    made.load_pool_state({})
+    assert made.state_beside() == {}
+    made.load_state_beside({})
     assert len(made.generator_parameters()) == len(list(made.parameters()))
 
 

@@ -321,9 +321,9 @@ def test_the_whole_step_resumes_exactly_with_pools():
     run(whole, 0, 4)
     resumed = make_objective(terms, seed=1)
     resumed.load_state_dict(whole.state_dict())
-    resumed.load_pool_state(whole.pool_state())
+    resumed.load_state_beside(whole.state_beside())
     run(whole, 4, 8)
     run(resumed, 4, 8)
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
-    assert make_objective(TURBO).pool_state() == {}
+    assert make_objective(TURBO).state_beside() == {}
