@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from imgturbo.config import Config, load_config
+from imgturbo.config.section import Section
 from imgturbo.errors import ImgturboError
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("**/*.yaml"))
@@ -77,3 +78,10 @@ def test_tiles_default_to_what_prepare_writes():
 def test_no_is_a_precision_and_not_yaml_s_false(word):
     config = load_config(CONFIGS[0], [f"train.precision={word}"])
     assert config.train.precision == word.strip("'")
+
+
+@pytest.mark.parametrize("section", Section.__subclasses__(), ids=lambda s: s.__name__)
+def test_every_key_is_described_by_the_docstring_below_it(section):
+    for name, field in section.model_fields.items():
+        assert field.description, f"{section.__name__}.{name} has no docstring"
+        assert field.description.endswith("."), f"{section.__name__}.{name}: {field.description}"

@@ -17,19 +17,35 @@ class DiffusionConfig(Section):
     """A conditional diffusion model: noise is taken away in steps, with the source beside it."""
 
     kind: Literal["diffusion"] = "diffusion"
-    width: int = Field(64, ge=1)  # channels at the finest level
-    depth: int = Field(3, ge=0)  # times the resolution is halved
-    blocks: int = Field(2, ge=1)  # residual blocks a level, each way
+    """Which kind of network this is; it decides which other keys there are."""
+    width: int = Field(64, ge=1)
+    """Channels at the finest level; they double with every halving of the resolution."""
+    depth: int = Field(3, ge=0)
+    """How often the resolution is halved."""
+    blocks: int = Field(2, ge=1)
+    """Residual blocks a level, on the way down and again on the way up."""
     dropout: float = Field(0.0, ge=0, lt=1)
-    steps: int = Field(1000, ge=1)  # times t that training draws from
+    """Share of the features that are set to zero at random in training; 0: none."""
+    steps: int = Field(1000, ge=1)
+    """Times t of the noise schedule, from which training draws."""
     schedule: Literal["cosine", "linear"] = "cosine"
-    betas: tuple[float, float] = (1e-4, 0.02)  # first and last of the linear schedule
+    """How the noise grows with t: the cosine of Nichol and Dhariwal, or β linear in t."""
+    betas: tuple[float, float] = (1e-4, 0.02)
+    """First and last variance β of the linear schedule; the cosine one does not read it."""
     prediction: Literal["epsilon", "v_prediction", "sample"] = "v_prediction"
+    """What the network learns to tell: the noise (epsilon), the clean image (sample), or the
+    mixture of both that is well behaved at every t (v_prediction)."""
     sampler: Literal["ddim", "ddpm"] = "ddim"
-    sampling_steps: int = Field(50, ge=1)  # network passes a draw; divides 'steps'
-    center: float = 0.5  # x₀ = (stretched target − center)/spread, which should lie around −1…1
+    """How a draw is made: ddim has noise at the start alone, ddpm in every step."""
+    sampling_steps: int = Field(50, ge=1)
+    """Network passes a draw; must divide 'steps'. More are slower and finer."""
+    center: float = 0.5
+    """Stretched value that the network sees as 0: x₀ = (stretched target − center)/spread, which
+    should lie around −1…1."""
     spread: float = Field(0.5, gt=0)
-    clip: float | None = Field(None, gt=0)  # of |x₀| while sampling; None: fluxes have no bound
+    """Stretched values that the network sees as 1; see 'center'."""
+    clip: float | None = Field(None, gt=0)
+    """Largest |x₀| allowed while sampling; None: no bound, since fluxes have none."""
 
     @model_validator(mode="after")
     def _can_be_sampled(self) -> DiffusionConfig:

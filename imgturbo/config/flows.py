@@ -21,16 +21,27 @@ __all__ = [
 class FlowStageConfig(Section):
     """One resolution of a cINN: conditional couplings, then half the resolution, then a split."""
 
-    injector: bool = False  # first an affine map of all channels that the condition predicts
-    blocks: int = Field(4, ge=0)  # conditional couplings, each followed by a mixing
-    width: int = Field(64, ge=1)  # hidden channels of their networks, and of their condition
-    kernels: list[int] = Field([3, 3, 3], min_length=2)  # a convolution each; 1 sees one pixel
+    injector: bool = False
+    """Begin the stage with an affine map of all channels that the condition predicts."""
+    blocks: int = Field(4, ge=0)
+    """Conditional couplings, each followed by a mixing of the channels."""
+    width: int = Field(64, ge=1)
+    """Hidden channels of the couplings' networks, and channels of their condition."""
+    kernels: list[int] = Field([3, 3, 3], min_length=2)
+    """Sides in pixels of those networks' convolutions, one each, odd; 1 sees one pixel."""
     down: Literal["haar", "unshuffle"] = "haar"
-    order: Literal["channel", "band"] = "band"  # "band" puts the averages first, to be kept
-    rebalance: float = Field(1.0, gt=0)  # scale of the wavelets
-    coarse_blocks: int = Field(2, ge=0)  # unconditional 1×1 couplings after halving
+    """How the resolution is halved: Haar wavelets, or four pixels become four channels."""
+    order: Literal["channel", "band"] = "band"
+    """Order of the channels after halving: 'band' puts the averages of all first, so that they are
+    kept by a split; 'channel' leaves the four parts of each together."""
+    rebalance: float = Field(1.0, gt=0)
+    """Factor on all that the wavelets give; 1 keeps volumes as they are."""
+    coarse_blocks: int = Field(2, ge=0)
+    """Unconditional couplings of single pixels (1×1) after halving."""
     coarse_width: int = Field(128, ge=1)
-    keep: float = Field(1.0, gt=0, le=1)  # share of the channels that go on; the rest are latents
+    """Hidden channels of those couplings' networks."""
+    keep: float = Field(1.0, gt=0, le=1)
+    """Share of the channels that go on to the next stage; the rest are latents."""
 
     @model_validator(mode="after")
     def _kernels_have_a_centre(self) -> FlowStageConfig:
@@ -42,29 +53,42 @@ class FlowStageConfig(Section):
 class FlowDenseConfig(Section):
     """The dense backend behind the last stage, which fixes the image size."""
 
-    size: int = Field(64, ge=2)  # side of the image in pixels
+    size: int = Field(64, ge=2)
+    """Side in pixels of the only images that such a flow reads."""
     blocks: int = Field(8, ge=1)
-    layers: int = Field(3, ge=1)  # hidden layers of the networks
-    width: int = Field(512, ge=1)  # of those, and of the condition
+    """Dense conditional couplings, each after a permutation of the numbers."""
+    layers: int = Field(3, ge=1)
+    """Hidden layers of their networks."""
+    width: int = Field(512, ge=1)
+    """Numbers in a hidden layer, and in the condition."""
 
 
 class PyramidConditionConfig(Section):
     """Features of the condition at every stage's resolution: a shared trunk, a head a stage."""
 
     kind: Literal["vgg", "convnext"] = "convnext"
-    scale: int = Field(1, ge=1)  # pixels of the condition along one pixel of x
-    width: int = Field(64, ge=1)  # features at the finest stage; doubled with every halving
+    """The blocks that the network is made of: after VGG or after ConvNeXt."""
+    scale: int = Field(1, ge=1)
+    """Pixels of the condition along one pixel of the target."""
+    width: int = Field(64, ge=1)
+    """Features at the finest stage; doubled with every halving."""
     max_width: int = Field(512, ge=1)
-    blocks: int = Field(2, ge=1)  # a stage
-    frozen: bool = False  # whether only its heads are trained
+    """Most features that a stage may have."""
+    blocks: int = Field(2, ge=1)
+    """Blocks a stage."""
+    frozen: bool = False
+    """Train only the heads of the condition network, and leave its trunk as it was at first."""
 
 
 class ColorizationConditionConfig(Section):
     """The network of Zhang et al. 2016 at one resolution, and a head for every coupling."""
 
     kind: Literal["zhang"] = "zhang"
+    """The network of Zhang et al. 2016, as published."""
     scale: Literal[4] = 4
-    frozen: bool = False  # whether only its heads are trained
+    """Pixels of the condition along one pixel of the target; this network has 4."""
+    frozen: bool = False
+    """Train only the heads of the condition network, and leave its trunk as it was at first."""
 
 
 ConditionConfig = Annotated[
@@ -76,18 +100,34 @@ class FlowConfig(Section):
     """A multi-scale conditional invertible network, trained by maximum likelihood."""
 
     kind: Literal["cinn"] = "cinn"
+    """Which kind of network this is; it decides which other keys there are."""
     stages: list[FlowStageConfig] = Field(
         [FlowStageConfig(keep=0.5), FlowStageConfig(keep=0.5), FlowStageConfig()], min_length=1
     )
-    dense: FlowDenseConfig | None = None  # None: convolutions to the end, any image size
+    """The stages, finest first; each halves the resolution."""
+    dense: FlowDenseConfig | None = None
+    """Dense couplings behind the last stage, which fix the image size; None: convolutions to the
+    end, so that images of any size are read."""
     law: Literal["affine", "additive", "gin", "spline"] = "affine"
-    clamp: float = Field(1.5, gt=0)  # α, the largest |log scale| of one coupling
-    reach: float | None = Field(3.0, gt=0)  # what couplings see of x is bounded; None: not
+    """What a coupling does to a number: scale and shift, shift alone, a scaling that preserves
+    volume (gin), or a monotone rational-quadratic spline."""
+    clamp: float = Field(1.5, gt=0)
+    """α, the largest |log scale| of one coupling."""
+    reach: float | None = Field(3.0, gt=0)
+    """Bound of what the couplings' networks see of x, in stretched values, without which deep flows
+    lose digits far from the data; None: no bound."""
     mixing: Literal["orthogonal", "lu", "permutation"] = "orthogonal"
-    actnorm: bool = False  # before every coupling
-    prior: bool = False  # what is split off is normal given what is kept and the condition
+    """How channels are mixed between couplings: a fixed random rotation, a learnt matrix (lu), or a
+    fixed random permutation."""
+    actnorm: bool = False
+    """Put a learnt scale and shift of every channel before each coupling."""
+    prior: bool = False
+    """Let what is split off be normal with a mean and a width that are predicted from what is kept
+    and the condition, instead of standard normal."""
     condition: ConditionConfig = PyramidConditionConfig()
-    memory_saving: bool = False  # recompute activations by inversion in the backward pass
+    """The network that makes features of the source for the couplings."""
+    memory_saving: bool = False
+    """Recompute activations by inversion in the backward pass: less memory, more time."""
 
     @model_validator(mode="after")
     def _last_stage_keeps_all(self) -> FlowConfig:

@@ -21,29 +21,53 @@ __all__ = [
 
 
 class UNetConfig(Section):
+    """A U-Net without image statistics, the default."""
+
     kind: Literal["unet"] = "unet"
-    width: int = Field(32, ge=1)  # channels at the finest level after the stem
-    depth: int = Field(3, ge=0)  # times the resolution is halved
-    blocks: int = Field(2, ge=1)  # residual blocks a level, each way
-    stem: int = Field(1, ge=1)  # pixel-unshuffle factor: 2 or 4 makes it fast on a CPU
-    norm: Literal["none", "channel"] = "channel"  # per pixel over channels: no image statistics
-    residual: bool = True  # adds the input where the channel counts agree
-    noise_channels: int = Field(0, ge=0)  # a layer; > 0 makes the generator stochastic
+    """Which kind of network this is; it decides which other keys there are."""
+    width: int = Field(32, ge=1)
+    """Channels at the finest level, after the stem; they double with every halving."""
+    depth: int = Field(3, ge=0)
+    """How often the resolution is halved."""
+    blocks: int = Field(2, ge=1)
+    """Residual blocks a level, on the way down and again on the way up."""
+    stem: int = Field(1, ge=1)
+    """Side of the squares of pixels that the first layer reads as one; 2 or 4 makes the network
+    fast on a CPU."""
+    norm: Literal["none", "channel"] = "channel"
+    """Norm of the features: each pixel over its channels, or none. Neither has statistics of the
+    image, so windows of an image agree with the whole."""
+    residual: bool = True
+    """Let the network add a correction to its input, where the numbers of channels agree."""
+    noise_channels: int = Field(0, ge=0)
+    """Channels of noise that each layer reads; above 0 the outputs are draws, 0: one answer."""
     dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of the features that are set to zero at random in training; 0: none."""
 
 
 class NAFNetConfig(Section):
     """A U-Net of gated blocks on top of an affine map of the colours."""
 
     kind: Literal["nafnet"] = "nafnet"
-    width: int = Field(32, ge=1)  # channels at the finest level after the stem
-    depth: int = Field(3, ge=0)  # times the resolution is halved
-    blocks: int = Field(1, ge=0)  # gated blocks a level, each way
-    middle: int = Field(4, ge=1)  # gated blocks at the coarsest level
-    stem: int = Field(2, ge=1)  # pixel-unshuffle factor
-    mixing: Literal["depthwise", "dense"] = "dense"  # of 3×3 kernels; depthwise: as published
-    spread: int = Field(0, ge=0)  # side of spikes' kernels, odd, in the stem's pixels; 0: none
-    spread_maps: int = Field(8, ge=1)  # of such kernels
+    """Which kind of network this is; it decides which other keys there are."""
+    width: int = Field(32, ge=1)
+    """Channels at the finest level, after the stem; they double with every halving."""
+    depth: int = Field(3, ge=0)
+    """How often the resolution is halved."""
+    blocks: int = Field(1, ge=0)
+    """Gated blocks a level, on the way down and again on the way up."""
+    middle: int = Field(4, ge=1)
+    """Gated blocks at the coarsest level."""
+    stem: int = Field(2, ge=1)
+    """Side of the squares of pixels that the first layer reads as one."""
+    mixing: Literal["depthwise", "dense"] = "dense"
+    """The 3×3 kernels of the blocks: one a channel (depthwise, as published), or from every channel
+    to every other (dense)."""
+    spread: int = Field(0, ge=0)
+    """Side of the wide kernels that draw the spikes of stars, in the stem's pixels, odd; 0: no such
+    kernels."""
+    spread_maps: int = Field(8, ge=1)
+    """Number of those kernels."""
 
     @field_validator("spread")
     @classmethod
@@ -54,46 +78,74 @@ class NAFNetConfig(Section):
 
 
 class ResNetConfig(Section):
+    """Residual blocks at a coarser resolution, without image statistics."""
+
     kind: Literal["resnet"] = "resnet"
+    """Which kind of network this is; it decides which other keys there are."""
     width: int = Field(64, ge=1)
+    """Channels at full resolution; they double with every halving."""
     downs: int = Field(2, ge=0)
+    """How often the resolution is halved."""
     blocks: int = Field(9, ge=1)
+    """Residual blocks at the coarsest resolution."""
     norm: Literal["none", "channel"] = "channel"
+    """Norm of the features: each pixel over its channels, or none. Neither has statistics of the
+    image, so windows of an image agree with the whole."""
     residual: bool = True
+    """Let the network add a correction to its input, where the numbers of channels agree."""
     noise_channels: int = Field(0, ge=0)
+    """Channels of noise that each layer reads; above 0 the outputs are draws, 0: one answer."""
     dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of the features that are set to zero at random in training; 0: none."""
 
 
 class Pix2PixUNetConfig(Section):
     """The generator of pix2pix as published, for comparisons."""
 
     kind: Literal["pix2pix_unet"] = "pix2pix_unet"
+    """Which kind of network this is; it decides which other keys there are."""
     width: int = Field(64, ge=1)
-    depth: int = Field(8, ge=2)  # halvings: images grow to multiples of 2**depth pixels
+    """Channels at the first level; they double with every halving, up to eight times as many."""
+    depth: int = Field(8, ge=2)
+    """How often the resolution is halved: images grow to multiples of 2**depth pixels."""
     norm: Literal["batch", "instance"] = "batch"
+    """Statistics that features are normalised by: the batch's, or each image's."""
     dropout: float = Field(0.5, ge=0, lt=1)
-    output: Literal["linear", "tanh"] = "tanh"  # tanh bounds stretched values to 0…1
+    """Share of the features that are set to zero at random in training; 0: none."""
+    output: Literal["linear", "tanh"] = "tanh"
+    """How outputs end: unbounded (linear), or stretched values bounded to 0…1 (tanh)."""
 
 
 class CycleGANResNetConfig(Section):
     """The generator of CycleGAN as published, for comparisons."""
 
     kind: Literal["cyclegan_resnet"] = "cyclegan_resnet"
+    """Which kind of network this is; it decides which other keys there are."""
     width: int = Field(64, ge=1)
+    """Channels at full resolution; they double with every halving."""
     downs: int = Field(2, ge=1)
+    """How often the resolution is halved."""
     blocks: int = Field(9, ge=1)
+    """Residual blocks at the coarsest resolution."""
     norm: Literal["batch", "instance"] = "instance"
+    """Statistics that features are normalised by: the batch's, or each image's."""
     dropout: float = Field(0.0, ge=0, lt=1)
-    output: Literal["linear", "tanh"] = "tanh"  # tanh bounds stretched values to 0…1
+    """Share of the features that are set to zero at random in training; 0: none."""
+    output: Literal["linear", "tanh"] = "tanh"
+    """How outputs end: unbounded (linear), or stretched values bounded to 0…1 (tanh)."""
 
 
 class MLPConfig(Section):
     """Dense network for tables of numbers, (B, C)."""
 
     kind: Literal["mlp"] = "mlp"
+    """Which kind of network this is; it decides which other keys there are."""
     hidden: list[int] = [256, 128, 64]
+    """Numbers in each hidden layer."""
     noise_channels: int = Field(0, ge=0)
+    """Channels of noise that each layer reads; above 0 the outputs are draws, 0: one answer."""
     residual: bool = False
+    """Let the network add a correction to its input, where the numbers of columns agree."""
 
 
 GeneratorConfig = Annotated[
@@ -103,14 +155,22 @@ GeneratorConfig = Annotated[
 
 
 class CriticConfig(Section):
+    """A critic, which tells outputs from real data."""
+
     kind: Literal["patchgan", "mlp"] = "patchgan"
+    """patchgan judges patches of images, mlp tables of numbers."""
     width: int = Field(64, ge=1)
-    layers: int = Field(3, ge=0)  # stride-2 layers; 3 sees 70 pixels
-    scales: int = Field(1, ge=1)  # the same critic on halved images too
-    norm: Literal["none", "spectral", "batch", "instance"] = (
-        "spectral"  # the last two: as published
-    )
-    hidden: list[int] = [256, 128, 64]  # of the dense critic
+    """Channels of the first layer; they double with every halving, up to eight times as many."""
+    layers: int = Field(3, ge=0)
+    """Layers that halve the resolution; with 3 a score sees 70 pixels."""
+    scales: int = Field(1, ge=1)
+    """Critics of the same make, each of which sees the image at half the resolution of the one
+    before."""
+    norm: Literal["none", "spectral", "batch", "instance"] = "spectral"
+    """Norm of the critic: of its weights (spectral), or of its features over the batch or each
+    image, as published; none."""
+    hidden: list[int] = [256, 128, 64]
+    """Numbers in each hidden layer of the critic of kind mlp."""
 
     @model_validator(mode="after")
     def _tables_have_no_image_statistics(self) -> CriticConfig:

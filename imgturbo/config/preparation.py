@@ -24,23 +24,39 @@ class RegisterConfig(Section):
     """Residual alignment of source onto target after the WCS has been trusted as far as it goes."""
 
     method: Literal["none", "sources"] = "sources"
+    """Align by the sources (stars and galaxies) that both images show, or trust the coordinates as
+    they are (none)."""
     model: Literal["shift", "affine", "polynomial"] = "affine"
-    degree: int = Field(2, ge=2, le=5)  # of the polynomial
-    local: bool = False  # smooth local shifts after the global model
+    """The map that is fitted: a shift, an affine map, or a polynomial."""
+    degree: int = Field(2, ge=2, le=5)
+    """Highest degree of the polynomial."""
+    local: bool = False
+    """Fit smooth local shifts to what the map leaves, and keep them where they help."""
     min_sources: int = Field(8, ge=3)
-    max_shift: float = Field(3.0, gt=0)  # arcsec searched when both sides have a WCS
+    """Fewest matched sources that a fit is trusted with; fewer are an error."""
+    max_shift: float = Field(3.0, gt=0)
+    """Largest misalignment that is searched, in arcsec, when both sides have coordinates."""
 
 
 class FieldConfig(Section):
     """One patch of sky: the files of each side; a side left empty makes unpaired tiles."""
 
     name: str
+    """What the field is called in reports and file names."""
     source: list[Path] = []
+    """FITS files (or a picture) of the source side, one a band; empty: the field has none."""
     target: list[Path] = []
-    source_unit: str = ""  # taken for files without BUNIT: MJy/sr, electron/s, 10 nJy …
+    """The same of the target side."""
+    source_unit: str = ""
+    """Unit of the source files that have no BUNIT in their headers, like MJy/sr, electron/s or 10
+    nJy."""
     target_unit: str = ""
+    """Unit of the target files that have no BUNIT in their headers."""
     split: Literal["auto", "train", "validation"] = "auto"
-    register_: RegisterConfig | None = Field(None, alias="register")  # None: as prepare.register
+    """Where the field goes: all to training, all to validation, or divided as prepare.split says
+    (auto)."""
+    register_: RegisterConfig | None = Field(None, alias="register")
+    """How this field is aligned; None: as prepare.register says."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
@@ -55,24 +71,39 @@ class SplitConfig(Section):
     """Train/validation by sky region, never by random tile."""
 
     method: Literal["blocks", "rows", "field"] = "blocks"
-    fraction: float = Field(0.2, ge=0, lt=1)  # of the sky that goes to validation
-    block: int = Field(4, ge=1)  # side of a block, in tiles
-    rows: tuple[int, int] | None = None  # 'rows': [first, last) of the target; None: the last ones
-    guard: int = Field(0, ge=0)  # pixels left unused between the two regions
+    """What is held out: squares of sky spread over the fields (blocks), a strip of rows (rows), or
+    whole fields (field)."""
+    fraction: float = Field(0.2, ge=0, lt=1)
+    """Share of the sky that goes to validation."""
+    block: int = Field(4, ge=1)
+    """Side of a square of 'blocks', in tiles."""
+    rows: tuple[int, int] | None = None
+    """First row, and the one after the last, of the target's pixels that 'rows' holds out; None:
+    the last ones, as many as 'fraction' says."""
+    guard: int = Field(0, ge=0)
+    """Pixels left unused between training and validation sky."""
 
 
 class TileConfig(Section):
+    """How large tiles are and how they are laid."""
+
     size: int = Field(128, ge=8)
-    stride: int | None = None  # None: no overlap
+    """Side of a tile in pixels."""
+    stride: int | None = None
+    """Pixels from one tile to the next; None: the size, so that tiles don't overlap."""
     min_valid: float = Field(0.8, ge=0, le=1)
+    """Least share of a tile's pixels that must have been measured."""
 
 
 class StretchConfig(Section):
     """y = asinh((f − offset)/softening)/scale, or its linear limit for pictures."""
 
-    kind: Literal["auto", "asinh", "linear"] = "auto"  # auto: linear for pictures, asinh for FITS
-    softening: float = Field(3.0, gt=0)  # in units of the sky's robust standard deviation
-    percentile: float = Field(99.9, gt=50, le=100)  # the flux that is mapped to y = 1
+    kind: Literal["auto", "asinh", "linear"] = "auto"
+    """asinh, linear, or auto: linear for pictures and asinh for FITS files."""
+    softening: float = Field(3.0, gt=0)
+    """Flux up to which asinh is about linear, in robust standard deviations of the sky."""
+    percentile: float = Field(99.9, gt=50, le=100)
+    """Percentile of the flux above the sky that is mapped to y = 1."""
 
 
 class PicturesConfig(Section):
@@ -83,14 +114,25 @@ class PicturesConfig(Section):
     """
 
     kind: Literal["colour", "pairs", "halves"] = "colour"
-    files: list[Path] = []  # pictures, and folders of pictures
-    targets: list[Path] = []  # the same for the targets of "pairs"
+    """What is learnt: a picture's colours from its lightness (colour), the second of two files of
+    the same name (pairs), or one half of a picture from the other (halves)."""
+    files: list[Path] = []
+    """Pictures, and folders of pictures."""
+    targets: list[Path] = []
+    """The same for the targets of the kind 'pairs', which other kinds have not."""
     source_half: Literal["left", "right"] = "left"
-    validation: list[Path] = []  # like files: more pictures, held out whole
-    hold_out: Literal["none", "pictures", "strip"] | None = None  # None: pictures, or as named
-    fraction: float = Field(0.1, gt=0, lt=1)  # of the pictures, or of each one's right side
-    size: int | None = Field(256, ge=8)  # the shorter side in pixels; None: as it is
-    zooms: list[Annotated[float, Field(gt=0)]] = [1.0]  # training sees each picture at these too
+    """The half that is the source, for the kind 'halves'."""
+    validation: list[Path] = []
+    """More pictures and folders of pictures, which are held out whole."""
+    hold_out: Literal["none", "pictures", "strip"] | None = None
+    """What of 'files' is held out: nothing, whole pictures, or a strip at the right of each; None:
+    pictures, or nothing where 'validation' names some."""
+    fraction: float = Field(0.1, gt=0, lt=1)
+    """Share that is held out: of the pictures, or of the width of each."""
+    size: int | None = Field(256, ge=8)
+    """Pixels to which the shorter side of each picture is brought; None: as it is."""
+    zooms: list[Annotated[float, Field(gt=0)]] = [1.0]
+    """Sizes at which training sees each picture, as multiples of 'size'."""
 
     @model_validator(mode="after")
     def _has_pictures(self) -> PicturesConfig:
@@ -102,14 +144,25 @@ class PicturesConfig(Section):
 
 
 class PrepareConfig(Section):
+    """From files to a store of tiles: register, divide, cut, stretch."""
+
     fields: list[FieldConfig] = []
-    pictures: PicturesConfig | None = None  # then fields, register and split play no part
+    """The patches of sky to prepare."""
+    pictures: PicturesConfig | None = None
+    """Photographs instead; fields, register and split then play no part. None: no photographs."""
     out: Path = Path("runs/tiles.zarr")
-    pixel_scale: float | None = Field(None, gt=0)  # arcsec; None keeps the target's grid
+    """The tile store to write."""
+    pixel_scale: float | None = Field(None, gt=0)
+    """Pixel size of all tiles in arcsec; None keeps the first target's grid."""
     register_: RegisterConfig = Field(RegisterConfig(), alias="register")
+    """How sources are aligned to targets."""
     tile: TileConfig = TileConfig()
+    """How the fields are cut into tiles."""
     split: SplitConfig = SplitConfig()
+    """Which sky is held out for validation."""
     stretch: StretchConfig = StretchConfig()
+    """How fluxes are brought to a range that networks learn in."""
     workers: int = Field(2, ge=1)
+    """Fields, or pictures, that are prepared at the same time."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)

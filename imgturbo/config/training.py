@@ -17,14 +17,28 @@ __all__ = [
 
 
 class DataConfig(Section):
-    tiles: Path | None = None  # None: prepare.out
-    batch_size: int = Field(8, ge=1)  # per process and step
-    crop: int | None = Field(None, ge=8)  # None: whole tiles
-    augment: Literal["none", "mirror", "flips", "d4"] = "d4"  # mirror: left and right alone
+    """How tiles become batches."""
+
+    tiles: Path | None = None
+    """The tile store that is read; None: prepare.out."""
+    batch_size: int = Field(8, ge=1)
+    """Tiles a process and step."""
+    crop: int | None = Field(None, ge=8)
+    """Side in pixels of the squares that training cuts out of tiles; None: whole tiles."""
+    augment: Literal["none", "mirror", "flips", "d4"] = "d4"
+    """Symmetries that training moves tiles by at random: left and right (mirror), up and down too
+    (flips), quarter turns too (d4), or none."""
     pairing: Literal["auto", "paired", "unpaired"] = "auto"
-    paired_fraction: float | None = Field(None, ge=0, le=1)  # of a batch, in a mixed set
-    focus: float = Field(0.0, ge=0)  # of focus + 1 samples so many go by detail
+    """Whether batches hold pairs, or independent sources and targets; auto: as many pairs as lets
+    every tile be seen once."""
+    paired_fraction: float | None = Field(None, ge=0, le=1)
+    """Share of each batch that is pairs, in a store with tiles of both sorts; None: as 'pairing'
+    says."""
+    focus: float = Field(0.0, ge=0)
+    """Of focus + 1 samples so many are drawn by how much detail their tiles show; 0: all tiles
+    alike."""
     workers: int = Field(0, ge=0)
+    """Threads that read the next batches ahead; 0: none."""
 
 
 Output = Literal["z_tilde", "x_hat", "x_tilde", "z_hat"]
@@ -46,48 +60,92 @@ class ObjectiveConfig(Section):
     preset: (
         Literal["custom", "turbo", "pix2pix", "cyclegan", "one_cycle", "likelihood", "diffusion"]
         | None
-    ) = None  # None: likelihood for a cinn, diffusion for that kind, else turbo
-    noise: float = Field(0.0, ge=0)  # likelihood: σ of the Gaussian added to the stretched target
+    ) = None
+    """The paper whose weights are the defaults; None: likelihood for a cinn, diffusion for that
+    kind, else turbo."""
+    noise: float = Field(0.0, ge=0)
+    """Likelihood: σ of the Gaussian noise added to the stretched target in training."""
     paired: dict[Output, float] = {}
+    """Weights of the paired terms L: how far each output is from the truth."""
     marginal: dict[Output, float] = {}
-    identity: dict[Literal["x", "z"], float] = {}  # ‖decoder(x) − x‖ and ‖encoder(z) − z‖
-    distance: dict[Output, DistanceMix] = {}  # left out: the preset's, else {l1: 1}
-    signal: float = Field(0.0, ge=0)  # κ: l1, l2, charbonnier are weighted by 1 + κ · local level
-    adversarial: Literal["vanilla", "lsgan", "hinge", "wgan-gp"] | None = None  # None: preset's
-    conditional: bool | None = None  # None: the preset's (pix2pix: True)
-    shared_critics: bool = False  # one critic a space instead of one an output
-    pool: int | None = Field(None, ge=0)  # None: the preset's; 0: no image pool
-    gradient_penalty: float = Field(10.0, ge=0)  # wgan-gp
-    r1: float = Field(0.0, ge=0)  # ½γ‖∇D‖² on real samples
+    """Weights of the marginal terms D: how well a critic tells each output from real data."""
+    identity: dict[Literal["x", "z"], float] = {}
+    """Weights of ‖decoder(x) − x‖ (x) and ‖encoder(z) − z‖ (z): what is of its space already shall
+    stay."""
+    distance: dict[Output, DistanceMix] = {}
+    """The distances in L for each output, and their weights; what is left out is the preset's, else
+    {l1: 1}."""
+    signal: float = Field(0.0, ge=0)
+    """κ: l1, l2 and charbonnier weigh a pixel by 1 + κ · local level, so that the black sky does
+    not rule; 0: all alike."""
+    adversarial: Literal["vanilla", "lsgan", "hinge", "wgan-gp"] | None = None
+    """The loss of the critics; None: as the preset has it."""
+    conditional: bool | None = None
+    """Let critics see the network's input beside its output; None: as the preset has it."""
+    shared_critics: bool = False
+    """Use one critic a space instead of one an output."""
+    pool: int | None = Field(None, ge=0)
+    """Earlier outputs that each critic is shown again; 0: none; None: as the preset has it."""
+    gradient_penalty: float = Field(10.0, ge=0)
+    """λ, the weight of the gradient penalty of wgan-gp."""
+    r1: float = Field(0.0, ge=0)
+    """γ of the penalty ½γ‖∇D‖² of critics on real samples; 0: none."""
 
 
 class TrainConfig(Section):
+    """The training loop: steps, learning rate, validation, checkpoints."""
+
     out: Path = Path("runs/run")
-    init: Path | None = None  # a bundle, or its name, whose weights are the first ones
+    """Folder of the run: checkpoints, previews, figures and the bundle."""
+    init: Path | None = None
+    """A bundle, by its folder or name, whose weights are the first ones; None: a fresh start."""
     steps: int = Field(10_000, ge=1)
+    """Updates of the weights in the whole run."""
     precision: Literal["no", "bf16", "fp16"] = "no"
+    """Mixed precision: no (float32), bf16, or fp16 (GPUs alone)."""
     lr: float = Field(2e-4, gt=0)
-    critic_lr: float | None = Field(None, gt=0)  # None: lr
-    # muon: for the matrices of the generators; their other weights and critics keep adamw.
+    """Learning rate, after the warm-up."""
+    critic_lr: float | None = Field(None, gt=0)
+    """Learning rate of the critics; None: lr."""
     optimizer: Literal["adamw", "muon"] = "adamw"
+    """adamw for all weights; muon for the matrices of the generators, whose other weights and
+    critics keep adamw."""
     betas: tuple[float, float] = (0.5, 0.99)
+    """β₁ and β₂ of adamw: how long it remembers gradients and their squares."""
     weight_decay: float = Field(0.0, ge=0)
+    """Share of the weights, times the learning rate, that each step takes away."""
     warmup: int = Field(100, ge=0)
-    schedule: Literal["cosine", "linear"] = "cosine"  # linear: falls in the second half only
-    final_lr: float = Field(0.01, ge=0, le=1)  # of lr, where the schedule ends
-    clip: float | None = Field(1.0, gt=0)  # norm of each optimiser's gradient; None: off
+    """Steps in which the learning rate rises from zero."""
+    schedule: Literal["cosine", "linear"] = "cosine"
+    """How it falls afterwards: along a cosine, or in a line in the second half only."""
+    final_lr: float = Field(0.01, ge=0, le=1)
+    """Learning rate where the schedule ends, as a share of lr."""
+    clip: float | None = Field(1.0, gt=0)
+    """Largest norm of each optimiser's gradient; None: not clipped."""
     accumulate: int = Field(1, ge=1)
-    ema: float = Field(0.999, ge=0, lt=1)  # 0: off
+    """Batches whose gradients are averaged for one step."""
+    ema: float = Field(0.999, ge=0, lt=1)
+    """Decay a step of the running average of the weights, which is what is validated and saved; 0:
+    no average."""
     validate_every: int = Field(500, ge=1)
+    """Steps from one validation to the next."""
     validate_tiles: int = Field(64, ge=1)
+    """Most tiles that a validation looks at."""
     checkpoint_every: int = Field(500, ge=1)
-    keep: int = Field(2, ge=1)  # checkpoints kept, besides the best
+    """Steps from one checkpoint to the next."""
+    keep: int = Field(2, ge=1)
+    """Checkpoints kept, besides the best."""
     log_every: int = Field(20, ge=1)
+    """Steps from one line of figures to the next."""
     trackers: list[Literal["jsonl", "tensorboard"]] = ["jsonl", "tensorboard"]
-    # What "best" means, on validation tiles; None: bits for a cinn, else psnr; last: the newest.
+    """Where the figures go: jsonl writes metrics.jsonl, tensorboard its own files."""
     select: Literal["psnr", "ssim", "l1", "bits", "last"] | None = None
+    """The score on validation tiles by which the best weights are told; last: the newest; None:
+    bits for a cinn, else psnr."""
     channels_last: bool = True
+    """Keep image tensors channels last in memory, which is faster on most devices."""
     compile: bool = False
+    """Compile the networks with torch.compile: a slow start, faster steps."""
 
     @field_validator("precision", mode="before")
     @classmethod

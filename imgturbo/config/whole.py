@@ -31,9 +31,14 @@ DecoderConfig = Annotated[
 
 
 class ModelConfig(Section):
-    decoder: DecoderConfig = UNetConfig()  # z → x̃, source to target ("forward")
-    encoder: GeneratorConfig | None = None  # x → z̃, target to source; None: like the decoder
+    """The networks: a decoder z → x, an encoder x → z, critics."""
+
+    decoder: DecoderConfig = UNetConfig()
+    """The network z → x̃, source to target ('forward')."""
+    encoder: GeneratorConfig | None = None
+    """The network x → z̃, target to source; None: of the decoder's make."""
     critic: CriticConfig = CriticConfig()
+    """The critics, where the objective has any."""
 
 
 # Decoders that only an objective of their own trains.
@@ -44,13 +49,22 @@ _PRESET_OF: dict[str, Literal["likelihood", "diffusion"]] = {
 
 
 class Config(Section):
+    """The whole of a config file."""
+
     name: str = "imgturbo"
+    """What the model is called; it goes into the bundle."""
     seed: int = 0
+    """Seed of everything random: first weights, order of tiles, crops, noise."""
     prepare: PrepareConfig = PrepareConfig()
+    """Which files become tiles, and how."""
     data: DataConfig = DataConfig()
+    """How tiles become batches."""
     model: ModelConfig = ModelConfig()
+    """The networks."""
     objective: ObjectiveConfig = ObjectiveConfig()
+    """What is minimised."""
     train: TrainConfig = TrainConfig()
+    """The training loop."""
 
     @model_validator(mode="after")
     def _one_engine(self) -> Config:
