@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from imgturbo.config.section import Section
+from imgturbo.symmetries import Symmetries
 
 __all__ = [
     "DataConfig",
@@ -25,7 +26,7 @@ class DataConfig(Section):
     """Tiles a process and step."""
     crop: int | None = Field(None, ge=8)
     """Side in pixels of the squares that training cuts out of tiles; None: whole tiles."""
-    augment: Literal["none", "mirror", "flips", "d4"] = "d4"
+    augment: Symmetries = "d4"
     """Symmetries that training moves tiles by at random: left and right (mirror), up and down too
     (flips), quarter turns too (d4), or none."""
     pairing: Literal["auto", "paired", "unpaired"] = "auto"

@@ -30,10 +30,11 @@ import torch
 from numpy.typing import NDArray
 
 from imgturbo.config import DataConfig
-from imgturbo.data.augment import SYMMETRIES, apply_symmetry
+from imgturbo.data.augment import apply_symmetry
 from imgturbo.data.batch import Batch
 from imgturbo.data.store import Rows, Split, TileStore
 from imgturbo.errors import ImgturboError
+from imgturbo.symmetries import GROUPS
 
 __all__ = ["TileLoader", "validation_batches"]
 
@@ -241,7 +242,7 @@ class TileLoader:
         data, mask = values.take(rows), valid.take(rows)
         if not self._images:
             return data, mask
-        group = SYMMETRIES[self.config.augment]
+        group = GROUPS[self.config.augment]
         size = data.shape[-1] - self._room
         corners = (draws[:, :2] * (self._room + 1)).astype(int)
         elements = (draws[:, 2] * len(group)).astype(int)

@@ -25,8 +25,9 @@ from imgturbo.mosaic.matching import band_order, flux_factors, output_zeropoints
 from imgturbo.mosaic.reducers import Reduction
 from imgturbo.mosaic.sweep import Layout, sweep
 from imgturbo.mosaic.windows import choose_window, plan
-from imgturbo.nets import GROUPS, Ensemble, Generator
+from imgturbo.nets import Ensemble, Generator
 from imgturbo.sky import SkyImage, Stretch
+from imgturbo.symmetries import GROUPS, Symmetries
 
 __all__ = [
     "Settings",
@@ -58,7 +59,7 @@ class Settings(NamedTuple):
     temperature: float = 1.0
     quantiles: tuple[float, ...] = ()
     keep_draws: bool = False
-    ensemble: str = "none"
+    ensemble: Symmetries = "none"
 
 
 # ------------------------------------------------------------------------------- in memory

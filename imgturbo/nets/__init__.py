@@ -1,7 +1,7 @@
 """Plain networks: generators that leave no seams, critics, noise, and how far a network sees."""
 
 from imgturbo.nets.build import build_critic, build_generator, count_parameters
-from imgturbo.nets.ensemble import GROUPS, Ensemble
+from imgturbo.nets.ensemble import Ensemble
 from imgturbo.nets.generator import Generator
 from imgturbo.nets.mlp import MLP, DenseCritic
 from imgturbo.nets.noise import FreshNoise, Noise, PositionalNoise, Tempered
@@ -11,7 +11,6 @@ from imgturbo.nets.resnet import ResNet
 from imgturbo.nets.unet import UNet
 
 __all__ = [
-    "GROUPS",
     "DenseCritic",
     "Ensemble",
     "FreshNoise",

@@ -20,19 +20,9 @@ from torch import Tensor
 
 from imgturbo.nets.generator import Generator, pad_to_multiple
 from imgturbo.nets.noise import Noise
+from imgturbo.symmetries import GROUPS, Symmetries, mirrors
 
-__all__ = ["GROUPS", "Ensemble"]
-
-_MIRRORS = ((), (3,))
-_FLIPS = ((), (3,), (2,), (2, 3))
-
-GROUPS: dict[str, tuple[tuple[tuple[int, ...], bool], ...]] = {
-    "none": (((), False),),
-    "mirror": tuple((axes, False) for axes in _MIRRORS),
-    "flips": tuple((axes, False) for axes in _FLIPS),
-    "d4": tuple((axes, turned) for turned in (False, True) for axes in _FLIPS),
-}
-"""By the names of ``data.augment``: elements as (axes to mirror, whether to transpose first)."""
+__all__ = ["Ensemble"]
 
 
 class Ensemble(Generator):
@@ -40,13 +30,15 @@ class Ensemble(Generator):
 
     Args:
         generator: N, of images.
-        group: a key of ``GROUPS``.
+        group: of symmetries, by its name.
     """
 
-    def __init__(self, generator: Generator, group: str) -> None:
+    def __init__(self, generator: Generator, group: Symmetries) -> None:
         super().__init__(generator.in_channels, generator.out_channels, stride=generator.stride)
         self.generator = generator
-        self.elements = GROUPS[group]
+        elements = map(mirrors, GROUPS[group])
+        # In this order sums have been taken, and to the last bit they depend on it.
+        self.elements = sorted(elements, key=lambda g: (g[0], 0 in g[1], 1 in g[1]))
         self.size, self.whole_image = generator.size, generator.whole_image
 
     def forward(self, u: Tensor, noise: Noise | None = None) -> Tensor:
@@ -59,10 +51,11 @@ class Ensemble(Generator):
             return self.generator(u)  # it knows what to say
         grown = pad_to_multiple(u, self.stride)
         total: Tensor | None = None
-        for axes, turned in self.elements:
-            given = grown.transpose(2, 3) if turned else grown
+        for transposed, mirrored in self.elements:
+            axes = tuple(2 + axis for axis in mirrored)
+            given = grown.transpose(2, 3) if transposed else grown
             output = self.generator(torch.flip(given, axes)).flip(axes)
-            output = output.transpose(2, 3) if turned else output
+            output = output.transpose(2, 3) if transposed else output
             total = output if total is None else total + output
         assert total is not None
         return total[..., : u.shape[2], : u.shape[3]] / len(self.elements)
