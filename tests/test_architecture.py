@@ -1,6 +1,7 @@
 """Imports point one way (docs/architecture.md), and some rooms do without heavy libraries."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -78,4 +79,24 @@ def test_training_runs_where_there_is_no_astropy():
 
 def test_the_package_itself_is_light():
     code = "import sys, imgturbo, imgturbo.cli.main; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", ["imgturbo", "imgturbo.sky", "imgturbo.data"])
+def test_names_that_load_on_first_use_are_listed_before(name):
+    """Tab completion asks ``dir``; each name is there, is the thing itself, and stays it."""
+    room = importlib.import_module(name)
+    assert set(room.__all__) <= set(dir(room))
+    for public in room.__all__:
+        thing = getattr(room, public)
+        assert thing.__name__ == public
+        assert getattr(room, public) is thing
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = room.nothing
+
+
+@pytest.mark.parametrize("name", ["imgturbo", "imgturbo.sky"])
+def test_lazy_rooms_load_nothing_heavy_themselves(name):
+    heavy = "{'torch', 'astropy', 'numpy', 'pydantic'}"
+    code = f"import sys, {name}; dir({name}); sys.exit(len({heavy} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,15 @@
+from .bundle import Bundle, load_bundle
+from .scoring.evaluate import evaluate
+from .sky import SkyImage, Stretch, read_sky, write_sky
+
+__version__: str
+
+__all__ = [
+    "Bundle",
+    "SkyImage",
+    "Stretch",
+    "evaluate",
+    "load_bundle",
+    "read_sky",
+    "write_sky",
+]
