@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 OUT    ?= demo
 
-.PHONY: demo demo-quick demo-colorize test lint bench clean
+.PHONY: demo demo-quick demo-colorize test lint docs bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/imgturbo demo --out $(OUT)
@@ -23,6 +23,9 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/installed
+	$(BIN)/imgturbo config --schema --markdown > docs/config.md
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/translate_throughput.py

@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 from imgturbo.bundle.blend import blend
+from imgturbo.bundle.export import Exported, export
 from imgturbo.bundle.folder import FORMAT, Bundle, Direction, load_bundle, save_bundle
 
-__all__ = ["FORMAT", "Bundle", "Direction", "blend", "load_bundle", "save_bundle"]
+__all__ = [
+    "FORMAT",
+    "Bundle",
+    "Direction",
+    "Exported",
+    "blend",
+    "export",
+    "load_bundle",
+    "save_bundle",
+]

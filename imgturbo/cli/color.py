@@ -1,7 +1,4 @@
-"""``imgturbo colorize``, ``imgturbo latent …`` and ``imgturbo demo-colorize``.
-
-As in :mod:`imgturbo.cli.main`, heavy imports happen inside the commands.
-"""
+"""Commands of colour: colorize, and what the latents of a colour flow hold."""
 
 from __future__ import annotations
 
@@ -10,55 +7,55 @@ from typing import Annotated, Any
 
 import typer
 
-from imgturbo.errors import ImgturboError
+from imgturbo.cli.options import (
+    BundleName,
+    Device,
+    Numbers,
+    Overwrite,
+    Seed,
+    Temperature,
+    Window,
+    numbers,
+)
 
-__all__ = ["add_commands"]
+__all__ = ["commands"]
 
+commands = typer.Typer()
 latent = typer.Typer(
     help="What the latents of a colour flow hold: one contact sheet a command.",
 )
 
-BundleOption = Annotated[
-    str, typer.Option(help="Folder of a bundle trained on photographs, or its name.")
-]
 Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="A grey picture or FITS file.")]
 Images = Annotated[
     list[Path], typer.Argument(metavar="IMAGE", help="Grey pictures, FITS files of one band.")
 ]
-Sheet = Annotated[Path, typer.Option(help="The sheet to write (.png).")]
-Seed = Annotated[int, typer.Option(help="Of the first draw.")]
+Sheet = Annotated[Path, typer.Option("--out", help="The sheet to write (.png).")]
 Size = Annotated[
     int | None,
-    typer.Option(help="Shorter side that the network sees; 0: as it is; default: as trained."),
+    typer.Option(
+        "--size", help="Shorter side that the network sees; 0: as it is; default: as trained."
+    ),
 ]
-Bands = Annotated[str | None, typer.Option(help="The band to colour of a FITS file with several.")]
-GreyOption = Annotated[
-    bool, typer.Option("--grey", help="Of a colour picture, take the lightness.")
+Band = Annotated[
+    str | None, typer.Option("--bands", help="The band to colour of a FITS file with several.")
 ]
+Grey = Annotated[bool, typer.Option("--grey", help="Of a colour picture, take the lightness.")]
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add the commands of this room to the command line."""
-    app.command()(colorize)
-    app.add_typer(latent, name="latent")
-    app.command("demo-colorize")(demo_colorize)
-
-
+@commands.command()
 def colorize(
-    bundle: BundleOption,
+    bundle: BundleName,
     images: Images,
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")],
     samples: Annotated[int, typer.Option(help="Draws of colours.")] = 8,
-    temperature: Annotated[
-        float, typer.Option(help="1: the model's own variety; 0: none; less is calmer.")
-    ] = 1.0,
+    temperature: Temperature = 1.0,
     seed: Seed = 0,
     size: Size = None,
-    bands: Bands = None,
-    grey: GreyOption = False,
-    window: Annotated[int | None, typer.Option(help="Side of a window, pixels.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    bands: Band = None,
+    grey: Grey = False,
+    window: Window = None,
+    device: Device = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Colour grey images, each in several ways, at full size, with a contact sheet.
 
@@ -92,106 +89,84 @@ def colorize(
 
 @latent.command()
 def saturation(
-    bundle: BundleOption,
+    bundle: BundleName,
     image: Image,
     out: Sheet,
     samples: Annotated[int, typer.Option(min=1, help="Rows.")] = 3,
     seed: Seed = 0,
     size: Size = None,
-    bands: Bands = None,
-    grey: GreyOption = False,
+    bands: Band = None,
+    grey: Grey = False,
 ) -> None:
     """Scale the latents from 0 to 1.5: from the mean's colours to more than the draw's."""
+    from imgturbo.bundle import load_bundle
     from imgturbo.color.latents import saturation as run
 
     options: dict[str, Any] = {"seed": seed, "size": size, "bands": bands, "grey": grey}
-    run(_bundle(bundle), image, _png(out), samples=samples, **options)
+    run(load_bundle(bundle), image, out, samples=samples, **options)
     typer.echo(out)
 
 
 @latent.command()
 def interpolate(
-    bundle: BundleOption,
+    bundle: BundleName,
     image: Image,
     out: Sheet,
     seed: Seed = 0,
     size: Size = None,
-    bands: Bands = None,
-    grey: GreyOption = False,
+    bands: Band = None,
+    grey: Grey = False,
 ) -> None:
     """A grid of 5 × 5 mixtures of two draws."""
+    from imgturbo.bundle import load_bundle
     from imgturbo.color.latents import interpolate as run
 
-    run(_bundle(bundle), image, _png(out), seed=seed, size=size, bands=bands, grey=grey)
+    run(load_bundle(bundle), image, out, seed=seed, size=size, bands=bands, grey=grey)
     typer.echo(out)
 
 
 @latent.command()
 def transfer(
-    bundle: BundleOption,
+    bundle: BundleName,
     images: Images,
     reference: Annotated[Path, typer.Option(help="A colour picture, whose colours are taken.")],
     out: Sheet,
     mix: Annotated[
-        str | None, typer.Option(help="Share of new noise a latent, finest first: 1,0.7,0,0.")
+        Numbers | None,
+        numbers("--mix", "1,0.7,0,0", "Share of new noise a latent, finest first."),
     ] = None,
     seed: Seed = 0,
     size: Size = None,
-    bands: Bands = None,
-    grey: GreyOption = False,
+    bands: Band = None,
+    grey: Grey = False,
 ) -> None:
     """Colour images like a reference: its coarse latents, decoded with another lightness."""
+    from imgturbo.bundle import load_bundle
     from imgturbo.color.latents import transfer as run
 
-    try:
-        shares = None if mix is None else [float(word) for word in mix.split(",")]
-    except ValueError:
-        raise ImgturboError(f"--mix {mix}: these are not numbers; write --mix 1,0.7,0,0") from None
     options: dict[str, Any] = {"seed": seed, "size": size, "bands": bands, "grey": grey}
-    run(_bundle(bundle), images, _png(out), reference=reference, mix=shares, **options)
+    run(load_bundle(bundle), images, out, reference=reference, mix=mix, **options)
     typer.echo(out)
 
 
 @latent.command()
 def scales(
-    bundle: BundleOption,
+    bundle: BundleName,
     image: Image,
     out: Sheet,
     samples: Annotated[int, typer.Option(min=1, help="Columns.")] = 5,
     seed: Seed = 0,
     size: Size = None,
-    bands: Bands = None,
-    grey: GreyOption = False,
+    bands: Band = None,
+    grey: Grey = False,
 ) -> None:
     """What each level of latents decides: all zero but one, drawn anew."""
+    from imgturbo.bundle import load_bundle
     from imgturbo.color.latents import scales as run
 
     options: dict[str, Any] = {"seed": seed, "size": size, "bands": bands, "grey": grey}
-    run(_bundle(bundle), image, _png(out), samples=samples, **options)
+    run(load_bundle(bundle), image, out, samples=samples, **options)
     typer.echo(out)
 
 
-def demo_colorize(
-    out: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path(
-        "demo-colorize"
-    ),
-    quick: Annotated[
-        bool, typer.Option("--quick", help="A short form, for checking the installation.")
-    ] = False,
-) -> None:
-    """Train a small colour flow on a few pictures, and colour what it has not seen."""
-    from imgturbo.demos.colours import run_demo
-
-    run_demo(out, quick=quick)
-
-
-def _bundle(path: str) -> Any:
-    from imgturbo.bundle import load_bundle
-
-    return load_bundle(path)
-
-
-def _png(out: Path) -> Path:
-    if out.suffix.lower() != ".png":
-        raise ImgturboError(f"{out}: the sheet is a PNG; name it {out.with_suffix('.png').name}")
-    return out
+commands.add_typer(latent, name="latent")

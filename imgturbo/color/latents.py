@@ -145,8 +145,9 @@ def saturation(
         options: ``size``, ``bands``, ``grey`` as of :func:`imgturbo.color.colorize.colorize`.
 
     Raises:
-        ImgturboError: as ``colorize``.
+        ImgturboError: as ``colorize``; ``out`` is not named as a PNG.
     """
+    _check_sheet(out)
     study = _study(bundle, path, **options)
     rows = []
     for draw in range(samples):
@@ -159,6 +160,7 @@ def interpolate(
     bundle: Bundle, path: Path | str, out: Path, *, seed: int = 0, **options: Any
 ) -> None:
     """Write a sheet of 5 × 5: a₀z₀ + a₁z₁ of two draws; arguments as :func:`saturation`."""
+    _check_sheet(out)
     study = _study(bundle, path, **options)
     first, second = study.draw(seed), study.draw(seed + 1)
     steps = [math.copysign(math.sqrt(abs(u)), u) for u in _CORNERS]
@@ -199,6 +201,7 @@ def transfer(
     Raises:
         ImgturboError: no colour picture, shares outside 0…1 or of another number than latents.
     """
+    _check_sheet(out)
     lab = read_colour(reference)
     rows = []
     for path in paths:
@@ -228,6 +231,7 @@ def scales(
 
     Arguments as :func:`saturation`; ``samples`` are the columns.
     """
+    _check_sheet(out)
     study = _study(bundle, path, **options)
     rows = []
     for level in range(len(study.shapes)):
@@ -239,6 +243,12 @@ def scales(
         rows.append(row)
     labels = [f"{math.prod(shape)} numbers" for shape in study.shapes]
     contact_sheet(out, rows, labels=labels)
+
+
+def _check_sheet(out: Path) -> None:
+    """Before the work: what is written is a PNG, whatever its name says."""
+    if out.suffix.lower() != ".png":
+        raise ImgturboError(f"{out}: the sheet is a PNG; name it {out.with_suffix('.png').name}")
 
 
 def _shares(mix: Sequence[float] | None, latents: int) -> Sequence[float]:

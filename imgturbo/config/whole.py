@@ -94,6 +94,11 @@ class Config(Section):
         """The defaults with ``section.key=value`` overrides, where no file is wanted."""
         return _validated("command line", {}, overrides)
 
+    def to_yaml(self) -> str:
+        """All of it in YAML, defaults too; :func:`load_config` reads it back."""
+        tree = self.model_dump(mode="json", by_alias=True)
+        return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+
     @property
     def tiles(self) -> Path:
         """The tile store that training reads."""

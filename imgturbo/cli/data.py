@@ -1,0 +1,122 @@
+"""Commands that make and look at data: simulate, prepare, inspect."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imgturbo.cli.options import JsonOutput, Names, Overrides, config_and_overrides, names
+from imgturbo.errors import ImgturboError
+
+__all__ = ["commands"]
+
+commands = typer.Typer()
+
+_ACS = Names(("F606W", "F814W"))
+_NIRCAM = Names(("F150W", "F277W", "F444W"))
+
+
+@commands.command()
+def simulate(
+    out: Annotated[Path, typer.Option(help="Folder for the FITS files and the truth catalogue.")],
+    size: Annotated[int, typer.Option(min=64, help="Side of the Webb-like images, pixels.")] = 1024,
+    seed: Annotated[int, typer.Option(help="Another seed is another sky.")] = 0,
+    source_bands: Annotated[Names, names("--source-bands", "Of ACS: F435W, F606W, F814W.")] = _ACS,
+    target_bands: Annotated[
+        Names,
+        names("--target-bands", "Of NIRCam: F090W, F115W, F150W, F200W, F277W, F356W, F444W."),
+    ] = _NIRCAM,
+) -> None:
+    """Make a sky and observe it with a Hubble-like and a Webb-like camera.
+
+    Galaxies, stars and a cluster, each camera with its own PSF, pixel scale, depth, rotation and
+    noise; one FITS file a band, and truth.ecsv with positions and magnitudes.
+    """
+    from data_prep.simulate import simulate as run
+    from imgturbo.report.progress import task
+
+    with task("simulating") as progress:
+        pair = run(
+            out,
+            pixels=size,
+            seed=seed,
+            source_bands=source_bands,
+            target_bands=target_bands,
+            progress=progress,
+        )
+    for path in (*pair.source, *pair.target, pair.truth):
+        typer.echo(path)
+
+
+@commands.command()
+def prepare(
+    config: Annotated[
+        Path | None,
+        typer.Argument(metavar="CONFIG", help="YAML with a 'prepare' section; see configs/."),
+    ] = None,
+    overrides: Overrides = None,
+    source: Annotated[
+        list[Path] | None, typer.Option(help="A source file; repeat it, one a band.")
+    ] = None,
+    target: Annotated[
+        list[Path] | None, typer.Option(help="A target file; repeat it, one a band.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The tile store to write (DIR.zarr).")] = None,
+    aligned: Annotated[
+        Path | None,
+        typer.Option(help="Also write each field, source on the target's grid, into this folder."),
+    ] = None,
+) -> None:
+    """Register, reproject and cut FITS files or pictures into training tiles.
+
+    Either name a config (several fields, all settings), or give one field on the command line:
+
+    imgturbo prepare --source hst_f606w.fits --source hst_f814w.fits --target jwst_f150w.fits
+    --out tiles.zarr
+    """
+    from data_prep.prepare import prepare as run
+    from imgturbo.config import Config, FieldConfig, load_config
+    from imgturbo.report.progress import task
+    from imgturbo.report.tables import prepare_table
+
+    config, values = config_and_overrides(config, overrides)
+    if config is not None and (source or target):
+        raise ImgturboError(
+            f"prepare: {config} names its own fields; leave out --source and --target, or the file"
+        )
+    if config is not None:
+        settings = load_config(config, values).prepare
+    elif source or target:
+        settings = Config.from_overrides(values).prepare
+        settings.fields = [FieldConfig(name="field", source=source or [], target=target or [])]
+    else:
+        raise ImgturboError("prepare: name a config file, or give --source and --target files")
+    if out is not None:
+        settings.out = out
+    with task("preparing") as progress:
+        report = run(settings, keep_aligned=aligned, progress=progress)
+    prepare_table(report)
+
+
+@commands.command()
+def inspect(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PATH", help="A FITS file, picture, tile store, bundle, run or checkpoint."
+        ),
+    ],
+    as_json: JsonOutput = False,
+) -> None:
+    """Say in a screenful what a thing is, and what would go wrong with it."""
+    from imgturbo.describe import describe
+    from imgturbo.report.tables import description_table
+
+    facts = describe(path)
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+    else:
+        description_table(path, facts)

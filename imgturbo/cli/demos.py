@@ -1,0 +1,29 @@
+"""Commands that do a whole job on data that travel with the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from imgturbo.cli.options import Demo, Quick
+
+__all__ = ["commands"]
+
+commands = typer.Typer()
+
+
+@commands.command()
+def demo(out: Demo = Path("demo"), quick: Quick = False) -> None:
+    """The whole job on a simulated sky: observe, prepare, train, translate, score."""
+    from imgturbo.demos.sky import run_demo
+
+    run_demo(out, quick=quick)
+
+
+@commands.command("demo-colorize")
+def demo_colorize(out: Demo = Path("demo-colorize"), quick: Quick = False) -> None:
+    """Train a small colour flow on a few pictures, and colour what it has not seen."""
+    from imgturbo.demos.colours import run_demo
+
+    run_demo(out, quick=quick)

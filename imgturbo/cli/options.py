@@ -1,0 +1,119 @@
+"""Words that several commands understand, each read in one place.
+
+An option is a type: ``seed: Seed = 0`` in a command's signature declares ``--seed`` with its help.
+Lists are written with commas, ``--levels 0.5,0.9``, and reach the command as tuples.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from imgturbo.errors import ImgturboError
+from imgturbo.symmetries import Symmetries
+
+__all__ = [
+    "BundleName",
+    "Demo",
+    "Device",
+    "Direction",
+    "Ensemble",
+    "JsonOutput",
+    "Names",
+    "Numbers",
+    "Overrides",
+    "Overwrite",
+    "Quick",
+    "Seed",
+    "Temperature",
+    "Window",
+    "config_and_overrides",
+    "names",
+    "numbers",
+]
+
+
+class Numbers(tuple[float, ...]):
+    """The value of an option that takes numbers."""
+
+
+class Names(tuple[str, ...]):
+    """The value of an option that takes names."""
+
+
+def numbers(option: str, example: str, help: str) -> Any:
+    """Declare an option that takes numbers: ``Annotated[Numbers, numbers("--levels", …)]``.
+
+    Args:
+        option: as it is written, with its dashes.
+        example: numbers that would be right, for the message about wrong ones.
+        help: what the option means.
+    """
+
+    def parse(text: str | Numbers) -> Numbers:
+        if isinstance(text, tuple):  # a default
+            return text
+        try:
+            return Numbers(float(word) for word in text.split(",")) if text else Numbers()
+        except ValueError:
+            raise ImgturboError(
+                f"{option} {text}: these are not numbers; write {option} {example}"
+            ) from None
+
+    return typer.Option(option, parser=parse, metavar="NUMBERS", help=f"{help} Comma-separated.")
+
+
+def names(option: str, help: str) -> Any:
+    """Declare an option that takes names: ``Annotated[Names, names("--bands", …)]``."""
+
+    def parse(text: str | Names) -> Names:
+        if isinstance(text, tuple):
+            return text
+        return Names(text.split(",")) if text else Names()
+
+    return typer.Option(option, parser=parse, metavar="NAMES", help=f"{help} Comma-separated.")
+
+
+BundleName = Annotated[
+    str,
+    typer.Option("--bundle", help="Folder of a trained bundle, or the name of a shipped one."),
+]
+Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1 …")]
+Direction = Annotated[
+    Literal["forward", "backward"],
+    typer.Option("--direction", help="forward: source → target; backward: target → source."),
+]
+Ensemble = Annotated[
+    Symmetries,
+    typer.Option("--ensemble", help="Mean over symmetries: no more than data.augment had."),
+]
+JsonOutput = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="Values that replace the file's: train.steps=1000."),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of the draws: the same seed, the same draws.")]
+Temperature = Annotated[
+    float,
+    typer.Option("--temperature", help="Of the draws: 1 is the model's own spread, 0 none."),
+]
+Window = Annotated[int | None, typer.Option("--window", help="Side of a window, pixels.")]
+
+Demo = Annotated[Path, typer.Option("--out", help="Folder for everything the demo makes.")]
+Quick = Annotated[bool, typer.Option("--quick", help="A short form, to check the installation.")]
+
+
+def config_and_overrides(
+    config: Path | None, overrides: list[str] | None
+) -> tuple[Path | None, list[str]]:
+    """The file, if one was named, and the overrides of a command whose CONFIG may be left out.
+
+    Where it is, the first KEY=VALUE stands in its place.
+    """
+    words = overrides or []
+    if config is not None and "=" in config.name and not config.exists():
+        return None, [str(config), *words]
+    return config, words

@@ -1,0 +1,36 @@
+"""What is printed: answers, notices and mistakes, each once, however many processes there are."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, NoReturn
+
+import typer
+
+__all__ = ["fail", "note", "say"]
+
+
+def say(message: object) -> None:
+    """Print on standard output, once of all processes that `accelerate launch` has started."""
+    if _first():
+        typer.echo(message)
+
+
+def note(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    """Stand in for ``warnings.showwarning``: a notice to the user is one line on standard error.
+
+    Those of libraries to developers are not shown.
+    """
+    if issubclass(category, UserWarning) and _first():
+        print(f"note: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+def fail(message: str) -> NoReturn:
+    """Name a mistake of the user's in one line on standard error, and exit with status 2."""
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _first() -> bool:
+    return os.environ.get("RANK", "0") == "0"

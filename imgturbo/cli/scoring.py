@@ -1,0 +1,83 @@
+"""Commands that score: evaluate a prediction, calibrate a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imgturbo.cli.options import BundleName, Device, Numbers, Seed, Temperature, numbers
+
+__all__ = ["commands"]
+
+commands = typer.Typer()
+
+_LEVELS = Numbers((0.5, 0.68, 0.9, 0.95))
+
+
+@commands.command()
+def evaluate(
+    pred: Annotated[Path, typer.Argument(metavar="PRED", help="The translated image.")],
+    target: Annotated[
+        list[Path], typer.Argument(metavar="TARGET", help="The truth: one file, or one a band.")
+    ],
+    source: Annotated[
+        list[Path] | None, typer.Option(help="The input, for the baselines; repeat it, one a band.")
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the scores here.")] = None,
+) -> None:
+    """Score a prediction beside the baselines: PSNR, SSIM, LPIPS, spectrum, on a stated stretch."""
+    from imgturbo.files import write_json
+    from imgturbo.report.tables import score_table
+    from imgturbo.scoring.evaluate import evaluate as run
+
+    scores = run(pred, target, source or None)
+    if json_file is not None:
+        write_json(json_file, scores)
+    score_table(scores)
+
+
+@commands.command()
+def calibrate(
+    tiles: Annotated[
+        Path, typer.Argument(metavar="TILES", help="A tile store; its validation pairs are used.")
+    ],
+    bundle: BundleName,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for calibration.json and calibration.png.")
+    ] = None,
+    samples: Annotated[int, typer.Option(help="Draws a tile, 2 or more.")] = 64,
+    temperature: Temperature = 1.0,
+    levels: Annotated[
+        Numbers, numbers("--levels", "0.5,0.9", "Of the central intervals.")
+    ] = _LEVELS,
+    limit: Annotated[int | None, typer.Option(help="At most so many tiles, evenly spread.")] = None,
+    seed: Seed = 0,
+    device: Device = None,
+) -> None:
+    """Compare many samples of a stochastic model with the truth: are its error bars honest?
+
+    Coverage of intervals, ranks, CRPS, best of N, likelihood; over all pixels and bright ones.
+    """
+    from imgturbo.bundle import load_bundle
+    from imgturbo.report.calibration import calibration_table
+    from imgturbo.report.progress import task
+    from imgturbo.scoring.calibrate import calibrate as run
+
+    with task("calibrating") as progress:
+        result = run(
+            load_bundle(bundle),
+            tiles,
+            samples=samples,
+            temperature=temperature,
+            seed=seed,
+            limit=limit,
+            levels=levels,
+            device=device,
+            out=out,
+            progress=progress,
+        )
+    calibration_table(result)
+    if out is not None:
+        typer.echo(out / "calibration.json")

@@ -1,0 +1,35 @@
+"""The command that trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imgturbo.cli.options import Overrides
+from imgturbo.cli.output import say
+
+__all__ = ["commands"]
+
+commands = typer.Typer()
+
+
+@commands.command()
+def train(
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="YAML; see configs/ for examples.")
+    ],
+    overrides: Overrides = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start anew where a run of this name stands.")
+    ] = False,
+) -> None:
+    """Train a model on a tile store; continues where it stopped.
+
+    On several GPUs: accelerate launch scripts/train.py CONFIG [KEY=VALUE]…
+    """
+    from imgturbo.config import load_config
+    from imgturbo.training import train as run
+
+    say(run(load_config(config, overrides or []), resume=not fresh).message)

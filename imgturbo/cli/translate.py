@@ -1,0 +1,109 @@
+"""The command that applies a bundle to images of any size, and to archives of fields."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from imgturbo.cli.options import (
+    BundleName,
+    Device,
+    Direction,
+    Ensemble,
+    Names,
+    Numbers,
+    Overwrite,
+    Seed,
+    Temperature,
+    Window,
+    names,
+    numbers,
+)
+from imgturbo.cli.output import say
+from imgturbo.errors import ImgturboError
+
+__all__ = ["commands"]
+
+commands = typer.Typer()
+
+
+@commands.command()
+def translate(
+    bundle: BundleName,
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="FILE", help="FITS files (one a band, any order) or a picture."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="FITS (or .png, .tif) to write.")] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="CSV of fields: first column a name, then one a band.")
+    ] = None,
+    out_dir: Annotated[Path | None, typer.Option(help="Folder for the manifest's fields.")] = None,
+    direction: Direction = "forward",
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Draws of a stochastic model: mean and deviation.")
+    ] = None,
+    temperature: Temperature = 1.0,
+    quantiles: Annotated[
+        Numbers | None,
+        numbers("--quantiles", "0.05,0.5,0.95", "Of the draws, as extensions Q05 …."),
+    ] = None,
+    keep_draws: Annotated[
+        bool, typer.Option("--keep-draws", help="Each draw as an extension too: S001 ….")
+    ] = False,
+    ensemble: Ensemble = "none",
+    bands: Annotated[
+        Names | None, names("--bands", "Names of the given bands, if headers lie.")
+    ] = None,
+    grid: Annotated[
+        Path | None, typer.Option(help="FITS whose pixel grid the output shall have.")
+    ] = None,
+    window: Window = None,
+    overlap: Annotated[
+        int | None,
+        typer.Option(help="Pixels shared by windows; below the receptive field: blended."),
+    ] = None,
+    device: Device = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Translate whole FITS mosaics (or pictures), window by window, keeping WCS, units and masks.
+
+    Interrupted, the same command continues.
+
+    On several devices: accelerate launch scripts/translate.py …
+    """
+    from imgturbo.bundle import load_bundle
+    from imgturbo.mosaic import translate_file, translate_manifest
+    from imgturbo.report.progress import task
+
+    options: dict[str, Any] = {
+        "direction": direction,
+        "samples": samples,
+        "temperature": temperature,
+        "quantiles": quantiles or (),
+        "keep_draws": keep_draws,
+        "ensemble": ensemble,
+        "bands": bands or None,
+        "grid": grid,
+        "window": window,
+        "overlap": overlap,
+        "device": device,
+        "seed": seed,
+        "overwrite": overwrite,
+    }
+    if manifest is not None:
+        if files or out is not None or out_dir is None:
+            raise ImgturboError("translate: --manifest goes with --out-dir, without files or --out")
+        with task("translating") as progress:
+            summary = translate_manifest(
+                load_bundle(bundle), manifest, out_dir, progress=progress, **options
+            )
+        say(summary)
+        raise typer.Exit(1 if summary.failed else 0)
+    if not files or out is None:
+        raise ImgturboError("translate: give FITS files and --out, or --manifest and --out-dir")
+    with task("translating") as progress:
+        say(translate_file(load_bundle(bundle), files, out, progress=progress, **options))

@@ -1,0 +1,79 @@
+"""The job by the command line: translating, and what Python gives for the same."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import imgturbo
+from imgturbo.sky import read_sky
+
+
+def test_the_prediction_lies_where_the_source_lies(job):
+    made, given = read_sky(job.prediction), read_sky(job.aligned_source)
+    assert made.bands == ("F150W", "F277W", "F444W")
+    assert made.unit == "MJy/sr"
+    assert made.shape[1:] == given.shape[1:]
+    np.testing.assert_array_equal(made.valid, given.valid)
+    assert made.wcs.pixel_to_world(7, 9).separation(given.wcs.pixel_to_world(7, 9)).arcsec < 1e-6
+
+
+def test_python_gives_what_the_command_line_gives(job):
+    scores = imgturbo.evaluate(job.prediction, job.aligned_target, job.aligned_source)
+    assert scores == json.loads(job.scores.read_text())
+
+    bundle = imgturbo.load_bundle(job.bundle)
+    sky = imgturbo.read_sky(job.aligned_source)
+    made = imgturbo.read_sky(job.prediction)
+    image = bundle.translate(sky)
+    assert isinstance(image, imgturbo.SkyImage)
+    assert image.bands == made.bands
+    np.testing.assert_allclose(image.data, made.data, rtol=1e-4, atol=1e-6)
+    array = bundle.translate(sky.data)
+    assert isinstance(array, np.ndarray)
+    np.testing.assert_allclose(array, made.data, rtol=1e-4, atol=1e-6)
+    assert bundle.translate(image, direction="backward").bands == sky.bands
+
+
+def test_single_band_files_in_any_order(run, job, tmp_path):
+    """As a user has them: one band a file, each on its camera's grid."""
+    out = tmp_path / "made.fits"
+    status, told, err = run("translate", "--bundle", job.bundle, *job.source[::-1], "--out", out)
+    assert (status, err) == (0, "")
+    assert told == f"{out}\n"
+    again = tmp_path / "again.fits"
+    run("translate", "--bundle", job.bundle, *job.source, "--out", again)
+    np.testing.assert_allclose(read_sky(out).data, read_sky(again).data, rtol=2e-3, atol=2e-5)
+    scores = tmp_path / "deep" / "scores.json"
+    status, _, err = run("evaluate", out, *job.target, "--json", scores, "--source", job.source[0])
+    assert (status, err) == (0, "")
+    assert json.loads(scores.read_text())["prediction"]["psnr"] > 0
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_backward_and_to_a_given_grid(run, job, tmp_path):
+    out = tmp_path / "back.fits"
+    words = ("--direction", "backward", "--grid", job.source[0], "--out", out)
+    status, _, err = run("translate", "--bundle", job.bundle, *job.target, *words)
+    assert status == 0
+    # The grid is Hubble's own, coarser than that of the tiles: allowed, and said.
+    assert [line.partition(":")[0] for line in err.splitlines()] == ["note"]
+    image = read_sky(out)
+    assert image.bands == ("F606W", "F814W")
+    assert image.shape[1:] == read_sky(job.source[0]).shape[1:]
+
+
+def test_a_manifest_names_what_failed_and_goes_on(run, job, tmp_path):
+    manifest = tmp_path / "fields.csv"
+    rows = ["field,F606W,F814W", "lost,nowhere.fits,nowhere.fits"]
+    manifest.write_text("\n".join([*rows, "good," + ",".join(map(str, job.source))]) + "\n")
+    words = ("--manifest", manifest, "--out-dir", tmp_path / "out")
+    status, out, err = run("translate", "--bundle", job.bundle, *words)
+    assert (status, err) == (1, "")
+    assert "lost: failed: " in out
+    assert "1 translated, 0 finished before, 1 failed" in out
+    manifest.write_text(rows[0] + "\ngood," + ",".join(map(str, job.source)) + "\n")
+    status, out, _ = run("translate", "--bundle", job.bundle, *words)
+    assert (status, out) == (0, "0 translated, 1 finished before, 0 failed\n")
