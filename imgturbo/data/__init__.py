@@ -1,6 +1,6 @@
-"""Tiles: what training reads. A store of stretched tiles, and the batches made from it.
+"""What training reads: a store of stretched tiles, a prior or a simulator, and their batches.
 
-The names load on first use: ``TileStore`` needs zarr and numpy only, ``Batch`` and ``TileLoader``
+The names load on first use: ``TileStore`` needs zarr and numpy only, ``Batch`` and the sources
 need torch, and the preparation of data (which uses the store) must not load torch.
 """
 
@@ -11,28 +11,40 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from imgturbo.data.batch import Batch
-    from imgturbo.data.loader import TileLoader, validation_batches
+    from imgturbo.data.choice import open_source
+    from imgturbo.data.loader import StoreSource, validation_batches
+    from imgturbo.data.online import SimulatorSource
+    from imgturbo.data.prior import PriorSource
+    from imgturbo.data.source import Source
     from imgturbo.data.store import Split, Tiles, TileSpec, TileStore, TileWriter
 
 __all__ = [
     "Batch",
+    "PriorSource",
+    "SimulatorSource",
+    "Source",
     "Split",
-    "TileLoader",
+    "StoreSource",
     "TileSpec",
     "TileStore",
     "TileWriter",
     "Tiles",
+    "open_source",
     "validation_batches",
 ]
 
 _HOME = {
     "Batch": "imgturbo.data.batch",
+    "PriorSource": "imgturbo.data.prior",
+    "SimulatorSource": "imgturbo.data.online",
+    "Source": "imgturbo.data.source",
     "Split": "imgturbo.data.store",
-    "TileLoader": "imgturbo.data.loader",
+    "StoreSource": "imgturbo.data.loader",
     "TileSpec": "imgturbo.data.store",
     "TileStore": "imgturbo.data.store",
     "TileWriter": "imgturbo.data.store",
     "Tiles": "imgturbo.data.store",
+    "open_source": "imgturbo.data.choice",
     "validation_batches": "imgturbo.data.loader",
 }
 
