@@ -120,7 +120,10 @@ def _tiles(path: Path) -> Facts:
     from imgturbo.data import TileStore
 
     store = TileStore.open(path)
-    facts: Facts = {"what": "tile store", "tile": f"{store.tile} pixels"}
+    facts: Facts = {
+        "what": "tile store",
+        "tile": f"{store.tile} pixels" if store.tile else "a row of a table",
+    }
     warnings = []
     for side in ("source", "target"):
         facts |= _side_facts(side, getattr(store, side))
@@ -146,17 +149,20 @@ def _bundle(path: Path) -> Facts:
     bundle = load_bundle(path)
     facts: Facts = {"what": f"bundle {bundle.hash}"}
     facts |= _side_facts("source", bundle.source) | _side_facts("target", bundle.target)
+    images = bundle.source.kind == bundle.target.kind == "image"
     for name, network in (("decoder", bundle.decoder), ("encoder", bundle.encoder)):
         if network is None:
             facts[name] = "none: only source → target"
             continue
-        sees = "the whole image" if network.whole_image else f"±{receptive_field(network)} pixels"
         facts[name] = (
             f"{type(network).__name__}, {count_parameters(network):,} parameters, "
-            f"{network.in_channels} → {network.out_channels} bands, receptive field "
-            f"{sees}, windows at multiples of {network.stride}"
-            + (", stochastic" if network.stochastic else "")
+            f"{network.in_channels} → {network.out_channels} {'bands' if images else 'numbers'}"
         )
+        if images:
+            whole = network.whole_image
+            sees = "the whole image" if whole else f"±{receptive_field(network)} pixels"
+            facts[name] += f", receptive field {sees}, windows at multiples of {network.stride}"
+        facts[name] += ", stochastic" if network.stochastic else ""
     for key, value in bundle.record.items():
         if key == "validation":
             facts[key] = ", ".join(f"{score} {number:.4g}" for score, number in value.items())
@@ -165,7 +171,7 @@ def _bundle(path: Path) -> Facts:
     warnings = [
         f"the {name}'s unit is not known: fluxes are taken as they come, in one unit always"
         for name, side in (("source", bundle.source), ("target", bundle.target))
-        if not side.unit
+        if not side.unit and side.kind == "image"
     ]
     return facts | {"warnings": warnings}
 
@@ -196,6 +202,8 @@ def _checkpoint(path: Path) -> Facts:
 def _side_facts(name: str, side: Side | None) -> Facts:
     if side is None:
         return {name: "absent"}
+    if side.kind == "latent":
+        return {name: f"{len(side)} numbers drawn from a prior"}
     scale = side.pixel_scale
     return {
         name: f"{', '.join(side.names)} in {side.unit or 'unstated unit'}"

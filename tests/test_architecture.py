@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 RANK = {
     "errors": 0, "symmetries": 0,
     "files": 1, "team": 1, "losses": 1, "config": 1, "sky": 2, "side": 3, "nets": 3,
+    "simulators": 3.5,
     "data": 4, "metrics": 4, "turbo": 5, "flows": 5, "diffusion": 5, "engines": 6, "report": 6,
     "bundle": 7, "mosaic": 8, "training": 8, "scoring": 9, "data_prep": 9, "describe": 9,
     "color": 10, "demos": 11, "cli": 12,
@@ -23,6 +24,7 @@ WITHOUT = {  # room: libraries that no module of it may import
     "sky": {"torch"},
     "data_prep": {"torch"},
     "nets": {"astropy"},
+    "simulators": {"torch", "astropy"},
     "data": {"astropy"},
     "turbo": {"astropy"},
     "flows": {"astropy"},

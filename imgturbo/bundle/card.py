@@ -26,6 +26,17 @@ _COLOUR_LIMITS = """\
 - The scores above are of the held-out part of the training pictures.
 """
 
+_NUMBERS_LIMITS = """\
+- It holds for numbers like those it was trained on: the same columns, in the same units.
+- The scores above are of held-out or freshly drawn samples of the same kind.
+"""
+
+
+def _tags(colours: bool, images: bool) -> str:
+    if not images:
+        return "tabular"
+    return f"{'colorization' if colours else 'astronomy'}, image-to-image"
+
 
 def model_card(content: Mapping[str, Any]) -> str:
     """Markdown for the contents of ``bundle.json``."""
@@ -35,15 +46,16 @@ def model_card(content: Mapping[str, Any]) -> str:
     title = f"{_bands(source)} {'↔' if backward else '→'} {_bands(target)}"
     config = content["config"]
     colours = colours_grey(source.names, target.names)
+    images = source.kind == target.kind == "image"
     return f"""\
 ---
 library_name: imgturbo
 license: bsd-3-clause
-tags: [{"colorization" if colours else "astronomy"}, image-to-image]
+tags: [{_tags(colours, images)}]
 ---
 # {config["name"]}: {title}
 
-{_use(content["hash"], colours, backward)}
+{_use(content["hash"], colours, backward) if images else _numbers_use(content["hash"])}
 
 ## Sides
 | | source | target |
@@ -61,7 +73,7 @@ limit y = (f − offset)/scale. Values and inverse are in `bundle.json`.
 {_scores(record)}
 
 ## Limits
-{_COLOUR_LIMITS if colours else _LIMITS}
+{_COLOUR_LIMITS if colours else _LIMITS if images else _NUMBERS_LIMITS}
 ## Licence
 BSD-3-Clause, as imgturbo, unless whoever trained it says otherwise here. The images that it was
 trained on keep their own terms.
@@ -82,8 +94,12 @@ image made with it.
     imgturbo translate --bundle . FILE… --out pred.fits"""
 
 
+def _numbers_use(name: str) -> str:
+    return f"Translates numbers from the source into the target (bundle `{name}`)."
+
+
 def _bands(side: Side) -> str:
-    return ", ".join(side.names)
+    return f"{len(side)} drawn numbers" if side.kind == "latent" else ", ".join(side.names)
 
 
 def _sides_table(source: Side, target: Side) -> str:
@@ -91,11 +107,11 @@ def _sides_table(source: Side, target: Side) -> str:
         ("bands", *map(_bands, (source, target))),
         ("unit", source.unit, target.unit),
         ("pixel scale", *(_scale(side) for side in (source, target))),
-        ("AB zero points", *(_numbers(side.zeropoints, ".3f") for side in (source, target))),
+        ("AB zero points", *(_zeropoints(side) for side in (source, target))),
         *(
             (
                 f"stretch {key}",
-                *(_numbers(getattr(side.stretch, key), ".4g") for side in (source, target)),
+                *(_stretch(side, key) for side in (source, target)),
             )
             for key in ("offset", "softening", "scale")
         ),
@@ -104,7 +120,17 @@ def _sides_table(source: Side, target: Side) -> str:
 
 
 def _scale(side: Side) -> str:
+    if side.kind != "image":
+        return "none"
     return "unknown" if side.pixel_scale is None else f"{side.pixel_scale:.4g} arcsec"
+
+
+def _zeropoints(side: Side) -> str:
+    return _numbers(side.zeropoints, ".3f") if side.kind == "image" else "none"
+
+
+def _stretch(side: Side, key: str) -> str:
+    return "none" if side.kind == "latent" else _numbers(getattr(side.stretch, key), ".4g")
 
 
 def _numbers(values: Iterable[float | None], form: str) -> str:

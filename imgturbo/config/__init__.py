@@ -41,6 +41,10 @@ from imgturbo.config.preparation import (
     StretchConfig,
     TileConfig,
 )
+from imgturbo.config.sources import (
+    PriorConfig,
+    SimulatorConfig,
+)
 from imgturbo.config.training import (
     DataConfig,
     ObjectiveConfig,
@@ -72,9 +76,11 @@ __all__ = [
     "PicturesConfig",
     "Pix2PixUNetConfig",
     "PrepareConfig",
+    "PriorConfig",
     "PyramidConditionConfig",
     "RegisterConfig",
     "ResNetConfig",
+    "SimulatorConfig",
     "SplitConfig",
     "StretchConfig",
     "TileConfig",

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from imgturbo.config.section import Section
+from imgturbo.config.sources import SourceConfig
 from imgturbo.symmetries import Symmetries
 
 __all__ = [
@@ -22,6 +23,9 @@ class DataConfig(Section):
 
     tiles: Path | None = None
     """The tile store that is read; None: prepare.out."""
+    source: SourceConfig | None = None
+    """Where samples come from if not both sides from tiles: a prior, or a simulator; None: both
+    sides from tiles."""
     batch_size: int = Field(8, ge=1)
     """Tiles a process and step."""
     crop: int | None = Field(None, ge=8)

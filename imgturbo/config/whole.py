@@ -165,27 +165,11 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
         raise ImgturboError(f"{override!r}: the value is not valid YAML") from None
 
 
-_TAGS = (
-    "unet",
-    "nafnet",
-    "resnet",
-    "mlp",
-    "pix2pix_unet",
-    "cyclegan_resnet",
-    "cinn",
-    "diffusion",
-    "vgg",
-    "convnext",
-    "zhang",
-)
-
-
 def _explain(error: ValidationError) -> str:
     """The first problem in one line, with the nearest valid name for an unknown key."""
     problem = error.errors()[0]
-    # Pydantic puts the tag of a discriminated union into the path; the file has no such key.
     where = [str(part) for part in problem["loc"]]
-    dotted = ".".join(part for part in where if part not in _TAGS)
+    dotted = ".".join(_as_written(where))
     if problem["type"] == "extra_forbidden":
         valid = _valid_keys(Config, where[:-1])
         near = difflib.get_close_matches(where[-1], valid, n=1, cutoff=0.4)
@@ -194,6 +178,33 @@ def _explain(error: ValidationError) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     # A problem between sections is said in full; its input would be the whole file.
     return f"{dotted}: {message} (got {problem['input']!r})" if dotted else message
+
+
+def _as_written(path: list[str]) -> list[str]:
+    """The path without the kinds of discriminated unions, which pydantic puts into it."""
+    written: list[str] = []
+    models: list[Any] = [Config]
+    for part in path:
+        tagged = [model for model in models if _kind_of(model) == part]
+        if len(models) > 1 and tagged:
+            models = tagged
+            continue
+        written.append(part)
+        if not part.isdigit():
+            fields = [pair for model in models for pair in model.model_fields.items()]
+            models = [
+                inner
+                for name, field in fields
+                if part in (name, field.alias)
+                for inner in _models_in(field.annotation)
+            ]
+    return written
+
+
+def _kind_of(model: Any) -> str | None:
+    """The tag of a model in a discriminated union."""
+    field = model.model_fields.get("kind")
+    return None if field is None else field.default
 
 
 def _valid_keys(section: Any, path: list[str]) -> list[str]:
@@ -208,8 +219,7 @@ def _valid_keys(section: Any, path: list[str]) -> list[str]:
         if rest and rest[0].isdigit():
             rest = rest[1:]
         for model in models:
-            kind = model.model_fields.get("kind")
-            if rest and kind is not None and kind.default == rest[0]:
+            if rest and _kind_of(model) == rest[0]:
                 return _valid_keys(model, rest[1:])
         if models:
             return _valid_keys(models[0], rest)

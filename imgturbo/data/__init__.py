@@ -1,7 +1,7 @@
-"""Tiles: what training reads. A store of stretched tiles, and the batches made from it.
+"""What training reads: a store of stretched tiles, a prior or a simulator, and their batches.
 
 The names (see ``__init__.pyi``) load on first use: ``TileStore`` needs zarr and numpy only,
-``Batch`` and ``TileLoader`` need torch, and the preparation of data (which uses the store) must not
+``Batch`` and the sources need torch, and the preparation of data (which uses the store) must not
 load torch.
 """
 

@@ -1,14 +1,22 @@
 from .batch import Batch
-from .loader import TileLoader, validation_batches
+from .choice import open_source
+from .loader import StoreSource, validation_batches
+from .online import SimulatorSource
+from .prior import PriorSource
+from .source import Source
 from .store import Split, Tiles, TileSpec, TileStore, TileWriter
 
 __all__ = [
     "Batch",
+    "PriorSource",
+    "SimulatorSource",
+    "Source",
     "Split",
-    "TileLoader",
+    "StoreSource",
     "TileSpec",
     "TileStore",
     "TileWriter",
     "Tiles",
+    "open_source",
     "validation_batches",
 ]

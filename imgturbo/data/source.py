@@ -1,21 +1,36 @@
 """Where training data come from: one contract for stores, priors and simulators.
 
 A source gives the batch of every step as a pure function of (seed, step, rank, world size), so that
-a killed run reads on as if nothing had happened (law 5). What the two spaces are is said by its
-sides; what data they are, by its digest, which a checkpoint remembers.
+a killed run reads on as if nothing had happened (law 5). With B samples a process and J = B · world
+in all, sample p of step s has the global number
+
+    g = s·J + p,      p ∈ [r·B, (r+1)·B) for rank r,
+
+and everything about it is a function of g: so two ranks of B see, at every step, what one rank of
+2B would. What the two spaces are is said by the source's sides; what data they are, by its digest,
+which a checkpoint remembers.
 """
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from fractions import Fraction
+from pathlib import Path
+from typing import Self
 
+import numpy as np
+from numpy.typing import NDArray
+
+from imgturbo.config import DataConfig
 from imgturbo.data.batch import Batch
+from imgturbo.errors import ImgturboError
 from imgturbo.side import Side
 
-__all__ = ["Source"]
+__all__ = ["Source", "asked_fraction", "numbers_of", "pairs_among"]
 
 
 class Source(ABC):
@@ -23,20 +38,32 @@ class Source(ABC):
 
     Attributes:
         name: what error messages call it: the path of a store, or what is drawn.
+        path: the tile store that it reads, which ``imgturbo inspect`` shows; None without one.
         source, target: what z and x are.
         digest: 16 hexadecimal digits that change with the data.
-        extent: the side in pixels of the images of its batches; None for tables of numbers.
+        extent: the side in pixels of the images of its batches; None where both are tables.
+        whole: the side in pixels of its validation images, which no crop cuts; None likewise.
         batch_size: samples a process and step.
         workers: threads that prepare batches ahead.
+        rank, world: which process it reads for, and how many there are.
     """
 
     name: str
+    path: Path | None = None
     source: Side
     target: Side
     digest: str
     extent: int | None
+    whole: int | None
     batch_size: int
     workers: int = 0
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def sides(self) -> dict[str, Side]:
+        """Both sides, as a bundle holds them."""
+        return {"source": self.source, "target": self.target}
 
     @abstractmethod
     def batch(self, step: int) -> Batch:
@@ -44,16 +71,32 @@ class Source(ABC):
 
     @abstractmethod
     def validation(self, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
-        """Batches that nothing is trained on, always the same ones.
+        """Batches that nothing is trained on, always the same ones in every process.
 
         Args:
             batch_size: samples a batch; the last one may be smaller.
             limit: at most so many samples.
         """
 
-    @abstractmethod
-    def alone(self) -> Source:
+    def share(self, rank: int, world: int) -> Self:
+        """The same data as one process of several reads them.
+
+        Args:
+            rank: the process, 0 to ``world`` − 1.
+            world: how many there are.
+        """
+        shared = copy.copy(self)
+        shared._read_as(rank, world)
+        return shared
+
+    def _read_as(self, rank: int, world: int) -> None:
+        if not 0 <= rank < world:
+            raise ValueError(f"rank {rank} of {world} processes")
+        self.rank, self.world = rank, world
+
+    def alone(self) -> Self:
         """The same data as a single process reads them: equal in all processes."""
+        return self.share(0, 1)
 
     def iterate(self, first_step: int = 0) -> Iterator[Batch]:
         """Batches of ``first_step``, ``first_step + 1``, … without end.
@@ -76,3 +119,43 @@ class Source(ABC):
             finally:
                 for future in waiting:
                     future.cancel()
+
+
+def numbers_of(source: Source, step: int) -> NDArray[np.int64]:
+    """Global numbers g of the samples of a source's batch, (B,)."""
+    first = (step * source.world + source.rank) * source.batch_size
+    return np.arange(first, first + source.batch_size)
+
+
+def pairs_among(
+    numbers: NDArray[np.int64], fraction: Fraction
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Which of the samples are pairs, and how many pairs came before each of them.
+
+    Of the first g samples ⌊g·f⌋ are pairs: every batch, and every rank's share of it, holds its due
+    number of them to within one.
+
+    Args:
+        numbers: global numbers g, (B,).
+        fraction: f, 0 to 1.
+    """
+    before = numbers * fraction.numerator // fraction.denominator
+    after = (numbers + 1) * fraction.numerator // fraction.denominator
+    return after > before, before
+
+
+def asked_fraction(config: DataConfig) -> Fraction | None:
+    """The share of pairs that a config asks for; None: as the data have it.
+
+    Raises:
+        ImgturboError: ``pairing`` and ``paired_fraction`` are both given.
+    """
+    asked = config.paired_fraction
+    if config.pairing != "auto" and asked is not None:
+        raise ImgturboError(
+            f"'data.paired_fraction' has no meaning with 'data.pairing: {config.pairing}'; "
+            "leave one of them out"
+        )
+    if config.pairing == "auto":
+        return None if asked is None else Fraction(asked).limit_denominator(1_000_000)
+    return Fraction(1 if config.pairing == "paired" else 0)

@@ -21,6 +21,7 @@ chunks of one tile or a few (a random row costs one chunk) within shards of some
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -264,6 +265,12 @@ class TileStore:
         content = self.attrs[name]
         kind: Kind = "table" if self.tile is None else "image"
         return None if content is None else Side.from_dict(content, kind)
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits of the attributes, the recipe among them."""
+        attrs = json.dumps(self.attrs, sort_keys=True).encode()
+        return hashlib.sha256(attrs).hexdigest()[:16]
 
     @property
     def recipe(self) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from pathlib import Path
 from torch import nn
 
 from imgturbo.bundle import save_bundle
-from imgturbo.data.store import TileStore
 from imgturbo.training.checkpoint import Checkpoints
 from imgturbo.training.processes import naming
 from imgturbo.training.state import RunState, device_name, versions
@@ -24,7 +23,7 @@ from imgturbo.training.validate import HIGHER_IS_BETTER, validate, write_samples
 __all__ = ["consider", "is_better", "write_best_bundle"]
 
 
-def consider(state: RunState, store: TileStore) -> tuple[dict[str, float], bool]:
+def consider(state: RunState) -> tuple[dict[str, float], bool]:
     """Score the averaged weights, write sample pictures, and the bundle if they are the best.
 
     Every process calls this.
@@ -36,8 +35,8 @@ def consider(state: RunState, store: TileStore) -> tuple[dict[str, float], bool]
     networks = dict(state.ema.networks.items())
     scores, samples = validate(
         networks,
-        store,
-        state.config.data.batch_size,
+        state.source,
+        state.source.batch_size,
         settings.validate_tiles,
         team,
         state.config.objective.noise,
@@ -51,7 +50,7 @@ def consider(state: RunState, store: TileStore) -> tuple[dict[str, float], bool]
                 write_samples(
                     settings.out / "samples" / f"step-{progress.step:08d}-{direction}.png",
                     tiles,
-                    unit=state.sides["target"].unit,
+                    unit=state.source.target.unit,
                     caption=f"{state.config.name}, {direction}, step {progress.step}",
                 )
             if better:
@@ -89,7 +88,7 @@ def _write_bundle(state: RunState, networks: Mapping[str, nn.Module]) -> None:
         decoder=networks["decoder"],
         encoder=networks.get("encoder"),
         config=state.config,
-        sides=state.sides,
+        sides=state.source.sides,
         record={
             "step": progress.best_step,
             "steps": progress.step,
@@ -97,7 +96,7 @@ def _write_bundle(state: RunState, networks: Mapping[str, nn.Module]) -> None:
             "seconds": round(progress.seconds, 1),
             "device": device_name(state.team),
             "validation": progress.best_scores,
-            "tiles": state.tiles_digest,
+            "tiles": state.source.digest,
             "versions": versions(),
         },
     )

@@ -36,6 +36,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from imgturbo.config import Config
+from imgturbo.data.source import Source
 from imgturbo.errors import ImgturboError
 from imgturbo.team import Team
 
@@ -118,8 +119,8 @@ class Checkpoint:
             return "it cannot be read"
         return None
 
-    def refuse_other(self, config: Config, tiles: str) -> None:
-        """Raise ImgturboError, naming the key, where this run has another config or other tiles."""
+    def refuse_other(self, config: Config, source: Source) -> None:
+        """Raise ImgturboError, naming the key, where this run has another config or other data."""
         start_anew = "choose another 'train.out', or start anew (imgturbo train --fresh)"
         before = self.state["config"]
         with suppress(ValidationError):  # keys that are younger than the run have their defaults
@@ -130,11 +131,17 @@ class Checkpoint:
                 f"{self.path}: this run was started with {key} = {saved!r}, not {asked!r}; "
                 f"set it back, {start_anew}"
             )
-        if self.state["tiles"] != tiles:
+        if self.state["tiles"] == source.digest:
+            return
+        if source.path is None:
             raise ImgturboError(
-                f"{self.path}: this run was started on other tiles than {config.tiles} holds now; "
-                f"give 'data.tiles' the former, {start_anew}"
+                f"{self.path}: this run was started on other data than {source.name} draws in this "
+                f"version of imgturbo; install the one that began it, {start_anew}"
             )
+        raise ImgturboError(
+            f"{self.path}: this run was started on other tiles than {source.path} holds now; "
+            f"give 'data.tiles' the former, {start_anew}"
+        )
 
 
 def differing_key(saved: Any, asked: Any, key: str = "") -> tuple[str, Any, Any] | None:

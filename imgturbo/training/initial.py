@@ -4,7 +4,7 @@ A network that has ``fit_colours`` starts at the least-squares map of the run's 
 
     A, b = argmin Σ |A u + b − v|²       over pixels u, v valid on both sides of a pair,
 
-which is a function of the tiles and the seed, the same in all processes. With ``train.init`` the
+which is a function of the data and the seed, the same in all processes. With ``train.init`` the
 weights are those of a bundle instead, for instance of a run with other weights of the objective;
 critics, which no bundle holds, start afresh.
 """
@@ -18,9 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from imgturbo.bundle import load_bundle
-from imgturbo.config import DataConfig
-from imgturbo.data.loader import TileLoader
-from imgturbo.data.store import TileStore
+from imgturbo.data.source import Source
 from imgturbo.errors import ImgturboError
 from imgturbo.training.tensors import named_tensors
 
@@ -57,15 +55,13 @@ def start_at_bundle(networks: Mapping[str, nn.Module], path: Path) -> str:
     return bundle.hash
 
 
-def start_at_colours(
-    networks: Mapping[str, nn.Module], store: TileStore, config: DataConfig, seed: int
-) -> None:
+def start_at_colours(networks: Mapping[str, nn.Module], source: Source) -> None:
     """Fit the colour maps of the networks that have one; the others stay as they are."""
     fitting = {name: net for name, net in networks.items() if hasattr(net, "fit_colours")}
     if not fitting:
         return
-    loader = TileLoader(store, config, seed)
-    batches = [loader.batch(step) for step in range(BATCHES)]
+    same = source.alone()
+    batches = [same.batch(step) for step in range(BATCHES)]
     z, x = (_pixels([getattr(b, side) for b in batches]) for side in ("z", "x"))
     known = [b.z_valid & b.x_valid & b.paired.view(-1, 1, 1, 1) for b in batches]
     valid = _pixels(known).squeeze(1)

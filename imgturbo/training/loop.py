@@ -36,8 +36,8 @@ from torch import Tensor, nn
 
 from imgturbo.config import Config
 from imgturbo.data.batch import Batch
-from imgturbo.data.loader import TileLoader
-from imgturbo.data.store import TileStore
+from imgturbo.data.choice import open_source
+from imgturbo.data.source import Source
 from imgturbo.errors import ImgturboError
 from imgturbo.report.progress import ProgressReport
 from imgturbo.team import Team
@@ -90,26 +90,26 @@ class TrainResult:
         )
 
 
-def train(config: Config, resume: bool = True, store: TileStore | None = None) -> TrainResult:
+def train(config: Config, resume: bool = True, source: Source | None = None) -> TrainResult:
     """Train a model, or go on with training it.
 
     Args:
         config: read by ``load_config``.
         resume: go on from the newest undamaged checkpoint in ``train.out``; False starts anew and
             removes what an earlier run wrote there.
-        store: the tiles; None opens ``config.tiles``.
+        source: the training data; None opens what ``config.data`` asks for.
 
     Raises:
-        ImgturboError: no tiles, a config that fits neither tiles nor checkpoint, a loss that is not
-            finite (before the update, naming the tiles), a disk that is full or not writable.
+        ImgturboError: no data, a config that fits neither data nor checkpoint, a loss that is not
+            finite (before the update, naming the samples), a disk that is full or not writable.
     """
-    store = store or TileStore.open(config.tiles)
+    source = source or open_source(config)
     # Accelerate keeps one state a process; an earlier run's may be of another precision.
     AcceleratorState._reset_state()
     try:
         accelerator = _accelerator(config)
         with StopSignal() as stop:
-            result = _train(config, store, accelerator, resume, stop)
+            result = _train(config, source, accelerator, resume, stop)
         accelerator.end_training()
         return result
     finally:
@@ -142,12 +142,11 @@ def _accelerator(config: Config) -> Accelerator:
 
 
 def _train(
-    config: Config, store: TileStore, accelerator: Accelerator, resume: bool, stop: StopSignal
+    config: Config, source: Source, accelerator: Accelerator, resume: bool, stop: StopSignal
 ) -> TrainResult:
     settings = config.train
     team = Team(accelerator.process_index, accelerator.num_processes, accelerator.device)
-    state = RunState(config, store, accelerator, team)
-    loader = TileLoader(store, config.data, config.seed, team.rank, team.size)
+    state = RunState(config, source, accelerator, team)
     checkpoints = Checkpoints(settings.out / "checkpoints", settings.keep)
     report = ProgressReport(settings.steps, shown=team.first)
 
@@ -157,16 +156,16 @@ def _train(
     if resume:
         state.resume(checkpoints, report.line)
     if state.progress.step == 0:
-        state.begin(store)
+        state.begin()
     with naming(settings.out), team.together():
         if team.first:
             _write_config(config)
     progress = state.progress
     start_trackers(accelerator, progress.step)
 
-    batches = loader.iterate(progress.step * settings.accumulate)
+    batches = state.source.iterate(progress.step * settings.accumulate)
     earlier, started = progress.seconds, time.monotonic()
-    rate = _Rate(progress.step, config.data.batch_size * settings.accumulate * team.size)
+    rate = _Rate(progress.step, source.batch_size * settings.accumulate * team.size)
     stopped = False
     with report:
         while progress.step < settings.steps and not stopped:
@@ -180,7 +179,7 @@ def _train(
             better, paused = False, time.monotonic()
             # Also when stopped: a run that goes on from here does not come back to this step.
             if last or progress.step % settings.validate_every == 0:
-                scores, better = consider(state, store)
+                scores, better = consider(state)
                 accelerator.log({f"validation/{k}": v for k, v in scores.items()}, progress.step)
                 report.scores(progress.step, scores)
             if last or stopped or better or progress.step % settings.checkpoint_every == 0:
@@ -267,18 +266,26 @@ def _to_device(batch: Batch, state: RunState) -> Batch:
     batch = batch.to(state.team.device, non_blocking=True)
     if not state.channels_last:
         return batch
-    z, x = (u.contiguous(memory_format=torch.channels_last) for u in (batch.z, batch.x))
+    z, x = (
+        u.contiguous(memory_format=torch.channels_last) if u.ndim == 4 else u
+        for u in (batch.z, batch.x)
+    )
     return dataclasses.replace(batch, z=z, x=x)
 
 
 def _refuse(state: RunState, what: str, mine: list[str]) -> None:
-    """Raise the same error in all processes, naming the tiles of all of them."""
-    tiles = [tile for tiles in state.team.gather(mine) for tile in tiles]
-    more = f" and {len(tiles) - 8} more" if len(tiles) > 8 else ""
+    """Raise the same error in all processes, naming the samples of all of them."""
+    samples = [name for names in state.team.gather(mine) for name in names]
+    more = f" and {len(samples) - 8} more" if len(samples) > 8 else ""
+    path = state.source.path
+    of, look = (
+        (f"draws of {state.source.name}", "")
+        if path is None
+        else ("tiles", f"look at them (imgturbo inspect {path}), or ")
+    )
     raise ImgturboError(
-        f"step {state.progress.step + 1}: the {what} is not finite, no weight was changed; tiles: "
-        f"{'; '.join(tiles[:8])}{more}; look at them (imgturbo inspect {state.config.tiles}), or "
-        "lower train.lr or train.clip"
+        f"step {state.progress.step + 1}: the {what} is not finite, no weight was changed; {of}: "
+        f"{'; '.join(samples[:8])}{more}; {look}lower train.lr or train.clip"
     )
 
 

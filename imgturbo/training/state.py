@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,12 +14,10 @@ from torch import Tensor, nn
 
 import imgturbo
 from imgturbo.config import Config
-from imgturbo.data.store import TileStore
+from imgturbo.data.source import Source
 from imgturbo.engines import build_trainable
-from imgturbo.errors import ImgturboError
 from imgturbo.flows.objective import Likelihood
 from imgturbo.losses import Trainable
-from imgturbo.side import Side
 from imgturbo.team import Team
 from imgturbo.training.checkpoint import Checkpoint, Checkpoints
 from imgturbo.training.ema import EMA
@@ -57,33 +53,26 @@ class RunState:
         model: the same, as Accelerate wrapped it; what the loop calls.
         optimizers: ``generators`` and, where there are any, ``critics``.
         ema: averaged generators.
-        sides: the tile store's description of source and target.
-        tiles_digest: 16 hexadecimal digits of the store's attributes, its recipe among them.
+        source: the training data, as this process reads them.
         progress: step, seconds, the best so far.
     """
 
     def __init__(
-        self, config: Config, store: TileStore, accelerator: Accelerator, team: Team
+        self, config: Config, source: Source, accelerator: Accelerator, team: Team
     ) -> None:
-        if store.source is None or store.target is None:
-            side = "source" if store.source is None else "target"
-            raise ImgturboError(
-                f"{store.path}: the tiles have no {side} side; name {side} files in "
-                "'prepare.fields' and prepare again"
-            )
         self.config, self.team, self.accelerator = config, team, accelerator
-        self.sides: dict[str, Side] = {"source": store.source, "target": store.target}
-        attrs = json.dumps(store.attrs, sort_keys=True).encode()
-        self.tiles_digest = hashlib.sha256(attrs).hexdigest()[:16]
+        self.source = source.share(team.rank, team.size)
         self.progress = Progress()
 
         seed_step(config.seed, INITIAL, 0, 0)  # all processes start from the same weights
-        counts = map(len, self.sides.values())
+        counts = map(len, source.sides.values())
         self.objective: Trainable = build_trainable(config, *counts)
-        if isinstance(self.objective, Likelihood) and store.tile is not None:
-            self.objective.check_side("prepare.tile.size", store.tile)
-            self.objective.check_side("data.crop", config.data.crop or store.tile)
-        self.channels_last = config.train.channels_last and store.tile is not None
+        if isinstance(self.objective, Likelihood):
+            if source.whole is not None:
+                self.objective.check_side("prepare.tile.size", source.whole)
+            if source.extent is not None:
+                self.objective.check_side("data.crop", source.extent)
+        self.channels_last = config.train.channels_last and source.extent is not None
         if self.channels_last:
             self.objective.to(memory_format=torch.channels_last)
         self.objective.to(team.device)
@@ -128,13 +117,13 @@ class RunState:
             optimizers["matrices"] = Muon(matrices, lr=settings.lr, weight_decay=decay)
         return optimizers
 
-    def begin(self, store: TileStore) -> None:
+    def begin(self) -> None:
         """Before the first step: weights of ``train.init``, else the best affine colour maps."""
         generators = self.objective.maps()
         if self.config.train.init is not None:
             self.progress.initial = start_at_bundle(generators, self.config.train.init)
         else:
-            start_at_colours(generators, store, self.config.data, self.config.seed)
+            start_at_colours(generators, self.source)
         self.ema.restart()
 
     def save(self, checkpoints: Checkpoints) -> None:
@@ -159,7 +148,7 @@ class RunState:
                 "initial": progress.initial,
                 "processes": self.team.size,
                 "scaler": None if scaler is None else scaler.state_dict(),
-                "tiles": self.tiles_digest,
+                "tiles": self.source.digest,
                 "device": device_name(self.team),
                 "versions": versions(),
                 "config": self.config.model_dump(mode="json"),
@@ -171,14 +160,14 @@ class RunState:
         """Take up the newest undamaged checkpoint, the first process's choice, if there is one.
 
         Raises:
-            ImgturboError: in all processes, if it is of another config or other tiles.
+            ImgturboError: in all processes, if it is of another config or other data.
         """
         found: Checkpoint | None = None
         with self.team.together():
             if self.team.first:
                 found = checkpoints.latest(say)
             if found is not None:
-                found.refuse_other(self.config, self.tiles_digest)
+                found.refuse_other(self.config, self.source)
         checkpoint: Checkpoint | None = self.team.share(found)
         if checkpoint is None:
             return

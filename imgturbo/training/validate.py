@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from imgturbo.data.batch import Batch
-from imgturbo.data.loader import validation_batches
-from imgturbo.data.store import TileStore
+from imgturbo.data.source import Source
 from imgturbo.flows.decoder import CINNDecoder
 from imgturbo.flows.objective import whole_pairs
 from imgturbo.metrics.image import ssim
@@ -50,7 +49,7 @@ class Samples:
 @torch.inference_mode()
 def validate(
     networks: Mapping[str, nn.Module],
-    store: TileStore,
+    source: Source,
     batch_size: int,
     limit: int,
     team: Team,
@@ -60,8 +59,8 @@ def validate(
 
     Args:
         networks: ``decoder`` and perhaps ``encoder``.
-        store: its validation tiles.
-        batch_size, limit: tiles at a time, and in all.
+        source: its validation samples.
+        batch_size, limit: samples at a time, and in all.
         team: the processes.
         noise: σ of a likelihood's training.
 
@@ -77,7 +76,7 @@ def validate(
     keys = [f"{name}/{score}" for name in directions for score in ("mse", "ssim", "l1", "bits")]
     sums = torch.zeros(2, len(keys), dtype=torch.float64)
     samples: dict[str, Samples] = {}
-    for number, batch in enumerate(validation_batches(store, batch_size, limit)):
+    for number, batch in enumerate(source.validation(batch_size, limit)):
         if number % team.size != team.rank:
             continue
         batch = batch.to(team.device)

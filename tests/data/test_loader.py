@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgturbo.config import DataConfig
-from imgturbo.data import TileLoader, Tiles, TileSpec, TileStore, validation_batches
+from imgturbo.data import StoreSource, Tiles, TileSpec, TileStore, validation_batches
 from imgturbo.errors import ImgturboError
 from imgturbo.side import Side
 from imgturbo.sky.stretch import Stretch
@@ -93,8 +93,8 @@ def test_ranks_share_the_joint_batch(stores, mix, seed, step, size, world, crop,
     """world processes with B each see what one process with world × B would, at any step."""
     store = stores[mix]
     config = DataConfig(batch_size=size, crop=crop, augment=augment)
-    joint = TileLoader(store, config.model_copy(update={"batch_size": size * world}), seed)
-    parts = [TileLoader(store, config, seed, rank, world).batch(step) for rank in range(world)]
+    joint = StoreSource(store, config.model_copy(update={"batch_size": size * world}), seed)
+    parts = [StoreSource(store, config, seed, rank, world).batch(step) for rank in range(world)]
     for whole, shared in zip(join(joint.batch(step)), join(*parts), strict=True):
         assert torch.equal(whole, shared)
 
@@ -102,16 +102,16 @@ def test_ranks_share_the_joint_batch(stores, mix, seed, step, size, world, crop,
 @given(mix=st.sampled_from(MIXES), first=st.integers(0, 50), workers=st.integers(1, 3))
 def test_resumed_and_prefetched_batches_are_the_same(stores, mix, first, workers):
     config = DataConfig(batch_size=3, crop=9)
-    loader = TileLoader(stores[mix], config, 1)
+    loader = StoreSource(stores[mix], config, 1)
     expected = list(islice(loader.iterate(0), first + 4))[first:]
-    threaded = TileLoader(stores[mix], config.model_copy(update={"workers": workers}), 1)
+    threaded = StoreSource(stores[mix], config.model_copy(update={"workers": workers}), 1)
     got = list(islice(threaded.iterate(first), 4))
     assert all(same(a, b) for a, b in zip(expected, got, strict=True))
 
 
 def test_another_seed_is_another_order(stores):
     config = DataConfig(batch_size=7)
-    batches = [TileLoader(stores[7, 0, 0], config, seed).batch(0) for seed in (0, 1)]
+    batches = [StoreSource(stores[7, 0, 0], config, seed).batch(0) for seed in (0, 1)]
     assert not torch.equal(batches[0].z_index, batches[1].z_index)
 
 
@@ -119,7 +119,7 @@ def test_another_seed_is_another_order(stores):
 def test_a_pair_moves_as_one(stores, step, augment):
     """z, x and both masks of a pair undergo the same crop and symmetry."""
     config = DataConfig(batch_size=4, crop=9, augment=augment)
-    batch = TileLoader(stores[7, 0, 0], config, 0).batch(step)
+    batch = StoreSource(stores[7, 0, 0], config, 0).batch(step)
     assert batch.paired.all()
     assert torch.equal(batch.z_index, batch.x_index)
     assert torch.equal(batch.z[:, :1], batch.x)
@@ -134,7 +134,7 @@ def test_a_pair_moves_as_one(stores, step, augment):
 )
 def test_each_symmetry_is_drawn_evenly(tmp_path, augment, order):
     store = build(tmp_path / "one.zarr", pairs=1)
-    loader = TileLoader(store, DataConfig(batch_size=400, augment=augment), 0)
+    loader = StoreSource(store, DataConfig(batch_size=400, augment=augment), 0)
     images = loader.batch(0).x[:, 0]
     seen = Counter(image.numpy().tobytes() for image in images)
     assert len(seen) == order
@@ -152,7 +152,7 @@ def test_each_symmetry_is_drawn_evenly(tmp_path, augment, order):
 def test_crops_cover_the_tile(tmp_path):
     store = build(tmp_path / "one.zarr", pairs=1)
     config = DataConfig(batch_size=500, crop=8, augment="none")
-    corners = TileLoader(store, config, 0).batch(3).x[:, 0, 0, 0] * TILE * TILE
+    corners = StoreSource(store, config, 0).batch(3).x[:, 0, 0, 0] * TILE * TILE
     expected = {y * TILE + x for y in range(5) for x in range(5)}
     assert {round(c) for c in corners.tolist()} == expected
 
@@ -164,7 +164,7 @@ def test_crops_cover_the_tile(tmp_path):
 )
 def test_paired_fraction_is_kept(stores, mix, fraction, size):
     config = DataConfig(batch_size=size, paired_fraction=fraction)
-    loader = TileLoader(stores[mix], config, 0)
+    loader = StoreSource(stores[mix], config, 0)
     counts = [int(loader.batch(step).paired.sum()) for step in range(40)]
     assert sum(counts) == int(40 * size * fraction + 1e-9)
     assert all(abs(count - size * fraction) < 1 + 1e-9 for count in counts)
@@ -175,7 +175,7 @@ def test_every_row_is_seen_evenly(stores, mix):
     """Over whole epochs each pair is drawn equally often, and so is every row of a marginal."""
     store = stores[mix]
     pairs, sources, targets = mix
-    loader = TileLoader(store, DataConfig(batch_size=1), 0)
+    loader = StoreSource(store, DataConfig(batch_size=1), 0)
     fraction = pairs / (pairs + max(sources, targets))
     steps = 2 * 3 * 5 * 7 * 6
     batches = [loader.batch(step) for step in range(steps)]
@@ -218,7 +218,7 @@ def faces(tmp_path, brightness):
 @pytest.mark.parametrize("focus", [0.0, 1.0, 3.0])
 def test_focus_goes_by_detail_and_leaves_nothing_out(tmp_path, focus):
     store = faces(tmp_path, [0, 0, 1, 2, 0, 2])
-    loader = TileLoader(store, DataConfig(batch_size=1, focus=focus), seed=0)
+    loader = StoreSource(store, DataConfig(batch_size=1, focus=focus), seed=0)
     seen = Counter(int(loader.batch(step).x_index[0]) for step in range(loader.steps_per_epoch))
     # Squares of the steps, 1 and 4, against their mean over six rows, 5/6.
     expected = [1, 1, 1 + round(focus * 6 / 5), 1 + round(focus * 24 / 5), 1, 1]
@@ -226,13 +226,13 @@ def test_focus_goes_by_detail_and_leaves_nothing_out(tmp_path, focus):
 
 
 def test_focus_has_nothing_to_go_by_in_a_single_tile(tmp_path):
-    loader = TileLoader(faces(tmp_path, [1]), DataConfig(batch_size=1, focus=2), seed=0)
+    loader = StoreSource(faces(tmp_path, [1]), DataConfig(batch_size=1, focus=2), seed=0)
     assert loader.steps_per_epoch == 1
 
 
 def test_unpaired_scrambles_pairs(stores):
     config = DataConfig(batch_size=7, pairing="unpaired")
-    loader = TileLoader(stores[7, 0, 0], config, 0)
+    loader = StoreSource(stores[7, 0, 0], config, 0)
     batches = [loader.batch(step) for step in range(10)]
     assert not any(b.paired.any() for b in batches)
     same_row = sum(int((b.z_index == b.x_index).sum()) for b in batches)
@@ -244,7 +244,7 @@ def test_unpaired_scrambles_pairs(stores):
 
 
 def test_paired_leaves_the_unpaired_out(stores):
-    loader = TileLoader(stores[4, 3, 6], DataConfig(batch_size=3, pairing="paired"), 0)
+    loader = StoreSource(stores[4, 3, 6], DataConfig(batch_size=3, pairing="paired"), 0)
     for step in range(10):
         batch = loader.batch(step)
         assert batch.paired.all()
@@ -252,10 +252,10 @@ def test_paired_leaves_the_unpaired_out(stores):
 
 
 def test_steps_per_epoch(stores):
-    loader = TileLoader(stores[7, 0, 0], DataConfig(batch_size=2), 0)
+    loader = StoreSource(stores[7, 0, 0], DataConfig(batch_size=2), 0)
     assert loader.steps_per_epoch == 4
-    assert TileLoader(stores[0, 5, 3], DataConfig(batch_size=2), 0).steps_per_epoch == 3
-    assert TileLoader(stores[4, 3, 6], DataConfig(batch_size=1), 0).steps_per_epoch == 10
+    assert StoreSource(stores[0, 5, 3], DataConfig(batch_size=2), 0).steps_per_epoch == 3
+    assert StoreSource(stores[4, 3, 6], DataConfig(batch_size=1), 0).steps_per_epoch == 10
 
 
 @pytest.mark.parametrize(
@@ -269,13 +269,13 @@ def test_steps_per_epoch(stores):
 )
 def test_impossible_wishes_are_named(stores, mix, options, words):
     with pytest.raises(ImgturboError, match=words):
-        TileLoader(stores[mix], DataConfig(**options), 0)
+        StoreSource(stores[mix], DataConfig(**options), 0)
 
 
 def test_a_missing_side_is_named(tmp_path):
     store = build(tmp_path / "t.zarr", sources=4)
     with pytest.raises(ImgturboError, match="no training tile has a target"):
-        TileLoader(store, DataConfig(), 0)
+        StoreSource(store, DataConfig(), 0)
 
 
 @pytest.mark.parametrize("mix", MIXES)
@@ -314,7 +314,7 @@ def test_tables_of_numbers(tmp_path):
                 np.zeros(20, np.int32),
             ),
         )
-    loader = TileLoader(TileStore.open(tmp_path / "t.zarr"), DataConfig(batch_size=6), 0)
+    loader = StoreSource(TileStore.open(tmp_path / "t.zarr"), DataConfig(batch_size=6), 0)
     batch = loader.batch(2)
     assert batch.z.shape == batch.x.shape == (6, 24)
     assert batch.z_valid.shape == (6, 1)
@@ -323,7 +323,7 @@ def test_tables_of_numbers(tmp_path):
 
 
 def test_to_keeps_everything(stores):
-    batch = TileLoader(stores[4, 3, 6], DataConfig(batch_size=3), 0).batch(0)
+    batch = StoreSource(stores[4, 3, 6], DataConfig(batch_size=3), 0).batch(0)
     assert same(batch, batch.to("cpu"))
 
 

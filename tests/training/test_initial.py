@@ -9,7 +9,7 @@ from training_standins import contents, make_tiles, tiny
 
 from imgturbo.bundle import load_bundle
 from imgturbo.config import NAFNetConfig
-from imgturbo.data import TileStore
+from imgturbo.data import StoreSource, TileStore
 from imgturbo.errors import ImgturboError
 from imgturbo.nets import build_generator
 from imgturbo.training import best, train
@@ -33,7 +33,7 @@ def test_colours_start_at_the_least_squares_map_of_the_pairs(tmp_path, tiles):
         "decoder": build_generator(NAFNetConfig(width=4, depth=1), 2, 1),
         "encoder": build_generator(NAFNetConfig(width=4, depth=1), 1, 2),
     }
-    start_at_colours(networks, TileStore.open(tiles), data, seed=0)
+    start_at_colours(networks, StoreSource(TileStore.open(tiles), data, seed=0))
     forward, backward = (networks[name].colours for name in ("decoder", "encoder"))
     torch.testing.assert_close(
         forward.weight.flatten(), torch.tensor([0.5, 0.0]), atol=1e-5, rtol=0
@@ -46,7 +46,7 @@ def test_colours_start_at_the_least_squares_map_of_the_pairs(tmp_path, tiles):
 def test_without_pairs_colours_stay_where_they_were(tmp_path):
     store = TileStore.open(make_tiles(tmp_path / "unpaired.zarr", paired=False))
     network = build_generator(NAFNetConfig(width=4, depth=1), 2, 1)
-    start_at_colours({"decoder": network}, store, tiny(tmp_path).data, seed=0)
+    start_at_colours({"decoder": network}, StoreSource(store, tiny(tmp_path).data, seed=0))
     torch.testing.assert_close(network.colours.weight.flatten(), torch.tensor([0.5, 0.5]))
 
 

@@ -1,0 +1,50 @@
+"""Where training data come from, other than from pairs of tiles."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from imgturbo.config.section import Section
+
+__all__ = [
+    "PriorConfig",
+    "SimulatorConfig",
+    "SourceConfig",
+]
+
+
+class PriorConfig(Section):
+    """One side is drawn from a standard normal distribution, the other one read from tiles.
+
+    The two are never pairs. So a decoder learns to make images, or rows of a table, out of noise.
+    """
+
+    kind: Literal["prior"] = "prior"
+    """One side drawn afresh every step, the other read from the tile store."""
+    side: Literal["source", "target"] = "source"
+    """The side that is drawn."""
+    numbers: int = Field(64, ge=1)
+    """Numbers of a vector, or channels of a map."""
+    shape: Literal["vector", "map"] = "vector"
+    """Rows of numbers, or maps with as many pixels as the tiles have."""
+    replace: bool = False
+    """Whether to draw the side although the tiles hold it, which then is not read."""
+
+
+class SimulatorConfig(Section):
+    """Both sides are drawn by a simulator: parameters, and what is observed of them."""
+
+    kind: Literal["simulator"] = "simulator"
+    """Pairs drawn afresh every step, without any tile store."""
+    name: str
+    """Which simulator, such as 'linear'."""
+    given: Literal["parameters", "observations"] = "parameters"
+    """What the source is, the target being the other: parameters, to learn what would be observed;
+    observations, to learn which parameters they came from."""
+    validation: int = Field(1024, ge=1)
+    """Pairs of the validation set, the same ones whatever the seed."""
+
+
+SourceConfig = Annotated[PriorConfig | SimulatorConfig, Field(discriminator="kind")]

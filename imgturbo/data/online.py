@@ -1,0 +1,140 @@
+"""A simulator as a source of training data: both sides are drawn afresh at every step.
+
+Sample g is a pair (z, x) of parameters and what is observed of them, drawn from a stream in which
+no number comes back (see :mod:`imgturbo.data.philox`); ``given`` says which of the two is the
+source. Of the first g samples ⌊g·f⌋ are pairs, by default all; beside the others' z stands the x of
+another draw. Validation has a stream of its own, the same for every seed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from fractions import Fraction
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from imgturbo.config import DataConfig, SimulatorConfig
+from imgturbo.data.batch import Batch
+from imgturbo.data.philox import Use, stream
+from imgturbo.data.source import Source, asked_fraction, numbers_of, pairs_among
+from imgturbo.errors import ImgturboError
+from imgturbo.side import Side
+from imgturbo.simulators import Simulator, make_simulator
+
+__all__ = ["SimulatorSource"]
+
+_BLOCK = 64  # samples that are simulated together
+
+
+class SimulatorSource(Source):
+    """Batches that a simulator draws.
+
+    Args:
+        wish: the simulator's name, and which of its sides is the source.
+        config: batch size a process, pairing.
+        seed: of the draws.
+        rank, world: this process, and how many there are.
+        simulator: used in the place of the one that ``wish`` names.
+
+    Raises:
+        ImgturboError: no such simulator, or a crop of rows of a table.
+    """
+
+    extent = whole = None
+
+    def __init__(
+        self,
+        wish: SimulatorConfig,
+        config: DataConfig,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        simulator: Simulator | None = None,
+    ) -> None:
+        self._read_as(rank, world)
+        self.simulator = simulator or make_simulator(wish.name)
+        self.name = f"the simulator {self.simulator.name}"
+        _refuse(self.name, config)
+        self._turned = wish.given == "observations"
+        sides = self.simulator.parameters, self.simulator.observations
+        self.source, self.target = sides[::-1] if self._turned else sides
+        content = [self.simulator.name, self.simulator.version, wish.given]
+        described = json.dumps([*content, *(side.to_dict() for side in sides)], sort_keys=True)
+        self.digest = hashlib.sha256(described.encode()).hexdigest()[:16]
+        self.batch_size, self.workers, self.seed = config.batch_size, config.workers, seed
+        self._count = wish.validation
+        asked = asked_fraction(config)
+        self._fraction = Fraction(1) if asked is None else asked
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step (from 0), always the same for the same step."""
+        numbers = numbers_of(self, step)
+        paired, _ = pairs_among(numbers, self._fraction)
+        z, x = stream(self._draw, self.seed, Use.DRAW, numbers, _BLOCK)
+        if not paired.all():
+            _, other = stream(self._draw, self.seed, Use.DRAW_OTHER, numbers, _BLOCK)
+            x[~paired] = other[~paired]
+        return self._batch("training", z, x, paired, numbers)
+
+    def validation(self, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
+        """Pairs of the validation stream."""
+        count = self._count if limit is None else min(limit, self._count)
+        for first in range(0, count, batch_size):
+            numbers = np.arange(first, min(first + batch_size, count))
+            z, x = stream(self._draw, 0, Use.VALIDATE, numbers, _BLOCK)
+            yield self._batch("validation", z, x, np.ones(len(numbers), bool), numbers)
+
+    def _draw(
+        self, generator: np.random.Generator, n: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """z and x of n samples, stretched."""
+        parameters = self.simulator.prior(generator, n)
+        observed = self.simulator.observe(generator, parameters)
+        drawn = (
+            _stretched(parameters, self.simulator.parameters),
+            _stretched(observed, self.simulator.observations),
+        )
+        return drawn[::-1] if self._turned else drawn
+
+    def _batch(
+        self,
+        what: str,
+        z: NDArray[np.float32],
+        x: NDArray[np.float32],
+        paired: NDArray[np.bool_],
+        numbers: NDArray[np.int64],
+    ) -> Batch:
+        known = torch.ones(len(numbers), 1, dtype=torch.bool)
+        index = torch.from_numpy(numbers)
+        return Batch(
+            z=torch.from_numpy(z),
+            x=torch.from_numpy(x),
+            z_valid=known,
+            x_valid=known,
+            paired=torch.from_numpy(paired),
+            z_index=index,
+            x_index=index,
+            labels=tuple(f"{what} draw {number}" for number in numbers.tolist()),
+        )
+
+
+def _stretched(rows: NDArray[np.float64], side: Side) -> NDArray[np.float32]:
+    """Rows (n, C) as networks are given them."""
+    return np.ascontiguousarray(side.stretch(rows.T).T, dtype=np.float32)
+
+
+def _refuse(name: str, config: DataConfig) -> None:
+    """Refuse wishes that rows drawn by a simulator cannot fulfil."""
+    if config.crop is not None:
+        raise ImgturboError(
+            f"'data.crop' is {config.crop} but {name} draws rows of a table; leave it out"
+        )
+    if config.tiles is not None:
+        raise ImgturboError(
+            f"{name} draws both sides, so that {config.tiles} would not be read; leave "
+            "'data.tiles' or 'data.source' out"
+        )

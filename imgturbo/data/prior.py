@@ -1,0 +1,170 @@
+"""A prior as a source of training data: one side drawn from p(z), the other read from tiles.
+
+With ``side: source`` sample g has z_g ~ N(0, 1), a vector of n numbers or a map (n, S, S) of the
+tiles' size, drawn afresh at every step and never twice; x_g comes from a permuted pass over all
+rows that hold a target, cut out and turned as those of unpaired tiles are. With ``side: target``
+it is the other way round. The two are never a pair: marginal terms alone bring them together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from imgturbo.config import DataConfig, PriorConfig
+from imgturbo.data.batch import Batch
+from imgturbo.data.loader import evenly, side_of, training_rows
+from imgturbo.data.passes import Passes, Reader, focused, placements
+from imgturbo.data.philox import Use, stream
+from imgturbo.data.source import Source, asked_fraction, numbers_of
+from imgturbo.data.store import SplitName, TileStore
+from imgturbo.errors import ImgturboError
+from imgturbo.side import Side
+from imgturbo.sky.stretch import Stretch
+
+__all__ = ["PriorSource"]
+
+_VECTORS = 64  # drawn together; maps are drawn one by one
+_SIDES = ("source", "target")  # in the order of their passes and placements
+
+
+class PriorSource(Source):
+    """Batches of drawn vectors or maps beside the tiles of one side.
+
+    Args:
+        prior: which side is drawn, and how.
+        store: holds the other side.
+        config: batch size a process, crop, augmentation.
+        seed: of draws, order, crops and symmetries.
+        rank, world: this process, and how many there are.
+
+    Raises:
+        ImgturboError: the tiles hold the side that is to be drawn, or lack the other one; pairs
+            are asked for; maps are asked for beside a table.
+    """
+
+    def __init__(
+        self,
+        prior: PriorConfig,
+        store: TileStore,
+        config: DataConfig,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self._read_as(rank, world)
+        _refuse(prior, store, config)
+        name = "target" if prior.side == "source" else "source"
+        drawn = _drawn_side(prior)
+        kept = side_of(store, name)
+        self.source, self.target = (drawn, kept) if prior.side == "source" else (kept, drawn)
+        self.name, self.path = str(store.path), store.path
+        content = f"{store.digest} {prior.side} ~ {prior.numbers} {prior.shape}"
+        self.digest = hashlib.sha256(content.encode()).hexdigest()[:16]
+        self.batch_size, self.workers, self.seed = config.batch_size, config.workers, seed
+        self.prior, self.store, self._kept = prior, store, name
+        self._reader = Reader(store, config)
+        self.extent, self.whole = self._reader.extent, store.tile
+        split, rows = store.split("train"), training_rows(store, name)
+        if config.focus:
+            values, valid = getattr(split, name), getattr(split, f"{name}_valid")
+            rows = focused(rows, values, valid, config.focus)
+        self._passes = Passes(rows, seed, 1 + _SIDES.index(name))
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step (from 0), always the same for the same step."""
+        numbers = numbers_of(self, step)
+        rows = self._passes.rows(numbers)
+        places = placements(self.seed, step, self.batch_size, self.rank, self.world)
+        split = self.store.split("train")
+        values, valid = getattr(split, self._kept), getattr(split, f"{self._kept}_valid")
+        read = self._reader.read(values, valid, rows, places[:, _SIDES.index(self._kept)])
+        drawn = self._draw(self.seed, Use.DRAW, numbers, self.extent)
+        return self._batch("train", (drawn, numbers), (*read, rows))
+
+    def validation(self, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
+        """Whole validation tiles, each beside a draw of its own that training never sees."""
+        split = self.store.split("validation")
+        values, valid = getattr(split, self._kept), getattr(split, f"{self._kept}_valid")
+        rows = np.flatnonzero(getattr(split, f"has_{self._kept}"))
+        chosen = evenly(len(rows), limit)
+        for first in range(0, len(chosen), batch_size):
+            numbers = chosen[first : first + batch_size]
+            part = rows[numbers]
+            drawn = self._draw(0, Use.VALIDATE, numbers, self.whole)
+            read = values.take(part), valid.take(part)[:, None]
+            yield self._batch("validation", (drawn, numbers), (*read, part))
+
+    def _draw(
+        self, seed: int, use: Use, numbers: NDArray[np.int64], extent: int | None
+    ) -> NDArray[np.float32]:
+        """(B, n) or (B, n, S, S)."""
+        pixels = (extent, extent) if self.prior.shape == "map" and extent is not None else ()
+        shape = (self.prior.numbers, *pixels)
+
+        def normal(generator: np.random.Generator, n: int) -> tuple[NDArray[np.float32]]:
+            return (generator.standard_normal((n, *shape), dtype=np.float32),)
+
+        return stream(normal, seed, use, numbers, 1 if pixels else _VECTORS)[0]
+
+    def _batch(
+        self,
+        split: SplitName,
+        drawn: tuple[NDArray[np.float32], NDArray[np.int64]],
+        read: tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.int64]],
+    ) -> Batch:
+        """Of draws with their numbers, and tiles with their masks and rows."""
+        draws, numbers = map(torch.from_numpy, drawn)
+        tiles, valid, rows = map(torch.from_numpy, read)
+        everywhere = torch.ones(len(draws), 1, *draws.shape[2:], dtype=torch.bool)
+        sides: list[tuple[Tensor, Tensor, Tensor]] = [
+            (draws, everywhere, numbers),
+            (tiles, valid, rows),
+        ]
+        if self.prior.side == "target":
+            sides.reverse()
+        (z, z_valid, z_index), (x, x_valid, x_index) = sides
+        letter = "x" if self.prior.side == "source" else "z"
+        label = self.store.split(split).label
+        return Batch(
+            z=z,
+            x=x,
+            z_valid=z_valid,
+            x_valid=x_valid,
+            paired=torch.zeros(len(draws), dtype=torch.bool),
+            z_index=z_index,
+            x_index=x_index,
+            labels=tuple(f"{letter} {label(int(row))}" for row in rows),
+        )
+
+
+def _drawn_side(prior: PriorConfig) -> Side:
+    letter = "z" if prior.side == "source" else "x"
+    names = tuple(f"{letter}{number + 1}" for number in range(prior.numbers))
+    return Side(names, "", Stretch.linear(prior.numbers), kind="latent")
+
+
+def _refuse(prior: PriorConfig, store: TileStore, config: DataConfig) -> None:
+    """Refuse wishes that contradict one another."""
+    held: Side | None = getattr(store, prior.side)
+    if held is not None and not prior.replace:
+        raise ImgturboError(
+            f"{store.path}: the tiles hold a {prior.side} ({', '.join(held.names)}), which "
+            "'data.source' draws from a prior; leave 'data.source' out to train on both, or set "
+            "'data.source.replace: true' to draw it all the same"
+        )
+    if asked_fraction(config):
+        raise ImgturboError(
+            f"'data.source' draws the {prior.side} from a prior, so that there are no pairs; leave "
+            "'data.pairing' and 'data.paired_fraction' out"
+        )
+    if prior.shape == "map" and store.tile is None:
+        raise ImgturboError(
+            f"{store.path}: 'data.source.shape' is map but the tiles are rows of a table; set it "
+            "to vector"
+        )

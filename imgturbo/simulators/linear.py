@@ -1,0 +1,92 @@
+r"""A linear observation of Gaussian parameters, whose posterior is known in closed form.
+
+    z ~ N(m, S),    x = A z + σ ε,    ε ~ N(0, 1)
+
+    p(z | x) = N(μ, Σ),   Σ = (S⁻¹ + Aᵀ A/σ²)⁻¹,   μ = Σ (S⁻¹ m + Aᵀ x/σ²)
+
+(Bishop 2006, Pattern Recognition and Machine Learning, eq. 2.116 and 2.117). What is learnt about
+other simulators can be checked on this one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from imgturbo.side import Side
+from imgturbo.simulators.simulator import Simulator
+from imgturbo.sky.stretch import Stretch
+
+__all__ = ["Linear"]
+
+Floats = NDArray[np.float64]
+
+_MATRIX = ((1.0, 0.0, 0.5), (0.0, 1.0, -0.5), (1.0, -1.0, 0.0), (0.3, 0.3, 1.0), (0.0, 0.2, 2.0))
+_MEAN = (1.0, -2.0, 0.0)
+_COVARIANCE = ((1.0, 0.6, 0.0), (0.6, 2.0, 0.0), (0.0, 0.0, 0.5))
+
+
+class Linear(Simulator):
+    """Observes sums of correlated Gaussian parameters with noise.
+
+    Args:
+        matrix: A, (O, P).
+        mean: m, (P,).
+        covariance: S, (P, P), positive definite.
+        noise: σ.
+
+    Example:
+        >>> import numpy as np
+        >>> simulator = Linear(matrix=[[1.0]], mean=[0.0], covariance=[[1.0]], noise=1.0)
+        >>> mean, covariance = simulator.posterior(np.array([[2.0]]))
+        >>> mean.tolist(), covariance.tolist()
+        ([[1.0]], [[0.5]])
+    """
+
+    name = "linear"
+
+    def __init__(
+        self,
+        matrix: ArrayLike = _MATRIX,
+        mean: ArrayLike = _MEAN,
+        covariance: ArrayLike = _COVARIANCE,
+        noise: float = 0.5,
+    ) -> None:
+        self.matrix, self.mean, self.covariance = (
+            np.asarray(value, np.float64) for value in (matrix, mean, covariance)
+        )
+        self.noise = noise
+        self._root = np.linalg.cholesky(self.covariance)
+        spread = self.matrix @ self.covariance @ self.matrix.T + noise**2 * np.eye(len(self.matrix))
+        self.parameters = _side("z", self.mean, self.covariance)
+        self.observations = _side("x", self.matrix @ self.mean, spread)
+
+    def prior(self, generator: np.random.Generator, n: int) -> Floats:
+        """z, (n, P)."""
+        return self.mean + generator.standard_normal((n, len(self.mean))) @ self._root.T
+
+    def observe(self, generator: np.random.Generator, parameters: Floats) -> Floats:
+        """x, (n, O)."""
+        exact = parameters @ self.matrix.T
+        return exact + self.noise * generator.standard_normal(exact.shape)
+
+    def posterior(self, observations: Floats) -> tuple[Floats, Floats]:
+        """What is known of the parameters once they have been observed.
+
+        Args:
+            observations: x, (n, O).
+
+        Returns:
+            μ, (n, P), and Σ, (P, P), which is the same for all.
+        """
+        precision = np.linalg.inv(self.covariance)
+        covariance: Floats = np.linalg.inv(precision + self.matrix.T @ self.matrix / self.noise**2)
+        pull = precision @ self.mean + observations @ self.matrix / self.noise**2
+        return pull @ covariance, covariance
+
+
+def _side(letter: str, mean: Floats, covariance: Floats) -> Side:
+    """A table whose columns are standardised."""
+    n = len(mean)
+    stretch = Stretch(mean, np.full(n, np.inf), np.sqrt(np.diag(covariance)))
+    return Side(tuple(f"{letter}{i + 1}" for i in range(n)), "", stretch, kind="table")
