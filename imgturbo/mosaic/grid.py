@@ -15,7 +15,9 @@ from astropy.wcs.utils import proj_plane_pixel_area
 
 from imgturbo.errors import ImgturboError
 from imgturbo.sky import SkyImage, SkyReader, is_surface_brightness, open_sky
-from imgturbo.sky.resampling import SAME_SCALE, footprint, resample, scaled_grid
+from imgturbo.sky.headers import pixel_scale, wcs_window
+from imgturbo.sky.image import row_order
+from imgturbo.sky.resampling import SAME_SCALE, coarser, footprint, resample, scaled_grid
 
 __all__ = ["GridReader", "at_scale"]
 
@@ -48,7 +50,9 @@ class GridReader:
         self.shape = (reader.shape[0], *size)
         self.bands, self.unit, self.paths = reader.bands, reader.unit, reader.paths
         self.header = reader.header
-        self.pixel_scale = float(np.sqrt(proj_plane_pixel_area(wcs)) * 3600)
+        self.pixel_scale = pixel_scale(wcs, size)
+        self.row_order = row_order(wcs, reader.header, reader.paths[0])
+        self._averaged = coarser(reader.wcs, wcs)
         self.zeropoints = reader.zeropoints
         if is_surface_brightness(reader.unit):
             ratio = proj_plane_pixel_area(wcs) / proj_plane_pixel_area(reader.wcs)
@@ -85,7 +89,7 @@ class GridReader:
 
     def read(self, rows: slice, cols: slice) -> SkyImage:
         """The window ``[rows, cols]`` of the new grid."""
-        wcs = self.wcs.slice((rows, cols))
+        wcs = wcs_window(self.wcs, rows, cols)
         size = (rows.stop - rows.start, cols.stop - cols.start)
         _, height, width = self._reader.shape
         part = footprint(self._from, (height, width), self.wcs, (rows, cols), "bicubic")
@@ -94,7 +98,7 @@ class GridReader:
             return SkyImage(
                 data, np.zeros(size, bool), wcs, self.unit, self.bands, zeropoints=self.zeropoints
             )
-        return resample(self._reader.read(*part), wcs, size, "bicubic")
+        return resample(self._reader.read(*part), wcs, size, "bicubic", self._averaged)
 
     def close(self) -> None:
         """Let go of the files."""

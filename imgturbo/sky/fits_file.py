@@ -5,7 +5,7 @@ Which HDUs are images is decided by EXTNAME, never by position:
 - ``SCI`` (one an EXTVER) are the bands; of the same EXTVER, ``WHT`` ≤ 0 and ``DQ`` flags are masks,
   all else (ERR, CON, CTX, VAR_…, PSF) is not an image of the sky;
 - without SCI, the primary array or else the first image HDU that is not such a companion; a cube
-  (C, H, W) is C bands.
+  is as many bands as it has planes along its two celestial axes (without such, its last two).
 
 Pixels come through ``.section``: memory is a window's, whatever the mosaic's size. Integers are
 scaled here (BSCALE, BZERO) and become NaN where they equal BLANK. Gzip cannot be read at random:
@@ -16,10 +16,12 @@ refused, since missing pixels would otherwise read as zeros.
 from __future__ import annotations
 
 import gzip
+import math
 import os
 import shutil
 import tempfile
 import threading
+import warnings
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +34,14 @@ from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
 from imgturbo.sky.bands import band_name
-from imgturbo.sky.headers import celestial_wcs, inherit, pixel_area, quiet, same_grid
+from imgturbo.sky.headers import (
+    celestial_axes,
+    celestial_wcs,
+    inherit,
+    pixel_area,
+    quiet,
+    same_grid,
+)
 from imgturbo.sky.photometry import canonical_unit, zeropoint
 
 __all__ = ["FitsBand", "FitsFile"]
@@ -43,9 +52,17 @@ _DO_NOT_USE = 1  # JWST: the one flag that means "no data"; others are remarks
 _UNREADABLE = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, zlib.error)
 
 
+Plane = tuple[int | slice, ...]
+_WHOLE: Plane = (slice(None), slice(None))
+
+
 @dataclass(frozen=True)
 class FitsBand:
-    """A band: which plane of which HDU, on which grid, in which unit, under which masks."""
+    """A band: which plane of which HDU, on which grid, in which unit, under which masks.
+
+    ``plane`` is a Python index of the HDU's array: a number for every axis of a cube that is not
+    the image's, a slice for its rows and another for its columns.
+    """
 
     name: str
     shape: tuple[int, int]
@@ -54,7 +71,7 @@ class FitsBand:
     zeropoint: float | None
     header: fits.Header
     hdu: Any
-    plane: tuple[int, ...]
+    plane: Plane
     weight: Any = None
     quality: Any = None
 
@@ -112,9 +129,9 @@ class FitsFile:
                 data = _physical(what.hdu, what.plane, rows, cols)
                 weight = quality = None
                 if what.weight is not None:
-                    weight = _physical(what.weight, (), rows, cols)
+                    weight = _physical(what.weight, _WHOLE, rows, cols)
                 if what.quality is not None:
-                    quality = _physical(what.quality, (), rows, cols, np.float64)
+                    quality = _physical(what.quality, _WHOLE, rows, cols, np.float64)
         except _UNREADABLE as reason:
             raise ImgturboError(
                 f"{self.path}: band {what.name} cannot be read ({_first_line(reason)}); "
@@ -160,29 +177,39 @@ class FitsFile:
         return bands
 
     def _bands_of(self, hdu: Any, images: list[Any]) -> list[FitsBand]:
-        shape = _shape(hdu)
+        planes, size = _planes(hdu)
         primary = self._hdus[0].header
         header = inherit(hdu.header, primary)
-        wcs = celestial_wcs(_with_frame(hdu.header, primary))
+        wcs = self._coordinates(_with_frame(hdu.header, primary))
         unit = canonical_unit(str(header.get("BUNIT", ""))) or canonical_unit(self.unit)
-        zero = zeropoint(header, unit, pixel_area(wcs))
+        zero = zeropoint(header, unit, pixel_area(wcs, size))
         masks = {}
         if _name(hdu) == "SCI":
             for kind in ("WHT", "DQ"):
                 twins = [h for h in images if _name(h) == kind and h.ver == hdu.ver]
-                masks[kind] = twins[0] if twins and _shape(twins[0]) == shape[-2:] else None
+                masks[kind] = twins[0] if twins and _shape(twins[0]) == size else None
         weight = masks.get("WHT")
         if weight is None and self._weights is None:
-            self._weights = _weight_file(self.path, shape[-2:])
-        planes = list(np.ndindex(*shape[:-2]))
+            self._weights = _weight_file(self.path, size)
         names = [band_name(header, self.path)]
         if len(planes) > 1:
             names = [str(header.get(f"BAND{i + 1}", f"BAND{i + 1}")) for i in range(len(planes))]
-        size = shape[-2], shape[-1]
         return [
             FitsBand(name, size, wcs, unit, zero, header, hdu, plane, weight, masks.get("DQ"))
             for name, plane in zip(names, planes, strict=True)
         ]
+
+    def _coordinates(self, header: fits.Header) -> WCS | None:
+        """The header's WCS; a word to the user where it speaks of coordinates that are no sky's."""
+        wcs = celestial_wcs(header, str(self.path))
+        axes = [f"CTYPE{i} = '{header[f'CTYPE{i}']}'" for i in (1, 2) if header.get(f"CTYPE{i}")]
+        if wcs is None and axes:
+            warnings.warn(
+                f"{self.path}: {', '.join(axes)} are no pair of coordinates of the sky; the image "
+                "is taken to have none",
+                stacklevel=2,
+            )
+        return wcs
 
 
 def _one_grid(a: FitsBand, b: FitsBand) -> bool:
@@ -193,10 +220,10 @@ def _one_grid(a: FitsBand, b: FitsBand) -> bool:
 
 def _with_frame(header: fits.Header, primary: fits.Header) -> fits.Header:
     """The extension's header; the primary's frame of reference where the extension names none."""
-    if "RADESYS" in header or "EQUINOX" in header:
+    if any(keyword in header for keyword in ("RADESYS", "RADECSYS", "EQUINOX")):
         return header
     named = header.copy()
-    for keyword in ("RADESYS", "EQUINOX"):
+    for keyword in ("RADESYS", "RADECSYS", "EQUINOX"):
         if keyword in primary:
             named[keyword] = primary[keyword]
     return named
@@ -223,6 +250,24 @@ def _name(hdu: Any) -> str:
 
 def _shape(hdu: Any) -> tuple[int, ...]:
     return tuple(hdu.shape or ())
+
+
+def _planes(hdu: Any) -> tuple[list[Plane], tuple[int, int]]:
+    """The planes of an HDU's array that are images, and their shape (H, W).
+
+    An image lies along the two celestial axes, wherever a cube has them; else along the last two.
+    """
+    shape = _shape(hdu)
+    first, second = celestial_axes(hdu.header) or (1, 2)
+    if second > len(shape):
+        first, second = 1, 2
+    rows, cols = len(shape) - second, len(shape) - first
+    others = [1 if axis in (rows, cols) else length for axis, length in enumerate(shape)]
+    planes: list[Plane] = [
+        tuple(slice(None) if axis in (rows, cols) else i for axis, i in enumerate(index))
+        for index in np.ndindex(*others)
+    ]
+    return planes, (shape[rows], shape[cols])
 
 
 # ------------------------------------------------------------------------------- the bytes
@@ -281,24 +326,28 @@ def _used_bytes(hdu: Any) -> int:
 
 
 def _physical(
-    hdu: Any, plane: tuple[int, ...], rows: slice, cols: slice, kind: Any = np.float32
+    hdu: Any, plane: Plane, rows: slice, cols: slice, kind: Any = np.float32
 ) -> NDArray[Any]:
     """A window with BSCALE, BZERO and BLANK applied.
 
     Whole rows are read, a bounded block at a time, and cut: contiguous reads are ten times faster
     than one seek a row.
     """
-    height, width = _shape(hdu)[-2:]
+    shape = _shape(hdu)
+    along = next(axis for axis, index in enumerate(plane) if isinstance(index, slice))
+    lead, inner = plane[:along], plane[along + 1 :]  # what comes after the rows is read whole
+    height, width = (n for n, index in zip(shape, plane, strict=True) if isinstance(index, slice))
     top, bottom, _ = rows.indices(height)
     left, right, _ = cols.indices(width)
     header = hdu.header
     scale, zero = float(header.get("BSCALE", 1)), float(header.get("BZERO", 0))
     blank = header.get("BLANK")
     out = np.empty((max(0, bottom - top), max(0, right - left)), kind)
-    step = max(1, _BLOCK_BYTES // (8 * width))
+    step = max(1, _BLOCK_BYTES // (8 * math.prod(shape[along + 1 :])))
     for first in range(top, bottom, step):
         last = min(first + step, bottom)
-        raw = np.asarray(hdu.section[(*plane, slice(first, last), slice(None))])[:, left:right]
+        block = hdu.section[(*lead, slice(first, last), *(slice(None) for _ in inner))]
+        raw = np.asarray(block)[(slice(None), *inner)][:, left:right]
         values = raw if scale == 1 and zero == 0 else raw.astype(np.float64) * scale + zero
         part = out[first - top : last - top]
         with np.errstate(over="ignore", invalid="ignore"):  # beyond float32: inf, then masked

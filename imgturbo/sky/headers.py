@@ -1,10 +1,18 @@
-"""Celestial coordinates out of real headers and back into clean ones.
+"""Celestial coordinates out of real headers and back into clean ones, and the size of pixels.
 
-A header says where pixel (x, y) lies on the sky by CTYPE, CRPIX, CRVAL and a matrix, and, if CTYPE
-ends in ``-SIP``, by a polynomial on top. Pipelines leave terms behind that no longer apply: SIP
-coefficients beside a plain ``RA---TAN`` (arcminutes of error, astropy issue 4761), lookup-table
-distortions (CPDIS, D2IM) whose tables were left in another file, PV terms of a projection that has
-none. They are removed here, before astropy sees them.
+A header says where pixel (x, y) lies on the sky by CTYPE, CRPIX, CRVAL and a matrix, by a
+projection with its parameters PV, and, if CTYPE ends in ``-SIP``, by a polynomial of the pixels.
+Astropy reads all of it; here a header is made what astropy expects: only the two celestial axes of
+a cube, their units and frame in standard spelling, and no terms that pipelines left behind: SIP
+coefficients beside a plain ``RA---TAN`` (arcminutes of error, astropy issue 4761), lookup tables
+(CPDIS, D2IM) that lie in another file, PV terms of a TAN that are none of its parameters. PVi_j of
+a TAN with j ≥ 5 are SCAMP's polynomial, TPV (Shupe et al. 2012, SPIE 8451, section 7).
+
+How large a pixel is, is asked of its neighbours: with unit vectors n on the sky
+
+    Ω(x, y) = |(n(x + ½, y) − n(x − ½, y)) × (n(x, y + ½) − n(x, y − ½))|,
+
+since CDELT is the step of the projection's plane, which at Dec 60° in CAR is twice that on the sky.
 
 astropy's remarks on headers (repaired dates, missing observer positions) are not the user's
 concern; :func:`quiet` is the one place where they are silenced.
@@ -12,31 +20,73 @@ concern; :func:`quiet` is the one place where they are silenced.
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+from astropy.coordinates import BarycentricMeanEcliptic, BaseCoordinateFrame, Supergalactic
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyWarning
+from astropy.time import Time
 from astropy.utils.exceptions import AstropyUserWarning
-from astropy.wcs import WCS, FITSFixedWarning
-from astropy.wcs.utils import pixel_to_pixel, proj_plane_pixel_area
+from astropy.wcs import WCS, WCSCOMPARE_ANCILLARY, FITSFixedWarning
+from astropy.wcs.utils import custom_wcs_to_frame_mappings, pixel_to_pixel, proj_plane_pixel_area
+from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["celestial_wcs", "inherit", "pixel_area", "quiet", "same_grid", "wcs_cards"]
+from imgturbo.errors import ImgturboError
 
+__all__ = [
+    "celestial_axes",
+    "celestial_wcs",
+    "inherit",
+    "pixel_area",
+    "pixel_scale",
+    "quiet",
+    "same_grid",
+    "solid_angles",
+    "unit_vectors",
+    "wcs_cards",
+    "wcs_window",
+]
+
+_LONGITUDE = re.compile(r"(?P<sky>RA)(-|$)|(?P<body>[A-Z])LON(-|$)|(?P<two>[A-Z]{2})LN(-|$)")
+_LATITUDE = re.compile(r"(?P<sky>DEC)(-|$)|(?P<body>[A-Z])LAT(-|$)|(?P<two>[A-Z]{2})LT(-|$)")
+_OF_AXIS = re.compile(r"(?:CTYPE|CUNIT|CNAME|CROTA|PV|PS|WAT)(\d)(?:_\d+)?")
+_MATRIX = re.compile(r"(?:CD|PC)0*(\d)_?0*(\d)")
 _SIP = re.compile(r"(A|B|AP|BP)_(ORDER|DMAX|\d+_\d+)")
-_TABLES = re.compile(
-    r"(CPDIS|CPERR|CQDIS|CQERR|D2IMDIS|D2IMERR|D2IMARR|D2IMEXT|DP|DQ|AXISCORR|TDD_|OCX|OCY)\d*"
+_PV = re.compile(r"PV(\d)_(\d+)")
+_PROJECTED = re.compile(r"([A-Z]+)-+([A-Z]{3}(?:-SIP)?)")
+_PLATE = re.compile(r"AMD[XY]\d+|CNPIX\d|PPO\d|PLTRA[HMS]|PLTDEC(SN|[DMS])|[XY]PIXELSZ|PLTSCALE")
+_WORDS = re.compile(
+    r"WCSAXES|WCSNAME|NAXIS\d?|C(TYPE|UNIT|NAME|RVAL|RPIX|DELT|ROTA)\d|CD\d_\d|PC\d_\d|PC\d{6}|"
+    r"P[VS]\d_\d+|LONPOLE|LATPOLE|RADESYS|RADECSYS|EQUINOX|EPOCH|WAT\d_\d+|DATE-OBS|MJD-OBS|"
+    r"(CPDIS|CPERR|CQDIS|CQERR|DP|DQ)\d.*"
 )
-_PV = re.compile(r"PV\d+_\d+")
 _PLACE_OF_BYTES = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|EXTEND|NEXTEND|EXTNAME|EXTVER|INHERIT|BSCALE|BZERO|"
     r"BLANK|CHECKSUM|DATASUM|GROUPS|COMMENT|HISTORY|"
 )
+_ANGLES = {
+    "deg": r"deg(r|rees?|s)?",
+    "arcmin": r"arc-?min(utes?|s)?|amin",
+    "arcsec": r"arc-?sec(onds?|s)?|asec",
+    "mas": r"mas|milliarc-?sec(onds?)?",
+    "rad": r"rad(ians?|s)?",
+}
+_FRAMES = {
+    "ICRS": r"ICR[SF]\d?",
+    "FK5": r"FK5.*|J?2000(\.0*)?",
+    "FK4-NO-E": r"FK4.?NO.?E",
+    "FK4": r"FK4.*|B?1950(\.0*)?",
+}
+_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, MemoryError, fits.VerifyError)
 _MATCH = 0.01
-"""Pixels by which the corners of two grids may differ and the grids still be one."""
+"""Pixels by which two grids may differ and still be one."""
+_EXACT = 1e-7
+"""Relative difference below which the area in the projection's plane is the area on the sky."""
 
 
 @contextmanager
@@ -45,6 +95,8 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         for category in (VerifyWarning, FITSFixedWarning, AstropyUserWarning):
             warnings.simplefilter("ignore", category)
+        # Far outside an image its polynomial cannot be inverted; the caller checks what comes out.
+        warnings.filterwarnings("ignore", message=".*failed to converge")
         yield
 
 
@@ -60,36 +112,196 @@ def inherit(header: fits.Header, primary: fits.Header) -> fits.Header:
     return merged
 
 
-def celestial_wcs(header: fits.Header) -> WCS | None:
-    """The 2-D celestial WCS of a header, without stale distortions; None where there is none.
+# ------------------------------------------------------------------------------ reading
 
-    Only the header counts: lookup tables in other extensions are never used.
+
+def celestial_axes(header: fits.Header) -> tuple[int, int] | None:
+    """The FITS numbers of the two axes of an image on the sky, the faster first; None without.
+
+    In most files they are 1 and 2; a cube may have its spectrum first, and DEC may precede RA.
     """
-    axes = [str(header.get(f"CTYPE{axis}", "")).strip() for axis in (1, 2)]
-    if not any(axes):
+    for first in range(1, 10):
+        for second in range(first + 1, 10):
+            a, b = _ctype(header, first), _ctype(header, second)
+            for longitude, latitude in ((a, b), (b, a)):
+                lon, lat = _LONGITUDE.match(longitude), _LATITUDE.match(latitude)
+                if lon and lat and _same_system(lon, lat):
+                    return first, second
+    return None
+
+
+def _ctype(header: fits.Header, axis: int) -> str:
+    return str(header.get(f"CTYPE{axis}", "")).strip().upper()
+
+
+def _same_system(lon: re.Match[str], lat: re.Match[str]) -> bool:
+    return (
+        bool(lon["sky"]) == bool(lat["sky"])
+        and lon["body"] == lat["body"]
+        and lon["two"] == lat["two"]
+    )
+
+
+def celestial_wcs(header: fits.Header, where: str = "the header") -> WCS | None:
+    """The 2-D celestial WCS of a header, without stale terms; None where no two axes are the sky's.
+
+    Only the header counts: lookup tables in other extensions are never used. Its ``array_shape`` is
+    that of the two axes.
+
+    Args:
+        header: of the image; of a cube the celestial axes are taken out.
+        where: what to call it in a message.
+
+    Raises:
+        ImgturboError: CTYPE promises coordinates of the sky, but the cards do not give any.
+    """
+    axes = celestial_axes(header)
+    if axes is None:
         return None
-    sip = all(name.endswith("-SIP") for name in axes)
+    words = " and ".join(f"CTYPE{i} = '{header[f'CTYPE{i}']}'" for i in axes)
+    wcs, why = None, ""
+    for stale in (None, _PLATE):  # a photographic plate's terms count, unless they are no use
+        try:
+            with quiet():
+                wcs = WCS(_clean(header, axes, stale), naxis=list(axes), relax=True)
+                if wcs.has_celestial:
+                    break
+                wcs, why = None, "no projection is called so"
+        except _UNREADABLE as reason:
+            why = why or " ".join(str(reason).split()).rpartition(": ")[2] or type(reason).__name__
+    if wcs is None:
+        raise ImgturboError(
+            f"{where}: {words} cannot be made out ({why.rstrip('.')}); correct these cards (or CD, "
+            "PC, CUNIT, PV of the same axes), or delete them to go without coordinates"
+        )
+    shape = tuple(int(header.get(f"NAXIS{i}", 0) or 0) for i in axes)
+    wcs.pixel_shape = shape if all(shape) else None
+    if wcs.wcs.ctype[wcs.wcs.lng].startswith("ELON"):
+        wcs.wcs.radesys = ""  # astropy would take the ecliptic's for right ascensions
+    _check_frame(wcs, header, where)
+    if not np.isfinite(_sample(wcs, shape if all(shape) else (1, 1))).any():
+        raise ImgturboError(
+            f"{where}: {words} put no pixel on the sky; correct CRVAL, CRPIX and CD (or CDELT)"
+        )
+    return wcs
+
+
+def _clean(
+    header: fits.Header, axes: tuple[int, int], stale: re.Pattern[str] | None
+) -> fits.Header:
+    """Cards of the celestial axes alone, in standard spelling, without terms that do not apply."""
+    ctypes = {axis: _ctype(header, axis) for axis in axes}
+    sip = axes == (1, 2) and all(name.endswith("-SIP") for name in ctypes.values())
     sip = sip and "A_ORDER" in header and "B_ORDER" in header
+    pv = {
+        axis: [int(n) for a, n in _PV.findall(" ".join(header)) if int(a) == axis] for axis in axes
+    }
+    tangent = all(re.search(r"-TAN(-SIP)?$", name) for name in ctypes.values())
+    scamp = tangent and not sip and max([*pv[axes[0]], *pv[axes[1]]], default=0) >= 5
+    absent = [kind + n for kind in "PQ" for n in "123456789" if not _computed(header, kind, n)]
     clean = fits.Header()
     for card in header.cards:
         word = card.keyword
-        if _TABLES.match(word) or (_SIP.fullmatch(word) and not sip):
+        plate = _PLATE.fullmatch(word)
+        if not (_WORDS.fullmatch(word) or _SIP.fullmatch(word) or plate):
             continue
-        if _PV.fullmatch(word) and all("TAN" in name for name in axes):
+        if (plate and stale) or (_SIP.fullmatch(word) and not sip):
             continue
-        if word and word not in ("COMMENT", "HISTORY", "CONTINUE"):
+        if any(re.match(rf"C{n[0]}(DIS|ERR){n[1]}|D{n}", word) for n in absent):
+            continue
+        if tangent and not scamp and _PV.fullmatch(word) and not _turns(word, pv):
+            continue
+        if not _of_others(word, axes):
             clean.append(card, end=True)
-    if not sip:
-        for axis, name in enumerate(axes, start=1):
-            clean[f"CTYPE{axis}"] = name.removesuffix("-SIP")
-    try:
-        with quiet():
-            wcs = WCS(clean, naxis=2, relax=True)
-            if not wcs.has_celestial or abs(np.linalg.det(wcs.pixel_scale_matrix)) == 0:
-                return None
-    except (ValueError, MemoryError, AttributeError, fits.VerifyError):
-        return None  # wcslib refuses it: as good as none
-    return wcs
+    for axis, name in ctypes.items():
+        name = name if sip else name.removesuffix("-SIP")
+        name = name.replace("-TAN", "-TPV") if scamp else name
+        clean[f"CTYPE{axis}"] = _PROJECTED.sub(lambda m: f"{m[1]:-<5}{m[2]}", name)
+        if f"CUNIT{axis}" in clean:
+            clean[f"CUNIT{axis}"] = _angle(str(clean[f"CUNIT{axis}"]))
+    if any(re.fullmatch(r"CD\d_\d", word) for word in clean):
+        for other in range(1, 10):  # a matrix without a line for the spectrum would be singular
+            if other not in axes and any(w in header for w in (f"NAXIS{other}", f"CTYPE{other}")):
+                clean[f"CD{other}_{other}"] = 1.0
+    _name_frame(clean)
+    return clean
+
+
+def _computed(header: fits.Header, kind: str, axis: str) -> bool:
+    """Whether an axis has a distortion of a kind (P, Q) that is not a table in another file."""
+    return str(header.get(f"C{kind}DIS{axis}", "LOOKUP")).strip().upper() != "LOOKUP"
+
+
+def _turns(word: str, pv: dict[int, list[int]]) -> bool:
+    """Whether a PV of a TAN is a pole's position and not SCAMP's first order left behind."""
+    axis, number = (int(n) for n in _PV.fullmatch(word).groups())  # type: ignore[union-attr]
+    return number in (3, 4) and min(pv[axis]) >= 3
+
+
+def _of_others(word: str, axes: tuple[int, int]) -> bool:
+    """Whether a card says nothing of the celestial axes."""
+    if single := _OF_AXIS.fullmatch(word):
+        return int(single[1]) not in (0, *axes)
+    pair = _MATRIX.fullmatch(word)
+    return pair is not None and int(pair[1]) not in axes
+
+
+def _angle(unit: str) -> str:
+    word = unit.strip(" '\"").lower()
+    for name, pattern in _ANGLES.items():
+        if re.fullmatch(pattern, word):
+            return name
+    return unit
+
+
+def _name_frame(clean: fits.Header) -> None:
+    """RADESYS (or RADECSYS) in standard spelling, and an equinox that is a number (in place)."""
+    for keyword in ("RADESYS", "RADECSYS"):
+        given = str(clean.get(keyword, "")).strip().upper()
+        for name, pattern in _FRAMES.items():
+            if re.fullmatch(pattern, given):
+                clean[keyword] = name
+                break
+    equinox = clean.get("EQUINOX")
+    if isinstance(equinox, str) and re.fullmatch(r"B?1950(\.0*)?", equinox.strip().upper()):
+        clean["EQUINOX"] = 1950.0
+
+
+def _check_frame(wcs: WCS, header: fits.Header, where: str) -> None:
+    """Right ascensions of an unknown frame would be compared with others as they are."""
+    frame = wcs.wcs.radesys.strip()
+    if wcs.wcs.lngtyp == "RA" and frame not in ("", *_FRAMES):
+        card = "RADESYS" if "RADESYS" in header else "RADECSYS"
+        raise ImgturboError(
+            f"{where}: {card} = '{frame}' is not a frame that coordinates can be brought from; "
+            "transform them to ICRS, FK5 or FK4"
+        )
+
+
+def _sample(wcs: WCS, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    x, y = np.meshgrid(np.linspace(0, shape[0] - 1, 9), np.linspace(0, shape[1] - 1, 9))
+    return unit_vectors(wcs, x, y)
+
+
+def _further_frames(wcs: WCS) -> BaseCoordinateFrame | None:
+    """Frames that FITS knows and astropy's reader does not."""
+    if wcs.wcs.lng < 0:
+        return None
+    kind = wcs.wcs.ctype[wcs.wcs.lng][:4]
+    if kind == "SLON":
+        return Supergalactic()
+    if kind == "ELON" and not wcs.wcs.radesys:
+        year = wcs.wcs.equinox
+        return BarycentricMeanEcliptic(
+            equinox=Time(2000.0 if math.isnan(year) else year, format="jyear")
+        )
+    return None
+
+
+custom_wcs_to_frame_mappings(_further_frames)  # from now on, as sunpy does with the Sun's
+
+
+# ------------------------------------------------------------------------------ writing
 
 
 def wcs_cards(wcs: WCS) -> fits.Header:
@@ -109,17 +321,85 @@ def wcs_cards(wcs: WCS) -> fits.Header:
     return header
 
 
-def pixel_area(wcs: WCS | None) -> float | None:
-    """Area of a pixel in steradians, at the reference point; None without a WCS."""
+# ------------------------------------------------------------------------ pixels on the sky
+
+
+def wcs_window(wcs: WCS, rows: slice, cols: slice) -> WCS:
+    """The WCS of the window ``[rows, cols]`` of an image; both slices have a start and a stop."""
+    plane = wcs if wcs.naxis == 2 else wcs.celestial
+    if plane is wcs and wcs.array_shape is not None and len(wcs.array_shape) != 2:
+        plane = wcs.deepcopy()
+        plane.pixel_shape = None  # of a cube: astropy would move the wrong axes
+    part = plane.slice((rows, cols))
+    part.array_shape = (max(0, rows.stop - rows.start), max(0, cols.stop - cols.start))
+    return part
+
+
+def unit_vectors(wcs: WCS, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
+    """Directions (…, 3) of pixels in the WCS's own frame; NaN where there is no sky."""
+    with quiet():
+        world = wcs.pixel_to_world_values(np.asarray(x, float), np.asarray(y, float))
+    lon, lat = np.radians(world[wcs.wcs.lng]), np.radians(world[wcs.wcs.lat])
+    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
+
+
+def solid_angles(wcs: WCS, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
+    """Ω, the area on the sky in steradians of the pixels at (x, y); NaN where there is no sky.
+
+    It is measured between the middles of a pixel's edges, distortions and projection included.
+    """
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    here = unit_vectors(wcs, x, y)
+    steps = []
+    for dx, dy in ((0.5, 0.0), (0.0, 0.5)):
+        after, before = unit_vectors(wcs, x + dx, y + dy), unit_vectors(wcs, x - dx, y - dy)
+        # At the rim of an all-sky map one of the neighbours is beyond it.
+        after = np.where(np.isfinite(after), after, 2 * here - before)
+        before = np.where(np.isfinite(before), before, 2 * here - after)
+        steps.append(after - before)
+    return np.asarray(np.linalg.norm(np.cross(*steps), axis=-1))
+
+
+def pixel_area(wcs: WCS | None, shape: tuple[int, int] | None = None) -> float | None:
+    """Area in steradians of the pixel in the middle of an image; None without a WCS.
+
+    Args:
+        wcs: celestial, 2-D.
+        shape: (H, W) of the image; None: the WCS's own ``array_shape``, else the pixel at CRPIX.
+    """
     if wcs is None:
         return None
-    return float(proj_plane_pixel_area(wcs)) * float(np.radians(1.0)) ** 2
+    flat = float(proj_plane_pixel_area(wcs)) * math.radians(1.0) ** 2
+    places = [tuple(wcs.wcs.crpix - 1)]
+    size = shape or wcs.array_shape
+    if size is not None and len(size) == 2:
+        places.insert(0, ((size[1] - 1) / 2, (size[0] - 1) / 2))
+    for x, y in places:
+        area = float(solid_angles(wcs, x, y))
+        if math.isfinite(area) and area > 0:
+            return flat if abs(area / flat - 1) < _EXACT else area
+    return flat
+
+
+def pixel_scale(wcs: WCS | None, shape: tuple[int, int] | None = None) -> float | None:
+    """Side in arcsec of a square as large as :func:`pixel_area`; None without a WCS."""
+    area = pixel_area(wcs, shape)
+    return None if area is None else math.degrees(math.sqrt(area)) * 3600
 
 
 def same_grid(a: WCS, b: WCS, shape: tuple[int, int]) -> bool:
-    """True where the corners of an image (H, W) agree to a hundredth of a pixel in both."""
+    """True where the pixels of an image (H, W) agree to a hundredth of a pixel in both."""
+    if not (a.has_distortion or b.has_distortion) and a.wcs.compare(b.wcs, WCSCOMPARE_ANCILLARY):
+        return True
     height, width = shape
-    x, y = np.array([0.0, width - 1, 0, width - 1]), np.array([0.0, 0, height - 1, height - 1])
+    x, y = np.meshgrid(np.linspace(0, width - 1, 9), np.linspace(0, height - 1, 9))
+    on_sky = np.isfinite(unit_vectors(a, x, y)).all(-1)
+    if not on_sky.any():
+        return False
     with quiet():
-        u, v = pixel_to_pixel(a, b, x, y)
-    return bool(np.allclose(u, x, atol=_MATCH, rtol=0) and np.allclose(v, y, atol=_MATCH, rtol=0))
+        try:
+            u, v = pixel_to_pixel(a, b, x[on_sky], y[on_sky])
+        except ValueError:  # two frames that know nothing of each other
+            return False
+    apart = np.hypot(u - x[on_sky], v - y[on_sky])
+    return bool((apart < _MATCH).all())

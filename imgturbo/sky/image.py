@@ -10,12 +10,29 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
-from astropy.wcs.utils import proj_plane_pixel_scales
 from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
+from imgturbo.sky.bands import PICTURE_SUFFIXES
+from imgturbo.sky.headers import pixel_scale, wcs_window
 
-__all__ = ["SkyImage", "measured"]
+__all__ = ["BOTTOM_UP", "TOP_DOWN", "SkyImage", "measured", "row_order"]
+
+TOP_DOWN, BOTTOM_UP = "TOP-DOWN", "BOTTOM-UP"
+
+
+def row_order(wcs: WCS | None, header: fits.Header | None, path: Path | None) -> str:
+    """Where the first row of an image is shown: ``"TOP-DOWN"``, ``"BOTTOM-UP"``, or ``""``.
+
+    Rows of FITS files run upward, as every viewer shows them, unless a card ROWORDER says
+    otherwise; rows of pictures run downward. Of an array nobody knows: its rows stay as they are.
+    """
+    stated = str(header.get("ROWORDER", "") if header is not None else "").strip().upper()
+    if stated in (TOP_DOWN, BOTTOM_UP):
+        return stated
+    if path is not None and path.suffix.lower() in PICTURE_SUFFIXES:
+        return TOP_DOWN
+    return "" if wcs is None and header is None else BOTTOM_UP
 
 
 def measured(data: NDArray[Any]) -> NDArray[np.bool_]:
@@ -51,6 +68,8 @@ class SkyImage:
 
     def __post_init__(self) -> None:
         channels = len(self.data)
+        if self.wcs is not None and self.wcs.naxis != 2:
+            object.__setattr__(self, "wcs", self.wcs.celestial)
         if self.data.ndim != 3 or self.valid.shape != self.data.shape[1:]:
             raise ImgturboError(
                 f"{self.path or 'image'}: data must be (C, H, W) with valid (H, W), got "
@@ -92,20 +111,21 @@ class SkyImage:
 
     @property
     def pixel_scale(self) -> float | None:
-        """Side of a pixel in arcsec (geometric mean of both), or None without a WCS."""
-        if self.wcs is None:
-            return None
-        return float(np.sqrt(np.prod(proj_plane_pixel_scales(self.wcs))) * 3600)
+        """Side of a pixel in arcsec (geometric mean of both) in the middle; None without a WCS."""
+        return pixel_scale(self.wcs, self.shape[1:])
+
+    @property
+    def row_order(self) -> str:
+        """``"TOP-DOWN"``, ``"BOTTOM-UP"`` or, for a bare array, ``""``: see :func:`row_order`."""
+        return row_order(self.wcs, self.header, self.path)
 
     def window(self, rows: slice, cols: slice) -> SkyImage:
         """The part ``[rows, cols]``, its WCS moved along; bounds are clipped to the image."""
         height, width = self.valid.shape
         top, bottom, _ = rows.indices(height)
         left, right, _ = cols.indices(width)
-        wcs = None
-        if self.wcs is not None:
-            wcs = self.wcs.slice((slice(top, bottom), slice(left, right)))
-        part = (slice(top, bottom), slice(left, right))
+        part = (slice(top, max(top, bottom)), slice(left, max(left, right)))
+        wcs = None if self.wcs is None else wcs_window(self.wcs, *part)
         return replace(self, data=self.data[:, *part], valid=self.valid[part], wcs=wcs)
 
     def select(self, bands: Sequence[str]) -> SkyImage:

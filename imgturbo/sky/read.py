@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
 from imgturbo.sky.fits_file import FitsFile
-from imgturbo.sky.headers import pixel_area, same_grid
-from imgturbo.sky.image import SkyImage, measured
+from imgturbo.sky.headers import pixel_area, pixel_scale, same_grid, wcs_window
+from imgturbo.sky.image import SkyImage, measured, row_order
 from imgturbo.sky.photometry import is_surface_brightness
 from imgturbo.sky.picture import is_picture, read_picture
-from imgturbo.sky.resampling import footprint, resample_planes
+from imgturbo.sky.resampling import coarser, footprint, resample_planes
 
 __all__ = ["SkyReader", "open_sky", "read_sky"]
 
@@ -77,8 +77,12 @@ class SkyReader:
     @property
     def pixel_scale(self) -> float | None:
         """Side of a pixel in arcsec, or None without a WCS."""
-        area = pixel_area(self.wcs)
-        return None if area is None else math.degrees(math.sqrt(area)) * 3600
+        return pixel_scale(self.wcs, self._size)
+
+    @property
+    def row_order(self) -> str:
+        """Where the first row is shown: see :func:`imgturbo.sky.image.row_order`."""
+        return row_order(self.wcs, self.header, self.paths[0])
 
     def read(self, rows: slice = slice(None), cols: slice = slice(None)) -> SkyImage:
         """The window ``[rows, cols]``, its WCS moved along; only its pixels are read.
@@ -94,7 +98,7 @@ class SkyReader:
         top, bottom, _ = rows.indices(height)
         left, right, _ = cols.indices(width)
         window = (slice(top, max(top, bottom)), slice(left, max(left, right)))
-        wcs = None if self.wcs is None else self.wcs.slice(window)
+        wcs = None if self.wcs is None else wcs_window(self.wcs, *window)
         size = (window[0].stop - top, window[1].stop - left)
         data = np.empty((len(self._bands), *size), np.float32)
         for plane, band, moved in zip(data, self._bands, self._moved, strict=True):
@@ -163,7 +167,7 @@ class SkyReader:
 
     def _zeropoint(self, band: _Band, moved: bool) -> float | None:
         """A surface brightness keeps its value when it moves; what a pixel of it holds does not."""
-        here, there = pixel_area(self.wcs), pixel_area(band.wcs)
+        here, there = pixel_area(self.wcs, self._size), pixel_area(band.wcs, band.shape)
         if band.zeropoint is None or not moved or not is_surface_brightness(band.unit):
             return band.zeropoint
         assert here is not None
@@ -189,7 +193,14 @@ class SkyReader:
             return np.full(size, np.nan, np.float32)
         data = band.read(*part)[None]
         per_pixel = not is_surface_brightness(band.unit)
-        return resample_planes(data, band.wcs.slice(part), wcs, size, per_pixel)[0]
+        return resample_planes(
+            data,
+            wcs_window(band.wcs, *part),
+            wcs,
+            size,
+            per_pixel,
+            averaged=coarser(band.wcs, self.wcs),
+        )[0]
 
 
 def open_sky(paths: Paths, bands: Sequence[str] | None = None, unit: str = "") -> SkyReader:
