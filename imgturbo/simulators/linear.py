@@ -80,7 +80,8 @@ class Linear(Simulator):
             μ, (n, P), and Σ, (P, P), which is the same for all.
         """
         precision = np.linalg.inv(self.covariance)
-        covariance: Floats = np.linalg.inv(precision + self.matrix.T @ self.matrix / self.noise**2)
+        learnt = self.matrix.T @ self.matrix / self.noise**2
+        covariance = np.asarray(np.linalg.inv(precision + learnt), np.float64)
         pull = precision @ self.mean + observations @ self.matrix / self.noise**2
         return pull @ covariance, covariance
 

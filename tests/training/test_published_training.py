@@ -18,7 +18,7 @@ from training_standins import contents, logged
 
 from imgturbo.bundle import load_bundle
 from imgturbo.config import Config, load_config
-from imgturbo.data import Tiles, TileSpec, TileStore
+from imgturbo.data import Tiles, TileSpec, TileStore, open_source
 from imgturbo.nets import build_generator
 from imgturbo.side import Side
 from imgturbo.sky.stretch import Stretch
@@ -144,10 +144,10 @@ def test_older_runs_without_the_newer_keys_go_on(tmp_path, tiles, no_pictures):
     train(config)
     checkpoint = Checkpoints(config.train.out / "checkpoints").at(8)
     del checkpoint.state["config"]["train"]["schedule"]
-    checkpoint.refuse_other(config, checkpoint.state["tiles"])
+    checkpoint.refuse_other(config, open_source(config))
     config.train.schedule = "linear"
     with pytest.raises(Exception, match=r"train\.schedule = 'cosine', not 'linear'"):
-        checkpoint.refuse_other(config, checkpoint.state["tiles"])
+        checkpoint.refuse_other(config, open_source(config))
 
 
 def test_statistics_are_averaged_over_the_processes():
