@@ -45,6 +45,7 @@ from imgturbo.data.store import (
 )
 from imgturbo.errors import ImgturboError
 from imgturbo.side import Side
+from imgturbo.sky.frames import icrs
 from imgturbo.sky.stretch import Stretch
 
 __all__ = ["FieldReport", "PrepareReport", "prepare"]
@@ -294,7 +295,7 @@ def _append(
     for split in ("train", "validation"):
         positions: NDArray[np.int32] = getattr(windows, split)
         y, x = (positions + (size - 1) / 2).T
-        sky = np.stack([x, y] if piece.sky is None else piece.sky.all_pix2world(x, y, 0), axis=1)
+        sky = np.stack([x, y] if piece.sky is None else icrs(piece.sky, x, y), axis=1)
         residual = piece.residual(x, y)
         cuts = {
             side: cut(piece.data(side), piece.valid(side), positions, size, stretches[side])

@@ -15,6 +15,7 @@ from imgturbo.config import SplitConfig
 from imgturbo.data.store import TileStore
 from imgturbo.errors import ImgturboError
 from imgturbo.sky import SkyImage, write_sky
+from imgturbo.sky.photometry import DISPLAY
 
 __all__ = ["aligned_files", "quick_look", "write_aligned"]
 
@@ -82,7 +83,8 @@ def quick_look(store: TileStore, path: Path | str, count: int = 8) -> None:
             order = [0, tiles.shape[1] // 2, -1]
             # Bands go from blue to red, the channels of a picture from red to blue.
             shown = tiles[:, order if getattr(store, side).names[0] == "R" else order[::-1]]
-            strips.append(np.concatenate(list(shown), axis=-1))
+            up = getattr(store, side).unit != DISPLAY  # rows of the sky run upward
+            strips.append(np.concatenate(list(shown[:, :, ::-1] if up else shown), axis=-1))
     picture = SkyImage.from_array(
         np.clip(np.concatenate(strips, axis=-2), 0, 1), unit="display", bands=("R", "G", "B")
     )

@@ -11,7 +11,8 @@ each field is divided into rectangles first, and only then into tiles:
 
 V is the union of all fields' validation rectangles on the sky. No training tile touches V, nor
 comes nearer to it than ``guard`` pixels, not even a tile of *another* field that sees the same sky:
-rectangles are projected through both WCSs (pictures without a WCS are taken for different sky).
+rectangles go from field to field as directions in the sky, whatever frames their headers are in
+(pictures without a WCS are taken for different sky).
 """
 
 from __future__ import annotations
@@ -25,14 +26,18 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from astropy.wcs import WCS
-from astropy.wcs.utils import proj_plane_pixel_area
 from numpy.typing import NDArray
 from skimage.draw import polygon
 
 from imgturbo.config import SplitConfig
 from imgturbo.errors import ImgturboError
+from imgturbo.sky.frames import directions, icrs, to_pixels
+from imgturbo.sky.headers import pixel_area
 
 __all__ = ["Areas", "FieldSky", "Rect", "divide", "exclusion"]
+
+_TORN = 20.0  # times the usual step along an outline: there a map is torn
+_PIXELS = 1 << 18  # asked for their place in one go
 
 
 class Rect(NamedTuple):
@@ -190,7 +195,7 @@ def _hash(field: FieldSky, rect: Rect) -> bytes:
     if field.wcs is None:
         place = f"{field.name} {y} {x}"
     else:
-        ra, dec = field.wcs.all_pix2world(x, y, 0)
+        ra, dec = icrs(field.wcs, x, y)
         place = f"{float(ra):.4f} {float(dec):.4f}"
     return hashlib.sha256(place.encode()).digest()
 
@@ -229,17 +234,21 @@ def _may_overlap(a: FieldSky, b: FieldSky) -> bool:
     """Whether the circles around two fields touch; far fields would project to nonsense."""
     if a.wcs is None or b.wcs is None:
         return False
-    circles = []
-    for field in (a, b):
-        assert field.wcs is not None
-        height, width = field.valid.shape
-        x = np.array([(width - 1) / 2, 0, width, 0, width])
-        y = np.array([(height - 1) / 2, 0, 0, height, height])
-        ra, dec = np.radians(field.wcs.all_pix2world(x, y, 0))
-        vectors = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], 1)
-        circles.append((vectors[0], _angles(vectors[0], vectors[1:]).max()))
-    (centre_a, radius_a), (centre_b, radius_b) = circles
+    (centre_a, radius_a), (centre_b, radius_b) = _circle(a), _circle(b)
     return float(_angles(centre_a, centre_b[None])[0]) <= 1.1 * (radius_a + radius_b)
+
+
+def _circle(field: FieldSky) -> tuple[NDArray[np.float64], float]:
+    """The direction of a field's middle, and the largest angle from there to its rim."""
+    assert field.wcs is not None
+    height, width = field.valid.shape
+    x, y = np.meshgrid(np.linspace(-0.5, width - 0.5, 9), np.linspace(-0.5, height - 0.5, 9))
+    there = directions(field.wcs, x, y)
+    seen = there[np.isfinite(there).all(axis=-1)]  # the corners of an all-sky map are no sky
+    if not len(seen):
+        return np.array([1.0, 0.0, 0.0]), math.pi
+    middle = there[4, 4] if np.isfinite(there[4, 4]).all() else seen[0]
+    return middle, float(_angles(middle, seen).max())
 
 
 def _angles(vector: NDArray, others: NDArray) -> NDArray:
@@ -253,10 +262,40 @@ def _fill_projected(
     """Mark the pixels of ``here`` that see a rectangle of ``there``, a pixel's margin included."""
     assert here.wcs is not None
     assert there.wcs is not None
-    # Widths of a pixel of `here` in pixels of `there`, in which the outline is drawn.
-    ratio = math.sqrt(proj_plane_pixel_area(here.wcs) / proj_plane_pixel_area(there.wcs))
-    x, y = _outline(rect, margin=(guard + 1) * max(ratio, 1.0))
-    ra, dec = there.wcs.all_pix2world(x, y, 0)
-    x, y = here.wcs.all_world2pix(ra, dec, 0, quiet=True)
-    rows, cols = polygon(y, x, mask.shape)
-    mask[rows, cols] = True
+    margin = (guard + 1) * _stretch(here, there, rect)
+    u, v = _outline(rect, margin)
+    x, y = to_pixels(there.wcs, here.wcs, u, v)
+    walked = np.hypot(np.diff(u), np.diff(v))
+    steps = np.hypot(np.diff(x), np.diff(y))[walked > 0] / walked[walked > 0]
+    if np.isfinite(steps).all() and steps.max() <= _TORN * np.median(steps):
+        rows, cols = polygon(y, x, mask.shape)
+        mask[rows, cols] = True
+        return
+    # Part of the outline is out of reach, or on both sides of a seam: ask every pixel.
+    height, width = mask.shape
+    step = max(1, _PIXELS // width)
+    for top in range(0, height, step):
+        y, x = np.mgrid[top : min(top + step, height), :width].astype(float)
+        u, v = to_pixels(here.wcs, there.wcs, x, y)
+        inside = (u > rect.x0 - 0.5 - margin) & (u < rect.x1 - 0.5 + margin)
+        mask[top : top + step] |= (
+            inside & (v > rect.y0 - 0.5 - margin) & (v < rect.y1 - 0.5 + margin)
+        )
+
+
+def _stretch(here: FieldSky, there: FieldSky, rect: Rect) -> float:
+    """The most pixels of ``there`` that a pixel of ``here`` spans in any direction; at least 1."""
+    x = np.array([(rect.x0 + rect.x1 - 1) / 2])
+    y = np.array([(rect.y0 + rect.y1 - 1) / 2])
+    x, y = to_pixels(there.wcs, here.wcs, x, y)
+    if not np.isfinite(x[0]):
+        height, width = here.valid.shape
+        x, y = np.array([(width - 1) / 2]), np.array([(height - 1) / 2])
+    u, v = to_pixels(
+        here.wcs, there.wcs, x + np.array([-0.5, 0.5, 0, 0]), y + np.array([0, 0, -0.5, 0.5])
+    )
+    matrix = np.array([[u[1] - u[0], u[3] - u[2]], [v[1] - v[0], v[3] - v[2]]])
+    if np.isfinite(matrix).all():
+        return max(1.0, float(np.linalg.norm(matrix, 2)))
+    ours, theirs = pixel_area(here.wcs), pixel_area(there.wcs)
+    return max(1.0, math.sqrt(ours / theirs)) if ours and theirs else 1.0

@@ -28,10 +28,11 @@ from data_prep.reproject import Aligned, align
 from data_prep.survey import FieldSurvey
 from imgturbo.errors import ImgturboError
 from imgturbo.sky import SkyImage, read_sky
+from imgturbo.sky.headers import celestial_wcs, wcs_cards
 
 __all__ = ["Staged", "piece_key", "stage"]
 
-_VERSION = 1
+_VERSION = 2
 """Part of every key: raise it when alignment changes its results."""
 
 _LATTICE = 16
@@ -112,7 +113,7 @@ def _write(aligned: Aligned, field: FieldSurvey, folder: Path) -> None:
     sources = registration if registration and registration.method != "none" else None
     content = {
         "sides": sides,
-        "wcs": grid.wcs.to_header_string(relax=True) if grid.wcs is not None else None,
+        "wcs": None if grid.wcs is None else wcs_cards(grid.wcs).tostring(),
         # The nominal WCS of pictures says nothing of their place in the sky.
         "celestial": field.reference.pixel_scale is not None,
         "scale": aligned.scale,
@@ -160,7 +161,11 @@ class Staged:
         facts = json.loads((folder / "field.json").read_text())
         wcs = None
         if facts["wcs"] is not None:
-            wcs = WCS(fits.Header.fromstring(facts["wcs"]))
+            header = fits.Header.fromstring(facts["wcs"])
+            wcs = celestial_wcs(header, str(folder))
+            if wcs is not None:
+                side = next(iter(facts["sides"]))
+                wcs.array_shape = np.load(folder / f"{side}_valid.npy", mmap_mode="r").shape
         return cls(folder, facts, wcs)
 
     @property

@@ -14,9 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from astropy.wcs import WCS
-from astropy.wcs.utils import proj_plane_pixel_area
-
 from imgturbo.config import FieldConfig, PrepareConfig, RegisterConfig
 from imgturbo.errors import ImgturboError
 from imgturbo.sky import is_surface_brightness, open_sky
@@ -120,12 +117,8 @@ def _look(paths: Sequence[Path], unit: str) -> SideSurvey | None:
             unit=reader.unit,
             zeropoints=tuple(reader.zeropoints),
             shape=tuple(reader.shape),
-            pixel_scale=_scale(reader.wcs),
+            pixel_scale=reader.pixel_scale,
         )
-
-
-def _scale(wcs: WCS | None) -> float | None:
-    return None if wcs is None else float(proj_plane_pixel_area(wcs)) ** 0.5 * 3600
 
 
 def _check_agreement(side: str, looks: Sequence[SideSurvey]) -> None:

@@ -59,6 +59,7 @@ def describe(path: Path) -> Facts:
 
 def _image(path: Path) -> Facts:
     from imgturbo.sky import Stretch, open_sky
+    from imgturbo.sky.frames import icrs
 
     with open_sky(path) as image:
         _, height, width = image.shape
@@ -84,8 +85,8 @@ def _image(path: Path) -> Facts:
     else:
         facts["pixel scale"] = f"{image.pixel_scale:.4f} arcsec"
         x, y = [0, width - 1, width - 1, 0], [0, 0, height - 1, height - 1]
-        corners = image.wcs.pixel_to_world(x, y).icrs
-        facts["footprint"] = "  ".join(f"{c.ra.deg:.5f} {c.dec.deg:+.5f}" for c in corners)
+        corners = zip(*icrs(image.wcs, x, y), strict=True)
+        facts["footprint"] = "  ".join(f"{ra:.5f} {dec:+.5f}" for ra, dec in corners)
     if not picture:
         facts["stretch (fitted here)"] = _stretch_line(Stretch.fit(data))
     for band, plane, here in zip(image.bands, data, measured, strict=True):

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy.wcs.utils import proj_plane_pixel_scales
 from numpy.typing import NDArray
 
 from data_prep.register.coordinates import fit_wcs, frame_points, nominal_wcs, pixels_to_pixels
@@ -155,7 +154,8 @@ def _start(
             raise AssertionError("unreachable: zero matches are always too few")
         return coarse
     assert target.wcs is not None
-    pixel = float(np.mean(proj_plane_pixel_scales(target.wcs.celestial))) * 3600
+    pixel = target.pixel_scale
+    assert pixel is not None
     reach = config.max_shift / pixel
     finite = predicted[np.isfinite(predicted).all(axis=1)]
     tolerance = max(1.5, reach / 10)

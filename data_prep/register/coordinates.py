@@ -68,7 +68,7 @@ def fit_wcs(to_target: Map, shape: tuple[int, int], target: WCS, tables: bool = 
     sky = np.stack(target.pixel_to_world_values(*to_target(grid).T), axis=1)
     crval = np.array(target.wcs.crval)
     best, error = _tangent(grid, sky, crval, target, shape, 1)
-    if error > _EXACT:
+    if not error <= _EXACT:
         # About the image's own middle the polynomial is well conditioned wherever CRPIX lies.
         middle = np.array([[(shape[1] - 1) / 2, (shape[0] - 1) / 2]])
         crval = np.array(target.pixel_to_world_values(*to_target(middle).T)).ravel()
@@ -78,7 +78,7 @@ def fit_wcs(to_target: Map, shape: tuple[int, int], target: WCS, tables: bool = 
                 best, error = trial, trial_error
             if error <= _EXACT:
                 break
-    if tables or error > _EXACT:
+    if tables or not error <= _EXACT:
         _add_tables(best, to_target, shape, target)
     return best
 
@@ -94,7 +94,7 @@ def frame_points(shape: tuple[int, int], count: int) -> Floats:
 def _blank(crval: Floats, target: WCS, shape: tuple[int, int]) -> WCS:
     """Tangent plane at ``crval`` in the target's celestial frame, degrees for pixels."""
     wcs = WCS(naxis=2)
-    wcs.wcs.ctype = [kind[:5] + "TAN" for kind in target.wcs.ctype]
+    wcs.wcs.ctype = [f"{kind[:4]:-<5}TAN" for kind in target.wcs.ctype]
     wcs.wcs.cunit = ["deg", "deg"]
     wcs.wcs.crval = crval
     wcs.wcs.crpix = [0.0, 0.0]
@@ -114,6 +114,8 @@ def _tangent(
     """TAN(-SIP) of an order, fitted to the grid, and its largest error in source pixels."""
     wcs = _blank(crval, target, shape)
     plane = wcs.wcs_world2pix(sky, 1)
+    if not np.isfinite(plane).all():  # more than 90° from there: no tangent plane sees it
+        return wcs, np.inf
     middle = np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2])
     scale = max(shape) / 2
     powers = [(t - j, j) for t in range(order + 1) for j in range(t + 1)]
@@ -132,7 +134,7 @@ def _tangent(
         for (i, j), value in linear.items():
             if i + j > 1:
                 tables[:, i, j] = np.linalg.solve(matrix, value)
-        wcs.wcs.ctype = [kind[:5] + "TAN-SIP" for kind in target.wcs.ctype]
+        wcs.wcs.ctype = [f"{kind[:4]:-<5}TAN-SIP" for kind in target.wcs.ctype]
         wcs.sip = Sip(tables[0], tables[1], None, None, wcs.wcs.crpix)
     wcs.wcs.set()
     misfit = design @ solution - plane

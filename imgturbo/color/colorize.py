@@ -248,6 +248,8 @@ def _write(
         data=rgb,
         valid=image.valid,
         wcs=None,
+        header=None,  # its rows are a picture's now
+        path=None,
         unit=DISPLAY,
         bands=("R", "G", "B"),
         zeropoints=(None,) * 3,
@@ -256,7 +258,15 @@ def _write(
     paths = [place.with_name(place.name + suffix) for suffix in _suffixes(image)]
     write_sky(paths[0], picture, overwrite=overwrite)
     for path in paths[1:]:
-        up = replace(picture, data=rgb[:, ::-1], valid=image.valid[::-1], wcs=image.sky.wcs)
+        rows = slice(None, None, -1 if image.flipped else 1)
+        up = replace(
+            picture,
+            data=rgb[:, rows],
+            valid=image.valid[rows],
+            wcs=image.sky.wcs,
+            header=image.sky.header,
+            path=image.sky.path,
+        )
         write_sky(path, up, header_cards=cards, overwrite=overwrite)
     return paths
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from imgturbo.errors import ImgturboError
 from imgturbo.sky import SkyImage, Stretch, read_sky
 from imgturbo.sky.bands import stem
+from imgturbo.sky.image import BOTTOM_UP
 from imgturbo.sky.lab import LIGHTNESS, rgb_to_lab
 from imgturbo.sky.photometry import DISPLAY
 
@@ -52,7 +53,7 @@ class Grey:
     @property
     def is_sky(self) -> bool:
         """Whether it holds fluxes, to be written as FITS too."""
-        return self.flipped
+        return self.sky.unit != DISPLAY
 
 
 def read_grey(path: Path | str, bands: str | None = None, grey: bool = False) -> Grey:
@@ -82,7 +83,7 @@ def read_grey(path: Path | str, bands: str | None = None, grey: bool = False) ->
         )
     picture = sky.data if sky.unit == DISPLAY else _displayed(sky)
     rgb = picture if len(picture) == 3 else np.repeat(picture, 3, axis=0)
-    flipped = sky.unit != DISPLAY
+    flipped = sky.row_order == BOTTOM_UP
     lightness = rgb_to_lab(rgb[:, ::-1] if flipped else rgb)[0]
     valid = np.isfinite(lightness)
     lightness[~valid] = LIGHTNESS.offset[0]

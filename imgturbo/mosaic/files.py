@@ -263,6 +263,8 @@ class _Job:
             ("MODEL", self.bundle.hash, "hash of weights and stretches"),
             ("DIRECTN", way.name, "forward: source to target"),
         ]
+        if reader.row_order:
+            cards += [("ROWORDER", reader.row_order, "place of the first row")]
         if self.settings.samples is not None:
             cards += [
                 ("NSAMPLES", self.settings.samples, "draws of the stochastic network"),

@@ -33,6 +33,7 @@ from imgturbo.metrics.perceptual import Unavailable, lpips_distance, st_lpips_di
 from imgturbo.metrics.spectrum import log_spectrum_error
 from imgturbo.scoring.intervals import file_intervals
 from imgturbo.sky import SkyImage, Stretch, read_sky, resample
+from imgturbo.sky.headers import same_grid
 from imgturbo.sky.photometry import DISPLAY, is_surface_brightness
 
 __all__ = ["Image", "evaluate", "scores"]
@@ -213,19 +214,9 @@ def _on_grid(image: SkyImage, grid: SkyImage) -> SkyImage:
             f"{grid.shape[1]} × {grid.shape[2]}, and without a WCS on both sides they cannot be "
             "brought together; crop or register them first (imgturbo prepare)"
         )
-    if same_shape and _same_wcs(image, grid):
+    if same_shape and same_grid(image.wcs, grid.wcs, (image.shape[1], image.shape[2])):
         return image
     return resample(image, grid.wcs, grid.shape[1:])
-
-
-def _same_wcs(a: SkyImage, b: SkyImage) -> bool:
-    """True where the corners of both grids agree to a hundredth of a pixel."""
-    assert a.wcs is not None
-    assert b.wcs is not None
-    height, width = a.shape[1:]
-    x, y = np.array([0, width - 1, 0, width - 1]), np.array([0, 0, height - 1, height - 1])
-    there = b.wcs.world_to_pixel(a.wcs.pixel_to_world(x, y))
-    return bool(np.allclose(there, (x, y), atol=0.01))
 
 
 def _common_bands(pred: SkyImage, target: SkyImage) -> SkyImage:

@@ -357,7 +357,7 @@ def solid_angles(wcs: WCS, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
         after = np.where(np.isfinite(after), after, 2 * here - before)
         before = np.where(np.isfinite(before), before, 2 * here - after)
         steps.append(after - before)
-    return np.asarray(np.linalg.norm(np.cross(*steps), axis=-1))
+    return np.asarray(np.linalg.norm(np.cross(steps[0], steps[1]), axis=-1))
 
 
 def pixel_area(wcs: WCS | None, shape: tuple[int, int] | None = None) -> float | None:

@@ -10,6 +10,11 @@ takes its name only when it is complete and on disk. Windows are put by ``pwrite
 would count every page that was written as resident.
 
 A name that ends in ``.png``, ``.jpg`` or ``.tif`` makes a picture, which is kept in memory instead.
+
+Rows of FITS run upward and those of pictures downward. Data are given in the rows of the image that
+they are of; a card ``ROWORDER`` among the header cards says which way they run. ``BOTTOM-UP`` (or a
+WCS and no card) is turned over in a picture; ``TOP-DOWN`` is not, and is written into FITS, whose
+readers would else show it upside down; without either the rows of an array stay as they are.
 """
 
 from __future__ import annotations
@@ -29,7 +34,7 @@ from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
 from imgturbo.sky.headers import pixel_area, quiet, wcs_cards
-from imgturbo.sky.image import SkyImage
+from imgturbo.sky.image import BOTTOM_UP, SkyImage
 from imgturbo.sky.photometry import is_surface_brightness
 from imgturbo.sky.picture import check_picture, encode_picture, is_picture
 
@@ -169,7 +174,8 @@ class SkyWriter:
         with self._naming_errors():
             try:
                 if self._picture is not None:
-                    encoded = encode_picture(self._picture, self.path, self.unit)
+                    shown = self._picture[:, ::-1] if self._turned else self._picture
+                    encoded = encode_picture(shown, self.path, self.unit)
                     self._put(encoded, 0)
                 os.fsync(self._file)
                 if self.path.exists() and not self._overwrite:
@@ -230,6 +236,7 @@ class SkyWriter:
         self.part = self.path.with_name(f".{self.path.name}.part")
         self.shape, self.bands, self.unit = shape, tuple(bands), unit
         self._overwrite, self._file = overwrite, -1
+        self._turned = _row_order(header_cards, wcs) == BOTTOM_UP
         self._picture: NDArray[np.float32] | None = None
         zeros = tuple(zeropoints) or (None,) * shape[0]
         if len(self.bands) != shape[0] or len(zeros) != shape[0]:
@@ -328,6 +335,8 @@ def write_sky(
         extras: further planes, name → (C, H, W): ``{"STD": …}``.
     """
     planes = {"SCI": image.data, **(extras or {})}
+    if image.row_order:
+        header_cards = [*header_cards, ("ROWORDER", image.row_order, "place of the first row")]
     with SkyWriter(
         path,
         image.shape,
@@ -345,11 +354,19 @@ def write_sky(
     return writer.path
 
 
+def _row_order(cards: Sequence[Card], wcs: WCS | None) -> str:
+    for card in cards:
+        if card[0] == "ROWORDER":
+            return str(card[1])
+    return "" if wcs is None else BOTTOM_UP
+
+
 def _primary_header(cards: Sequence[Card], history: Sequence[str]) -> fits.Header:
     header = fits.PrimaryHDU().header
     with quiet():
         for card in cards:
-            header.append(fits.Card(*card), end=True)
+            if tuple(card[:2]) != ("ROWORDER", BOTTOM_UP):  # what FITS means anyway
+                header.append(fits.Card(*card), end=True)
         for line in history:
             header.add_history(line.encode("ascii", "replace").decode("ascii"))
     return header
