@@ -8,8 +8,12 @@ from imgturbo.cli.main import main
 
 
 @pytest.fixture
-def run(capsys):
-    """``run(words…)`` → (exit status, standard output, standard error)."""
+def run(capsys, monkeypatch):
+    """``run(words…)`` → (exit status, standard output, standard error).
+
+    Progress, which depends on the clock, is not shown.
+    """
+    monkeypatch.setattr("imgturbo.report.progress._PLAIN_FIRST", float("inf"))
 
     def run(*words):
         with pytest.raises(SystemExit) as ended:
