@@ -148,7 +148,8 @@ def _bundle(path: Path) -> Facts:
     facts |= _side_facts("source", bundle.source) | _side_facts("target", bundle.target)
     for name, network in (("decoder", bundle.decoder), ("encoder", bundle.encoder)):
         if network is None:
-            facts[name] = "none: only source → target"
+            only = "source → target" if name == "encoder" else "target → source"
+            facts[name] = f"none: only {only}"
             continue
         sees = "the whole image" if network.whole_image else f"±{receptive_field(network)} pixels"
         facts[name] = (

@@ -8,7 +8,10 @@ from typing import Any
 from imgturbo.side import Side
 from imgturbo.sky.lab import colours_grey
 
-__all__ = ["model_card"]
+__all__ = ["NETWORKS", "model_card"]
+
+NETWORKS = ("decoder", "encoder")
+"""The networks that a bundle may hold: z → x and x → z."""
 
 _LIMITS = """\
 - **Networks can invent or delete sources.** A prediction is a plausible sky, not a measurement: do
@@ -31,8 +34,9 @@ def model_card(content: Mapping[str, Any]) -> str:
     """Markdown for the contents of ``bundle.json``."""
     sides, record = content["sides"], content["record"]
     source, target = (Side.from_dict(sides[name]) for name in ("source", "target"))
-    backward = "encoder.safetensors" in content["files"]
-    title = f"{_bands(source)} {'↔' if backward else '→'} {_bands(target)}"
+    forward, backward = (f"{name}.safetensors" in content["files"] for name in NETWORKS)
+    arrow = "↔" if forward and backward else "→" if forward else "←"
+    title = f"{_bands(source)} {arrow} {_bands(target)}"
     config = content["config"]
     colours = colours_grey(source.names, target.names)
     return f"""\
@@ -43,7 +47,7 @@ tags: [{"colorization" if colours else "astronomy"}, image-to-image]
 ---
 # {config["name"]}: {title}
 
-{_use(content["hash"], colours, backward)}
+{_use(content["hash"], colours, forward, backward)}
 
 ## Sides
 | | source | target |
@@ -68,18 +72,21 @@ trained on keep their own terms.
 """
 
 
-def _use(name: str, colours: bool, backward: bool) -> str:
+def _use(name: str, colours: bool, forward: bool, backward: bool) -> str:
     if colours:
         return f"""\
 Colours grey images, each in several ways (bundle `{name}`).
 
     imgturbo colorize --bundle . FILE… --out colours"""
+    first = "forward (source to target)" if forward else "backward (target to source)"
+    rest = "and backward" if forward and backward else "only"
+    option = "" if forward else "--direction backward "
     return f"""\
-Translates images of one telescope into what another would have seen, forward (source to target)
-{"and backward" if backward else "only"}. Its hash, `{name}`, is in the header of every
+Translates images of one telescope into what another would have seen, {first}
+{rest}. Its hash, `{name}`, is in the header of every
 image made with it.
 
-    imgturbo translate --bundle . FILE… --out pred.fits"""
+    imgturbo translate --bundle . {option}FILE… --out pred.fits"""
 
 
 def _bands(side: Side) -> str:

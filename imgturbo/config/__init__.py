@@ -41,6 +41,7 @@ from imgturbo.config.preparation import (
     StretchConfig,
     TileConfig,
 )
+from imgturbo.config.section import NetworkConfig
 from imgturbo.config.training import (
     DataConfig,
     ObjectiveConfig,
@@ -49,6 +50,8 @@ from imgturbo.config.training import (
 from imgturbo.config.whole import (
     Config,
     ModelConfig,
+    accept_decoder,
+    forget_decoder,
     load_config,
 )
 
@@ -67,6 +70,7 @@ __all__ = [
     "GeneratorConfig",
     "MLPConfig",
     "ModelConfig",
+    "NetworkConfig",
     "NAFNetConfig",
     "ObjectiveConfig",
     "PicturesConfig",
@@ -80,5 +84,7 @@ __all__ = [
     "TileConfig",
     "TrainConfig",
     "UNetConfig",
+    "accept_decoder",
+    "forget_decoder",
     "load_config",
 ]

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from imgturbo.nets.generator import Generator, pad_to_multiple
 from imgturbo.nets.noise import Noise
+from imgturbo.nets.receptive import receptive_field
 
 __all__ = ["GROUPS", "Ensemble"]
 
@@ -48,6 +49,14 @@ class Ensemble(Generator):
         self.generator = generator
         self.elements = GROUPS[group]
         self.size, self.whole_image = generator.size, generator.whole_image
+
+    def reach(self) -> int:
+        """As far as N, whose reach is the largest of those that the symmetries exchange.
+
+        Raises:
+            ImgturboError: what measuring N raises.
+        """
+        return receptive_field(self.generator)
 
     def forward(self, u: Tensor, noise: Noise | None = None) -> Tensor:
         """Translate images; ``noise`` is not taken notice of.

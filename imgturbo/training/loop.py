@@ -38,6 +38,7 @@ from imgturbo.config import Config
 from imgturbo.data.batch import Batch
 from imgturbo.data.loader import TileLoader
 from imgturbo.data.store import TileStore
+from imgturbo.engines import settle
 from imgturbo.errors import ImgturboError
 from imgturbo.report.progress import ProgressReport
 from imgturbo.team import Team
@@ -103,6 +104,7 @@ def train(config: Config, resume: bool = True, store: TileStore | None = None) -
         ImgturboError: no tiles, a config that fits neither tiles nor checkpoint, a loss that is not
             finite (before the update, naming the tiles), a disk that is full or not writable.
     """
+    config = settle(config)
     store = store or TileStore.open(config.tiles)
     # Accelerate keeps one state a process; an earlier run's may be of another precision.
     AcceleratorState._reset_state()

@@ -7,6 +7,8 @@ import json
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import accelerate
 import numpy as np
@@ -19,7 +21,6 @@ from imgturbo.config import Config
 from imgturbo.data.store import TileStore
 from imgturbo.engines import build_trainable
 from imgturbo.errors import ImgturboError
-from imgturbo.flows.objective import Likelihood
 from imgturbo.losses import Trainable
 from imgturbo.side import Side
 from imgturbo.team import Team
@@ -28,12 +29,16 @@ from imgturbo.training.ema import EMA
 from imgturbo.training.initial import start_at_bundle, start_at_colours
 from imgturbo.training.muon import Muon, is_matrix
 from imgturbo.training.seeds import INITIAL, seed_step
+from imgturbo.training.selection import Selection
 from imgturbo.training.tensors import (
     copy_tensors,
     load_optimizer_tensors,
     named_tensors,
     optimizer_tensors,
 )
+
+if TYPE_CHECKING:
+    from imgturbo.data.source import Source
 
 __all__ = ["Progress", "RunState", "device_name", "versions"]
 
@@ -52,8 +57,11 @@ class Progress:
 class RunState:
     """Networks, optimisers, averages, image pools and counters of one process.
 
+    The config is a settled one (see :func:`imgturbo.engines.settle`).
+
     Attributes:
-        objective: the networks that are trained and their losses, of either engine.
+        objective: the networks that are trained and their losses, of any engine.
+        selection: the score that tells the best weights.
         model: the same, as Accelerate wrapped it; what the loop calls.
         optimizers: ``generators`` and, where there are any, ``critics``.
         ema: averaged generators.
@@ -80,9 +88,10 @@ class RunState:
         seed_step(config.seed, INITIAL, 0, 0)  # all processes start from the same weights
         counts = map(len, self.sides.values())
         self.objective: Trainable = build_trainable(config, *counts)
-        if isinstance(self.objective, Likelihood) and store.tile is not None:
-            self.objective.check_side("prepare.tile.size", store.tile)
-            self.objective.check_side("data.crop", config.data.crop or store.tile)
+        assert config.train.select is not None  # of a settled config
+        self.selection = Selection.named(config.train.select, self.objective)
+        for extent in (store.tile, store.tile and (config.data.crop or store.tile)):
+            self.objective.check(cast("Source", SimpleNamespace(extent=extent)))
         self.channels_last = config.train.channels_last and store.tile is not None
         if self.channels_last:
             self.objective.to(memory_format=torch.channels_last)
