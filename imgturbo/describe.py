@@ -153,7 +153,8 @@ def _bundle(path: Path) -> Facts:
     images = bundle.source.kind == bundle.target.kind == "image"
     for name, network in (("decoder", bundle.decoder), ("encoder", bundle.encoder)):
         if network is None:
-            facts[name] = "none: only source → target"
+            only = "source → target" if name == "encoder" else "target → source"
+            facts[name] = f"none: only {only}"
             continue
         facts[name] = (
             f"{type(network).__name__}, {count_parameters(network):,} parameters, "

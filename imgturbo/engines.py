@@ -1,37 +1,144 @@
-"""The three engines behind one door: networks and objectives by what a config asks for.
+"""The engines behind one door: which network, loss, preset and score belong to a kind of decoder.
+
+    kind  →  network (config section, channels) → Generator
+             trainable (Config, channels of z, channels of x) → Trainable
+             presets, and the one that is meant where none is named;  the score that selects
 
 TURBO pairs (``imgturbo.turbo``), conditional flows (``imgturbo.flows``) and diffusion models
 (``imgturbo.diffusion``) are trained by the same loop, saved in the same bundles and applied by the
-same mosaic translator. This is the one place that chooses between them.
+same mosaic translator. This is the one place that knows which kinds there are: a new engine is a
+new room and one :func:`register`.
 """
 
 from __future__ import annotations
 
-from imgturbo.config import Config, DiffusionConfig, FlowConfig, GeneratorConfig
-from imgturbo.diffusion import DiffusionDecoder, build_denoising
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imgturbo.config import (
+    Config,
+    CycleGANResNetConfig,
+    DiffusionConfig,
+    FlowConfig,
+    MLPConfig,
+    NAFNetConfig,
+    NetworkConfig,
+    Pix2PixUNetConfig,
+    ResNetConfig,
+    UNetConfig,
+    accept_decoder,
+    forget_decoder,
+    load_config,
+)
+from imgturbo.diffusion import Denoising, DiffusionDecoder
 from imgturbo.errors import ImgturboError
 from imgturbo.flows.decoder import CINNDecoder
-from imgturbo.flows.objective import build_likelihood
-from imgturbo.losses import Trainable
+from imgturbo.flows.objective import Likelihood
+from imgturbo.losses import IMAGE_SCORES, Trainable
 from imgturbo.nets import Generator, build_generator
-from imgturbo.turbo import build_objective
+from imgturbo.turbo import PRESETS, build_objective
 
-__all__ = ["build_network", "build_trainable"]
+__all__ = [
+    "ENGINES",
+    "Engine",
+    "build_network",
+    "build_trainable",
+    "load_settled",
+    "register",
+    "settle",
+    "unregister",
+]
 
 
-def build_network(
-    config: GeneratorConfig | FlowConfig | DiffusionConfig, in_channels: int, out_channels: int
-) -> Generator:
+@dataclass(frozen=True)
+class Engine:
+    """How a network of one kind is made and trained.
+
+    Attributes:
+        network: makes it from its section of the config, its input and its output channels.
+        trainable: makes the networks and their loss from (config, source channels, target
+            channels); the config is a settled one, see :func:`settle`.
+        presets: what ``objective.preset`` may be.
+        preset: the one that is meant where none is named.
+        score: what ``train.select`` is where it is left open.
+        encoder: whether ``model.encoder`` may describe a network for the way back.
+        weights: whether the weights of ``objective`` (paired, marginal, identity) are read.
+    """
+
+    network: Callable[..., Generator]
+    trainable: Callable[[Config, int, int], Trainable]
+    presets: tuple[str, ...]
+    preset: str
+    score: str = "psnr"
+    encoder: bool = False
+    weights: bool = False
+
+
+def _likelihood(config: Config, source_channels: int, target_channels: int) -> Likelihood:
+    flow = config.model.decoder
+    assert isinstance(flow, FlowConfig)
+    return Likelihood(CINNDecoder(flow, source_channels, target_channels), config.objective.noise)
+
+
+def _denoising(config: Config, source_channels: int, target_channels: int) -> Denoising:
+    model = config.model.decoder
+    assert isinstance(model, DiffusionConfig)
+    return Denoising(DiffusionDecoder(model, source_channels, target_channels))
+
+
+_EIGHT_TERMS = Engine(
+    build_generator, build_objective, tuple(PRESETS), "turbo", encoder=True, weights=True
+)
+_PLAIN = (
+    UNetConfig, NAFNetConfig, ResNetConfig, MLPConfig, Pix2PixUNetConfig, CycleGANResNetConfig,
+)  # fmt: skip
+
+
+def _kind_of(section: type[NetworkConfig]) -> str:
+    return str(section.model_fields["kind"].default)
+
+
+ENGINES: dict[str, Engine] = {
+    **{_kind_of(section): _EIGHT_TERMS for section in _PLAIN},
+    "cinn": Engine(CINNDecoder, _likelihood, ("likelihood",), "likelihood", score="bits"),
+    "diffusion": Engine(DiffusionDecoder, _denoising, ("diffusion",), "diffusion"),
+}
+"""Every kind that ``model.decoder`` may be."""
+
+
+def register(section: type[NetworkConfig], engine: Engine) -> None:
+    """Add a kind of network: from then on configs may name it, and all commands work with it.
+
+    Args:
+        section: its keys under ``model.decoder``; its field ``kind`` is a ``Literal`` of one name,
+            which is the default.
+        engine: how it is made and trained.
+
+    Raises:
+        ValueError: there is an engine of that kind.
+    """
+    kind = _kind_of(section)
+    if kind in ENGINES:
+        raise ValueError(f"there is an engine of kind {kind!r} already")
+    ENGINES[kind] = engine
+    accept_decoder(section)
+
+
+def unregister(section: type[NetworkConfig]) -> None:
+    """Take back :func:`register`."""
+    del ENGINES[_kind_of(section)]
+    forget_decoder(section)
+
+
+def build_network(section: NetworkConfig, in_channels: int, out_channels: int) -> Generator:
     """A fresh generator of any engine; its weights come from torch's own random generator.
 
     Raises:
         ImgturboError: a diffusion model without the package diffusers.
     """
-    if isinstance(config, FlowConfig):
-        return CINNDecoder(config, in_channels, out_channels)
-    if isinstance(config, DiffusionConfig):
-        return DiffusionDecoder(config, in_channels, out_channels)
-    return build_generator(config, in_channels, out_channels)
+    return ENGINES[section.kind].network(section, in_channels, out_channels)
 
 
 def build_trainable(config: Config, source_channels: int, target_channels: int) -> Trainable:
@@ -39,21 +146,85 @@ def build_trainable(config: Config, source_channels: int, target_channels: int) 
 
     Args:
         config: its ``model`` and ``objective`` sections are read.
-        source_channels: channels of z.
+        source_channels: channels of z, or columns of a table.
         target_channels: channels of x.
 
     Raises:
-        ImgturboError: networks and weights that make no objective; a diffusion model without the
-            package diffusers.
+        ImgturboError: what :func:`settle` refuses; weights that make no objective; a diffusion
+            model without the package diffusers.
     """
+    engine = ENGINES[config.model.decoder.kind]
+    return engine.trainable(settle(config), source_channels, target_channels)
+
+
+# ---------------------------------------------------------------------------- what goes together
+
+
+def load_settled(path: Path | str, overrides: Sequence[str] = ()) -> Config:
+    """Read the config of a training, as ``load_config`` does, and :func:`settle` it.
+
+    Raises:
+        ImgturboError: what either refuses, with the name of the file.
+    """
+    config = load_config(path, overrides)
+    try:
+        return settle(config)
+    except ImgturboError as error:
+        raise ImgturboError(f"{path}: {error}") from None
+
+
+def settle(config: Config) -> Config:
+    """A copy in which the objective and the score that suit the decoder stand where none is named.
+
+    Raises:
+        ImgturboError: a preset, a score, an encoder or weights that do not go with the decoder.
+    """
+    kind = config.model.decoder.kind
+    engine = ENGINES[kind]
     objective = config.objective
-    if objective.preset not in ("likelihood", "diffusion"):
-        return build_objective(config, source_channels, target_channels)
-    if objective.paired or objective.marginal or objective.identity:
+    preset, select = objective.preset or engine.preset, config.train.select or engine.score
+    _check_preset(preset, kind)
+    if select not in (engine.score, "last") and select.split("/")[-1] not in IMAGE_SCORES:
+        owners = [other for other, own in ENGINES.items() if own.score == select]
+        if owners:
+            raise ImgturboError(
+                f"train.select {select} does not score a model.decoder of kind {kind}; only kind "
+                f"{' or '.join(owners)} has it"
+            )
+    if config.model.encoder is not None and not engine.encoder:
         raise ImgturboError(
-            f"objective: the preset {objective.preset} has no paired, marginal or identity "
+            f"a model.decoder of kind {kind} has no encoder beside it; leave it out"
+        )
+    if not engine.weights and (objective.paired or objective.marginal or objective.identity):
+        raise ImgturboError(
+            f"objective: the preset {preset} has no paired, marginal or identity "
             "weights; leave them out, or train another model.decoder"
         )
-    if objective.preset == "likelihood":
-        return build_likelihood(config, source_channels, target_channels)
-    return build_denoising(config, source_channels, target_channels)
+    return config.model_copy(
+        update={
+            "objective": objective.model_copy(update={"preset": preset}),
+            "train": config.train.model_copy(update={"select": select}),
+        }
+    )
+
+
+def _check_preset(preset: str, kind: str) -> None:
+    """Refuse a preset that there is not, or that is another kind's."""
+    engine = ENGINES[kind]
+    if preset in engine.presets:
+        return
+    owners = [other for other, own in ENGINES.items() if preset in own.presets]
+    if not owners:
+        known = list(dict.fromkeys(name for own in ENGINES.values() for name in own.presets))
+        near = difflib.get_close_matches(preset, known, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ImgturboError(
+            f"objective.preset: there is no preset {preset!r}; {hint}presets: {', '.join(known)}"
+        )
+    if len(engine.presets) == 1:
+        pair = f"preset {engine.preset} and kind {kind} go together"
+    else:
+        pair = f"preset {preset} and kind {owners[0]} go together"
+    raise ImgturboError(
+        f"objective.preset {preset} does not train a model.decoder of kind {kind}; {pair}"
+    )

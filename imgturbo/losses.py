@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     from imgturbo.data.batch import Batch
     from imgturbo.data.source import Source
 
-__all__ = ["Ledger", "Losses", "Part", "Trainable"]
+__all__ = ["DIRECTIONS", "IMAGE_SCORES", "Ledger", "Losses", "Part", "Trainable"]
+
+DIRECTIONS = {"forward": "decoder", "backward": "encoder"}
+"""Which map a direction is: the decoder leads from source to target."""
+
+IMAGE_SCORES = {"psnr": True, "ssim": True, "l1": False}
+"""What validation computes of every map's outputs, each with whether higher is better."""
 
 Part = Literal["generator", "critic"]
 """Whose loss a term belongs to."""
@@ -113,8 +119,8 @@ class Trainable(nn.Module, ABC):
     Attributes:
         encoder: x → z ("backward"), or None where none is trained.
         decoder: z → x ("forward"), or None where none is trained.
-        own_scores: scores of its own that validation gets from :meth:`scores`, each with whether
-            higher is better.
+        own_scores: scores of its own that validation gets from :meth:`scores`, such as
+            ``forward/bits``, each with whether higher is better.
     """
 
     encoder: nn.Module | None
@@ -150,11 +156,22 @@ class Trainable(nn.Module, ABC):
         """Take up what :meth:`state_beside` of the same process gave."""
 
     def check(self, source: Source) -> None:
-        """Refuse data that it cannot read, before anything is computed.
+        """Refuse data that it cannot read, before anything is computed; here: that no map reads.
 
         Raises:
             ImgturboError: naming the setting that does not fit, and what would.
         """
+        for network in self.maps().values():
+            if (check := getattr(network, "check", None)) is not None:  # any module may be a map
+                for extent in dict.fromkeys((source.whole, source.extent)):
+                    check(extent)
+
+    def all_scores(self) -> dict[str, bool]:
+        """Names of all that validation may score it by, each with whether higher is better."""
+        maps = self.maps()
+        there = [direction for direction, name in DIRECTIONS.items() if name in maps]
+        images = {f"{way}/{name}": up for way in there for name, up in IMAGE_SCORES.items()}
+        return {**images, **self.own_scores}
 
     def scores(
         self, maps: Mapping[str, nn.Module], batch: Batch, number: int

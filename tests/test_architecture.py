@@ -5,6 +5,7 @@ import importlib
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -69,6 +70,107 @@ def test_imports_point_down(path):
         if there not in (None, room) and (room, there) not in CALLS_UP:
             assert RANK[there] < RANK[room], f"{module} imports {imported}"
         assert imported.split(".")[0] not in WITHOUT.get(room, set()), f"{module}: {imported}"
+
+
+# ------------------------------------------------------------------- who may ask what a network is
+
+# Builders make networks of what a config says; everybody else asks what a network can do.
+KNOW_KINDS = {"imgturbo/engines.py", "imgturbo/nets/build.py"}
+
+
+def network_names() -> set[str]:
+    """Classes that are a kind of section, network or objective."""
+    from imgturbo import config, nets
+
+    rooms = {name for room in (config, nets) for name in room.__all__ if name[0].isupper()}
+    return rooms | {
+        "CINNDecoder", "CycleGANResNet", "Denoiser", "Denoising", "DiffusionDecoder",
+        "ImageGenerator", "ColorizationCondition", "ConditionPyramid", "Likelihood",
+        "MultiScaleCINN", "NAFNet", "Objective", "Pix2PixUNet",
+    }  # fmt: skip
+
+
+def network_kinds() -> set[str]:
+    """What ``kind`` may be in a section of a network, a critic or a condition."""
+    from imgturbo import config
+
+    families = (
+        config.NetworkConfig, config.CriticConfig, config.PyramidConditionConfig,
+        config.ColorizationConditionConfig,
+    )  # fmt: skip
+    classes = [one for one in vars(config).values() if isinstance(one, type)]
+    sections = [one for one in classes if issubclass(one, families)]
+    return {kind for one in sections for kind in get_args(one.model_fields["kind"].annotation)}
+
+
+def questions_of_kind(tree: ast.AST, names: set[str], kinds: set[str]) -> list[str]:
+    """Where a piece of code asks which class of network something is, or which kind a section."""
+
+    def named(node: ast.AST) -> bool:
+        used = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+        used |= {n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)}
+        return bool(used & names)
+
+    def kind(node: ast.AST) -> bool:
+        return "kind" in (getattr(node, "attr", None), getattr(node, "id", None))
+
+    def constant(node: ast.AST) -> bool:
+        return any(isinstance(n, ast.Constant) and n.value in kinds for n in ast.walk(node))
+
+    found = []
+    for node in ast.walk(tree):
+        asks = False
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in (
+            "isinstance",
+            "issubclass",
+        ):
+            asks = named(node.args[1])
+        elif isinstance(node, ast.Compare):
+            parts = [node.left, *node.comparators]
+            asks = any(map(kind, parts)) and any(map(constant, parts))
+            types = [p for p in parts if isinstance(p, ast.Call) and ast.unparse(p.func) == "type"]
+            asks |= bool(types) and any(named(p) for p in parts if p not in types)
+        elif isinstance(node, ast.match_case):
+            asks = any(
+                (isinstance(p, ast.MatchClass) and named(p.cls))
+                or (isinstance(p, ast.MatchValue) and constant(p.value))
+                for p in ast.walk(node.pattern)
+            )
+        if asks:
+            found.append(f"line {getattr(node, 'lineno', '?')}: {ast.unparse(node)[:80]}")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("code", "asks"),
+    [
+        ("isinstance(network, CINNDecoder)", True),
+        ("isinstance(network, nets.MLP | Tensor)", True),
+        ("isinstance(config, (FlowConfig, str))", True),
+        ("issubclass(section, NetworkConfig)", True),
+        ("type(network) is UNet", True),
+        ("config.model.decoder.kind == 'cinn'", True),
+        ("'mlp' != kind", True),
+        ("config.kind in ('vgg', 'convnext')", True),
+        ("match section:\n case UNetConfig(): pass", True),
+        ("match section.kind:\n case 'mlp' | 'unet': pass", True),
+        ("isinstance(value, Tensor)", False),
+        ("side.kind == 'table'", False),
+        ("raw.dtype.kind in 'iu'", False),
+        ("pictures.kind == 'pairs'", False),
+    ],
+)
+def test_questions_of_kind_are_found(code, asks):
+    assert bool(questions_of_kind(ast.parse(code), network_names(), network_kinds())) == asks
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_only_engines_and_builders_know_kinds(path):
+    where = str(path.relative_to(ROOT))
+    if where in KNOW_KINDS or where.startswith("imgturbo/config/"):
+        return
+    tree = ast.parse(path.read_text())
+    assert questions_of_kind(tree, network_names(), network_kinds()) == []
 
 
 def test_training_runs_where_there_is_no_astropy():

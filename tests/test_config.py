@@ -7,6 +7,7 @@ import yaml
 
 from imgturbo.config import Config, load_config
 from imgturbo.config.section import Section
+from imgturbo.engines import load_settled, settle
 from imgturbo.errors import ImgturboError
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("**/*.yaml"))
@@ -14,10 +15,11 @@ CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("**/*.yaml"))
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.name)
 def test_every_shipped_config_loads_and_survives_a_round_trip(path, tmp_path):
-    config = load_config(path)
-    copy = tmp_path / "copy.yaml"
-    copy.write_text(yaml.safe_dump(config.model_dump(mode="json", by_alias=True)))
-    assert load_config(copy) == config
+    for config in (load_config(path), load_settled(path)):
+        copy = tmp_path / "copy.yaml"
+        copy.write_text(yaml.safe_dump(config.model_dump(mode="json", by_alias=True)))
+        assert load_config(copy) == config
+    assert settle(config) == config
 
 
 @pytest.mark.parametrize(
@@ -25,11 +27,20 @@ def test_every_shipped_config_loads_and_survives_a_round_trip(path, tmp_path):
     [
         ("train.stepz=3", ["train.stepz", "'steps'"]),
         ("trian.steps=3", ["'trian'", "'train'"]),
-        ("model.decoder.widht=3", ["model.decoder.widht", "'width'"]),
+        ("model.decoder.widht=3", ["'model.decoder.widht'", "'width'"]),
+        ("model.decoder.unet=3", ["'model.decoder.unet'", "did you mean"]),
+        ("model.encoder={kind: resnet, widht: 3}", ["'model.encoder.widht'", "'width'"]),
+        (
+            "model.decoder={kind: cinn, condition: {kind: convnext, widht: 3}}",
+            ["'model.decoder.condition.widht'", "'width'"],
+        ),
+        (
+            "model.decoder={kind: cinn, stages: [{}, {blocks: few}]}",
+            ["model.decoder.stages.1.blocks: ", "few"],
+        ),
         ("prepare.register.metod=none", ["prepare.register.metod", "'method'"]),
         ("train.steps=-1", ["train.steps", "-1"]),
         ("train.steps=many", ["train.steps", "many"]),
-        ("objective.preset=pix3pix", ["objective.preset", "pix3pix"]),
         ("train.steps", ["section.key=value"]),
         ("train.steps.more=1", ["'steps'", "not a section"]),
         ("prepare.fields=[{name: a}]", ["'a'", "neither"]),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from imgturbo.bundle.folder import NETWORKS, Bundle
+from imgturbo.bundle.card import NETWORKS
+from imgturbo.bundle.folder import Bundle
 from imgturbo.errors import ImgturboError
 
 __all__ = ["blend"]

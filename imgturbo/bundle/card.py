@@ -8,7 +8,10 @@ from typing import Any
 from imgturbo.side import Side
 from imgturbo.sky.lab import colours_grey
 
-__all__ = ["model_card"]
+__all__ = ["NETWORKS", "model_card"]
+
+NETWORKS = ("decoder", "encoder")
+"""The networks that a bundle may hold: z → x and x → z."""
 
 _LIMITS = """\
 - **Networks can invent or delete sources.** A prediction is a plausible sky, not a measurement: do
@@ -42,8 +45,9 @@ def model_card(content: Mapping[str, Any]) -> str:
     """Markdown for the contents of ``bundle.json``."""
     sides, record = content["sides"], content["record"]
     source, target = (Side.from_dict(sides[name]) for name in ("source", "target"))
-    backward = "encoder.safetensors" in content["files"]
-    title = f"{_bands(source)} {'↔' if backward else '→'} {_bands(target)}"
+    forward, backward = (f"{name}.safetensors" in content["files"] for name in NETWORKS)
+    arrow = "↔" if forward and backward else "→" if forward else "←"
+    title = f"{_bands(source)} {arrow} {_bands(target)}"
     config = content["config"]
     colours = colours_grey(source.names, target.names)
     images = source.kind == target.kind == "image"
@@ -55,7 +59,7 @@ tags: [{_tags(colours, images)}]
 ---
 # {config["name"]}: {title}
 
-{_use(content["hash"], colours, backward) if images else _numbers_use(content["hash"])}
+{_use(content["hash"], colours, forward, backward) if images else _numbers_use(content["hash"])}
 
 ## Sides
 | | source | target |
@@ -80,18 +84,21 @@ trained on keep their own terms.
 """
 
 
-def _use(name: str, colours: bool, backward: bool) -> str:
+def _use(name: str, colours: bool, forward: bool, backward: bool) -> str:
     if colours:
         return f"""\
 Colours grey images, each in several ways (bundle `{name}`).
 
     imgturbo colorize --bundle . FILE… --out colours"""
+    first = "forward (source to target)" if forward else "backward (target to source)"
+    rest = "and backward" if forward and backward else "only"
+    option = "" if forward else "--direction backward "
     return f"""\
-Translates images of one telescope into what another would have seen, forward (source to target)
-{"and backward" if backward else "only"}. Its hash, `{name}`, is in the header of every
+Translates images of one telescope into what another would have seen, {first}
+{rest}. Its hash, `{name}`, is in the header of every
 image made with it.
 
-    imgturbo translate --bundle . FILE… --out pred.fits"""
+    imgturbo translate --bundle . {option}FILE… --out pred.fits"""
 
 
 def _numbers_use(name: str) -> str:

@@ -3,7 +3,7 @@
     bundle.json            format, config, sides (bands, unit, pixel scale, zero points, stretch),
                            training record, bytes and sha256 of the weights
     decoder.safetensors    weights of z → x ("forward", source to target)
-    encoder.safetensors    weights of x → z ("backward"), where the objective trained one
+    encoder.safetensors    weights of x → z ("backward"); either where it was trained, one at least
     README.md              the model card, filled in
 
 The bundle's hash names the function that it computes: h = sha256(sha256 of each weight file, both
@@ -31,19 +31,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import nn
 
-from imgturbo.bundle.card import model_card
+from imgturbo.bundle.card import NETWORKS, model_card
 from imgturbo.config import Config
-from imgturbo.engines import build_network
+from imgturbo.engines import build_network, settle
 from imgturbo.errors import ImgturboError
 from imgturbo.nets import Generator
 from imgturbo.side import Side
 
-__all__ = ["FORMAT", "NETWORKS", "Bundle", "Direction", "load_bundle", "save_bundle"]
+__all__ = ["FORMAT", "Bundle", "Direction", "load_bundle", "save_bundle"]
 
 FORMAT = 1
 """Version of the layout; a bundle of a newer one is refused, never guessed at."""
-
-NETWORKS = ("decoder", "encoder")
 
 PRETRAINED = Path(__file__).with_name("pretrained")
 """The folder of the bundles that travel with the package."""
@@ -64,8 +62,9 @@ class Bundle:
 
     Attributes:
         path: the folder.
-        decoder: z → x, in evaluation mode, float32, on the CPU; a conditional flow is one too.
-        encoder: x → z, or None where none was trained.
+        decoder: z → x, in evaluation mode, float32, on the CPU; a conditional flow is one too. None
+            where none was trained.
+        encoder: x → z, or None where none was trained; one of the two there is.
         source, target: the two sides, as of the tile store that it was trained on.
         config: of the run that trained it.
         record: steps, seconds, device, validation scores, digest of the tiles, library versions.
@@ -73,7 +72,7 @@ class Bundle:
     """
 
     path: Path
-    decoder: Generator
+    decoder: Generator | None
     encoder: Generator | None
     source: Side
     target: Side
@@ -85,9 +84,15 @@ class Bundle:
         """``"forward"``: decoder, source → target; ``"backward"``: encoder, target → source.
 
         Raises:
-            ImgturboError: another name, or no encoder in this bundle.
+            ImgturboError: another name, or no such network in this bundle.
         """
         if name == "forward":
+            if self.decoder is None:
+                raise ImgturboError(
+                    f"{self.path}: holds no decoder, so it translates backward only (target to "
+                    "source, --direction backward); train with the preset turbo or cyclegan for "
+                    "both directions"
+                )
             return Direction(name, self.decoder, self.source, self.target)
         if name != "backward":
             raise ImgturboError(f"direction {name!r}: choose forward or backward")
@@ -128,7 +133,7 @@ class Bundle:
 def save_bundle(
     path: Path | str,
     *,
-    decoder: nn.Module,
+    decoder: nn.Module | None,
     encoder: nn.Module | None,
     config: Config,
     sides: Mapping[str, Side],
@@ -139,17 +144,19 @@ def save_bundle(
 
     Args:
         path: the folder; what is there must be a bundle, or nothing.
-        decoder, encoder: the networks whose weights are saved.
-        config: the run's, with the networks' sections.
+        decoder, encoder: the networks whose weights are saved; one may be None.
+        config: the run's, with the networks' sections; what it leaves open is settled.
         sides: ``{"source": side, "target": side}``.
         record: of the training, JSON; the card shows it.
         half: store weights as float16, which rounds them to 3 digits.
 
     Raises:
-        ImgturboError: the place holds something else, or cannot be written; with ``half``, a
-            weight that float16 cannot hold.
+        ImgturboError: no network, the place holds something else, or cannot be written; with
+            ``half``, a weight that float16 cannot hold.
     """
-    path = Path(path)
+    path, config = Path(path), settle(config)
+    if decoder is None and encoder is None:
+        raise ImgturboError(f"{path}: neither a decoder nor an encoder to save; train one")
     if path.exists() and not (path / "bundle.json").exists():
         raise ImgturboError(f"{path}: exists and is no bundle; move it or name another folder")
     weights = {
@@ -261,11 +268,10 @@ def load_bundle(path: Path | str) -> Bundle:
             network = build_network(section, inputs, outputs)
         _load_weights(network, path, f"{name}.safetensors", content["files"])
         networks[name] = network.eval()
-    decoder = networks["decoder"]
-    if decoder is None:
-        raise ImgturboError(f"{path}: decoder.safetensors is missing; get the bundle again")
+    if all(network is None for network in networks.values()):
+        raise ImgturboError(f"{path}: holds neither decoder nor encoder; get the bundle again")
     return Bundle(
-        path, decoder, networks["encoder"], source, target, config, content["record"],
+        path, networks["decoder"], networks["encoder"], source, target, config, content["record"],
         content["hash"],
     )  # fmt: skip
 

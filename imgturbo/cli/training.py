@@ -29,7 +29,7 @@ def train(
 
     On several GPUs: accelerate launch scripts/train.py CONFIG [KEY=VALUE]…
     """
-    from imgturbo.config import load_config
+    from imgturbo.engines import load_settled
     from imgturbo.training import train as run
 
-    say(run(load_config(config, overrides or []), resume=not fresh).message)
+    say(run(load_settled(config, overrides or []), resume=not fresh).message)

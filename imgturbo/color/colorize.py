@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from imgturbo.bundle import Bundle
 from imgturbo.color.grey import Grey, read_grey
 from imgturbo.errors import ImgturboError
-from imgturbo.flows.decoder import CINNDecoder
 from imgturbo.flows.upsampling import joint_bilateral_upsample
 from imgturbo.mosaic import translate_array
+from imgturbo.nets import Generator
 from imgturbo.report.sheet import contact_sheet
 from imgturbo.sky import write_sky
 from imgturbo.sky.lab import colours_grey, lab_to_rgb
@@ -128,14 +128,15 @@ def colorize(
     return written
 
 
-def colour_decoder(bundle: Bundle) -> CINNDecoder:
-    """The flow of a bundle that colours.
+def colour_decoder(bundle: Bundle) -> Generator:
+    """The flow of a bundle that colours, or another model with a density.
 
     Raises:
         ImgturboError: it does something else.
     """
     decoder, source, target = bundle.decoder, bundle.source, bundle.target
-    if not colours_grey(source.names, target.names) or not isinstance(decoder, CINNDecoder):
+    colours = colours_grey(source.names, target.names)
+    if decoder is None or not colours or not decoder.has_density:
         raise ImgturboError(
             f"{bundle.path}: translates {', '.join(source.names)} to "
             f"{', '.join(target.names)}; colours need a flow from L to a, b, trained with "

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -32,6 +32,9 @@ from imgturbo.nets import PositionalNoise
 from imgturbo.report.sheet import contact_sheet
 from imgturbo.sky.lab import lab_to_rgb
 from imgturbo.sky.picture import resize
+
+if TYPE_CHECKING:
+    from imgturbo.flows.decoder import CINNDecoder
 
 __all__ = ["MIX", "Study", "interpolate", "saturation", "scales", "transfer"]
 
@@ -50,10 +53,19 @@ class Study:
     Args:
         bundle: of a flow L → ab.
         lightness: (1, h, w) at the working size.
+
+    Raises:
+        ImgturboError: the bundle holds no flow of colours.
     """
 
     def __init__(self, bundle: Bundle, lightness: Planes) -> None:
-        self.decoder = colour_decoder(bundle)
+        decoder = colour_decoder(bundle)
+        if not hasattr(decoder, "flow"):
+            raise ImgturboError(
+                f"{bundle.path}: what draws its colours has no latents to move through; train a "
+                "flow with configs/cinn_colorize.yaml"
+            )
+        self.decoder = cast("CINNDecoder", decoder)
         self.flow = self.decoder.flow
         self.source = bundle.source.stretch
         self.target = bundle.target.stretch

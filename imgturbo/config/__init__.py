@@ -41,6 +41,7 @@ from imgturbo.config.preparation import (
     StretchConfig,
     TileConfig,
 )
+from imgturbo.config.section import NetworkConfig
 from imgturbo.config.sources import (
     PriorConfig,
     SimulatorConfig,
@@ -53,6 +54,8 @@ from imgturbo.config.training import (
 from imgturbo.config.whole import (
     Config,
     ModelConfig,
+    accept_decoder,
+    forget_decoder,
     load_config,
 )
 
@@ -71,6 +74,7 @@ __all__ = [
     "GeneratorConfig",
     "MLPConfig",
     "ModelConfig",
+    "NetworkConfig",
     "NAFNetConfig",
     "ObjectiveConfig",
     "PicturesConfig",
@@ -86,5 +90,7 @@ __all__ = [
     "TileConfig",
     "TrainConfig",
     "UNetConfig",
+    "accept_decoder",
+    "forget_decoder",
     "load_config",
 ]

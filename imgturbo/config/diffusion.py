@@ -6,14 +6,14 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from imgturbo.config.section import Section
+from imgturbo.config.section import NetworkConfig
 
 __all__ = [
     "DiffusionConfig",
 ]
 
 
-class DiffusionConfig(Section):
+class DiffusionConfig(NetworkConfig):
     """A conditional diffusion model: noise is taken away in steps, with the source beside it."""
 
     kind: Literal["diffusion"] = "diffusion"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from imgturbo.config.section import Section
+from imgturbo.config.section import NetworkConfig, Section
 
 __all__ = [
     "ColorizationConditionConfig",
@@ -66,6 +66,8 @@ class FlowDenseConfig(Section):
 class PyramidConditionConfig(Section):
     """Features of the condition at every stage's resolution: a shared trunk, a head a stage."""
 
+    a_head_a_coupling: ClassVar[Literal[False]] = False
+
     kind: Literal["vgg", "convnext"] = "convnext"
     """The blocks that the network is made of: after VGG or after ConvNeXt."""
     scale: int = Field(1, ge=1)
@@ -79,9 +81,15 @@ class PyramidConditionConfig(Section):
     frozen: bool = False
     """Train only the heads of the condition network, and leave its trunk as it was at first."""
 
+    def narrowed(self) -> PyramidConditionConfig:
+        """The same kernels at the same resolutions with one channel everywhere they are free."""
+        return self.model_copy(update={"width": 1, "max_width": 1})
+
 
 class ColorizationConditionConfig(Section):
     """The network of Zhang et al. 2016 at one resolution, and a head for every coupling."""
+
+    a_head_a_coupling: ClassVar[Literal[True]] = True
 
     kind: Literal["zhang"] = "zhang"
     """The network of Zhang et al. 2016, as published."""
@@ -90,13 +98,17 @@ class ColorizationConditionConfig(Section):
     frozen: bool = False
     """Train only the heads of the condition network, and leave its trunk as it was at first."""
 
+    def narrowed(self) -> ColorizationConditionConfig:
+        """Itself: its channels are those of the paper."""
+        return self
+
 
 ConditionConfig = Annotated[
     PyramidConditionConfig | ColorizationConditionConfig, Field(discriminator="kind")
 ]
 
 
-class FlowConfig(Section):
+class FlowConfig(NetworkConfig):
     """A multi-scale conditional invertible network, trained by maximum likelihood."""
 
     kind: Literal["cinn"] = "cinn"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from imgturbo.config.section import Section
+from imgturbo.config.section import NetworkConfig, Section
 
 __all__ = [
     "CriticConfig",
@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 
-class UNetConfig(Section):
+class UNetConfig(NetworkConfig):
     """A U-Net without image statistics, the default."""
 
     kind: Literal["unet"] = "unet"
@@ -45,7 +45,7 @@ class UNetConfig(Section):
     """Share of the features that are set to zero at random in training; 0: none."""
 
 
-class NAFNetConfig(Section):
+class NAFNetConfig(NetworkConfig):
     """A U-Net of gated blocks on top of an affine map of the colours."""
 
     kind: Literal["nafnet"] = "nafnet"
@@ -77,7 +77,7 @@ class NAFNetConfig(Section):
         return side
 
 
-class ResNetConfig(Section):
+class ResNetConfig(NetworkConfig):
     """Residual blocks at a coarser resolution, without image statistics."""
 
     kind: Literal["resnet"] = "resnet"
@@ -99,7 +99,7 @@ class ResNetConfig(Section):
     """Share of the features that are set to zero at random in training; 0: none."""
 
 
-class Pix2PixUNetConfig(Section):
+class Pix2PixUNetConfig(NetworkConfig):
     """The generator of pix2pix as published, for comparisons."""
 
     kind: Literal["pix2pix_unet"] = "pix2pix_unet"
@@ -116,7 +116,7 @@ class Pix2PixUNetConfig(Section):
     """How outputs end: unbounded (linear), or stretched values bounded to 0…1 (tanh)."""
 
 
-class CycleGANResNetConfig(Section):
+class CycleGANResNetConfig(NetworkConfig):
     """The generator of CycleGAN as published, for comparisons."""
 
     kind: Literal["cyclegan_resnet"] = "cyclegan_resnet"
@@ -135,8 +135,10 @@ class CycleGANResNetConfig(Section):
     """How outputs end: unbounded (linear), or stretched values bounded to 0…1 (tanh)."""
 
 
-class MLPConfig(Section):
+class MLPConfig(NetworkConfig):
     """Dense network for tables of numbers, (B, C)."""
+
+    reads_rows: ClassVar[bool] = True
 
     kind: Literal["mlp"] = "mlp"
     """Which kind of network this is; it decides which other keys there are."""
@@ -172,8 +174,13 @@ class CriticConfig(Section):
     hidden: list[int] = [256, 128, 64]
     """Numbers in each hidden layer of the critic of kind mlp."""
 
+    @property
+    def reads_rows(self) -> bool:
+        """Whether it judges tables of numbers, (B, C), and no images."""
+        return self.kind == "mlp"
+
     @model_validator(mode="after")
     def _tables_have_no_image_statistics(self) -> CriticConfig:
-        if self.kind == "mlp" and self.norm in ("batch", "instance"):
+        if self.reads_rows and self.norm in ("batch", "instance"):
             raise ValueError("a dense critic has no image statistics; set its norm to spectral")
         return self

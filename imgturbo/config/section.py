@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["Section"]
+__all__ = ["NetworkConfig", "Section"]
 
 
 class Section(BaseModel):
@@ -19,3 +21,12 @@ class Section(BaseModel):
         protected_namespaces=(),
         use_attribute_docstrings=True,
     )
+
+
+class NetworkConfig(Section):
+    """Base of every section that describes a network which translates."""
+
+    reads_rows: ClassVar[bool] = False  # tables of numbers, (B, C), and no images
+
+    kind: str
+    """Which kind of network this is; it decides which other keys there are."""

@@ -59,15 +59,14 @@ class ObjectiveConfig(Section):
 
     A weight left out takes the preset's; the preset ``custom`` sets all of them to zero. The preset
     ``likelihood`` is that of a decoder of kind cinn, which has no weights but ``noise``, and
-    ``diffusion`` that of the kind diffusion, which has none.
+    ``diffusion`` that of the kind diffusion, which has none. Which presets there are is for
+    :mod:`imgturbo.engines` to say.
     """
 
-    preset: (
-        Literal["custom", "turbo", "pix2pix", "cyclegan", "one_cycle", "likelihood", "diffusion"]
-        | None
-    ) = None
-    """The paper whose weights are the defaults; None: likelihood for a cinn, diffusion for that
-    kind, else turbo."""
+    preset: str | None = None
+    """The paper whose weights are the defaults: custom (all zero), turbo, pix2pix, cyclegan,
+    one_cycle; or likelihood, diffusion; None: likelihood for a cinn, diffusion for that kind, else
+    turbo."""
     noise: float = Field(0.0, ge=0)
     """Likelihood: σ of the Gaussian noise added to the stretched target in training."""
     paired: dict[Output, float] = {}
@@ -144,9 +143,10 @@ class TrainConfig(Section):
     """Steps from one line of figures to the next."""
     trackers: list[Literal["jsonl", "tensorboard"]] = ["jsonl", "tensorboard"]
     """Where the figures go: jsonl writes metrics.jsonl, tensorboard its own files."""
-    select: Literal["psnr", "ssim", "l1", "bits", "last"] | None = None
-    """The score on validation tiles by which the best weights are told; last: the newest; None:
-    bits for a cinn, else psnr."""
+    select: str | None = None
+    """The score on validation tiles by which the best weights are told, such as forward/psnr,
+    backward/ssim or forward/bits; without a direction (psnr, ssim, l1, bits) it is the forward one
+    where there is one; last: the newest; None: bits for a cinn, else psnr."""
     channels_last: bool = True
     """Keep image tensors channels last in memory, which is faster on most devices."""
     compile: bool = False

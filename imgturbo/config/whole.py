@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError
 
 from imgturbo.config.diffusion import DiffusionConfig
 from imgturbo.config.flows import FlowConfig
 from imgturbo.config.networks import CriticConfig, GeneratorConfig, UNetConfig
 from imgturbo.config.preparation import PrepareConfig
-from imgturbo.config.section import Section
+from imgturbo.config.section import NetworkConfig, Section
 from imgturbo.config.training import DataConfig, ObjectiveConfig, TrainConfig
 from imgturbo.errors import ImgturboError
 
 __all__ = [
     "Config",
     "ModelConfig",
+    "accept_decoder",
+    "forget_decoder",
     "load_config",
 ]
 
@@ -41,13 +45,6 @@ class ModelConfig(Section):
     """The critics, where the objective has any."""
 
 
-# Decoders that only an objective of their own trains.
-_PRESET_OF: dict[str, Literal["likelihood", "diffusion"]] = {
-    "cinn": "likelihood",
-    "diffusion": "diffusion",
-}
-
-
 class Config(Section):
     """The whole of a config file."""
 
@@ -66,29 +63,6 @@ class Config(Section):
     train: TrainConfig = TrainConfig()
     """The training loop."""
 
-    @model_validator(mode="after")
-    def _one_engine(self) -> Config:
-        """The objective and the score that suit the decoder, where they are left open."""
-        kind = self.model.decoder.kind
-        if self.objective.preset is None:
-            self.objective.preset = _PRESET_OF.get(kind, "turbo")
-        if self.train.select is None:
-            self.train.select = "bits" if kind == "cinn" else "psnr"
-        preset = self.objective.preset
-        for own_kind, own_preset in _PRESET_OF.items():
-            if (kind == own_kind) != (preset == own_preset):
-                raise ValueError(
-                    f"objective.preset {preset} does not train a model.decoder of kind {kind}; "
-                    f"preset {own_preset} and kind {own_kind} go together"
-                )
-        if self.train.select == "bits" and kind != "cinn":
-            raise ValueError("train.select bits needs a likelihood, which only kind cinn has")
-        if kind in _PRESET_OF and self.model.encoder is not None:
-            raise ValueError(
-                f"a model.decoder of kind {kind} has no encoder beside it; leave it out"
-            )
-        return self
-
     @classmethod
     def from_overrides(cls, overrides: Sequence[str]) -> Config:
         """The defaults with ``section.key=value`` overrides, where no file is wanted."""
@@ -103,6 +77,27 @@ class Config(Section):
     def tiles(self) -> Path:
         """The tile store that training reads."""
         return self.data.tiles or self.prepare.out
+
+
+def accept_decoder(section: type[NetworkConfig]) -> None:
+    """Let ``model.decoder`` be of one kind more.
+
+    Args:
+        section: its keys; its field ``kind`` is a ``Literal`` of one name, which is the default.
+    """
+    _decoders([*_models_in(ModelConfig.model_fields["decoder"].annotation), section])
+
+
+def forget_decoder(section: type[NetworkConfig]) -> None:
+    """Take back :func:`accept_decoder`; configs read before stay as they are."""
+    kept = _models_in(ModelConfig.model_fields["decoder"].annotation)
+    _decoders([one for one in kept if one is not section])
+
+
+def _decoders(sections: Sequence[type[BaseModel]]) -> None:
+    ModelConfig.model_fields["decoder"].annotation = reduce(or_, sections)  # type: ignore[arg-type]
+    for model in (ModelConfig, Config):
+        model.model_rebuild(force=True)
 
 
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
@@ -169,64 +164,45 @@ def _explain(error: ValidationError) -> str:
     """The first problem in one line, with the nearest valid name for an unknown key."""
     problem = error.errors()[0]
     where = [str(part) for part in problem["loc"]]
-    dotted = ".".join(_as_written(where))
     if problem["type"] == "extra_forbidden":
-        valid = _valid_keys(Config, where[:-1])
+        parents, sections = _walk(where[:-1])
+        valid = [f.alias or name for s in sections for name, f in s.model_fields.items()]
         near = difflib.get_close_matches(where[-1], valid, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(sorted(valid))}"
-        return f"unknown key {dotted!r}; {hint}"
+        return f"unknown key {'.'.join([*parents, where[-1]])!r}; {hint}"
+    dotted = ".".join(_walk(where)[0])
     message = problem["msg"].removeprefix("Value error, ")
     # A problem between sections is said in full; its input would be the whole file.
     return f"{dotted}: {message} (got {problem['input']!r})" if dotted else message
 
 
-def _as_written(path: list[str]) -> list[str]:
-    """The path without the kinds of discriminated unions, which pydantic puts into it."""
-    written: list[str] = []
-    models: list[Any] = [Config]
-    for part in path:
-        tagged = [model for model in models if _kind_of(model) == part]
-        if len(models) > 1 and tagged:
-            models = tagged
+def _walk(where: Sequence[str]) -> tuple[list[str], list[type[BaseModel]]]:
+    """The keys of a file that lead to a place in the schema, and the sections found there.
+
+    Pydantic also names the member that it chose of a union of kinds; the file has no such key.
+    """
+    keys: list[str] = []
+    sections: list[type[BaseModel]] = [Config]
+    for part in where:
+        chosen = [section for section in sections if part in _kinds(section)]
+        if len(sections) > 1 and chosen:
+            sections = chosen
             continue
-        written.append(part)
-        if not part.isdigit():
-            fields = [pair for model in models for pair in model.model_fields.items()]
-            models = [
-                inner
-                for name, field in fields
-                if part in (name, field.alias)
-                for inner in _models_in(field.annotation)
-            ]
-    return written
+        keys.append(part)
+        if not part.isdigit():  # a place in a list is followed by what the list is of
+            fields = [item for section in sections for item in section.model_fields.items()]
+            found = [field for name, field in fields if part in (name, field.alias)]
+            sections = [model for field in found for model in _models_in(field.annotation)]
+    return keys, sections
 
 
-def _kind_of(model: Any) -> str | None:
-    """The tag of a model in a discriminated union."""
-    field = model.model_fields.get("kind")
-    return None if field is None else field.default
+def _kinds(section: type[BaseModel]) -> tuple[Any, ...]:
+    """Names under which a union of kinds knows this section."""
+    kind = section.model_fields.get("kind")
+    return get_args(kind.annotation) if kind is not None else ()
 
 
-def _valid_keys(section: Any, path: list[str]) -> list[str]:
-    """Keys of the section that ``path`` leads to, walking the models' annotations."""
-    if not path:
-        return [field.alias or name for name, field in section.model_fields.items()]
-    head, *rest = path
-    for name, field in section.model_fields.items():
-        if head not in (name, field.alias):
-            continue
-        models = _models_in(field.annotation)
-        if rest and rest[0].isdigit():
-            rest = rest[1:]
-        for model in models:
-            if rest and _kind_of(model) == rest[0]:
-                return _valid_keys(model, rest[1:])
-        if models:
-            return _valid_keys(models[0], rest)
-    return []
-
-
-def _models_in(annotation: Any) -> list[Any]:
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for arg in get_args(annotation) for model in _models_in(arg)]

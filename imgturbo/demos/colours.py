@@ -30,15 +30,15 @@ from imgturbo.color.colorize import (
     working_lightness,
 )
 from imgturbo.color.grey import read_grey
-from imgturbo.config import Config, PicturesConfig, load_config
+from imgturbo.config import Config, load_config
 from imgturbo.data.loader import validation_batches
 from imgturbo.data.store import TileStore
 from imgturbo.demos.sky import config_path
 from imgturbo.engines import build_network
 from imgturbo.errors import ImgturboError
 from imgturbo.files import write_json
-from imgturbo.flows.decoder import CINNDecoder
 from imgturbo.metrics.likelihood import ChannelGaussian, PixelMoments, bits_per_dimension
+from imgturbo.nets import Generator
 from imgturbo.report.progress import task
 from imgturbo.report.sheet import contact_sheet
 from imgturbo.report.tables import prepare_table, wide_console
@@ -169,7 +169,7 @@ def _hold_out(
     from data_prep.photographs import strip_edge
 
     pictures = config.prepare.pictures
-    assert isinstance(pictures, PicturesConfig)
+    assert pictures is not None
     assert pictures.size is not None
     folder.mkdir(parents=True, exist_ok=True)
     truths, sizes = {}, {}
@@ -207,7 +207,6 @@ def likelihoods(
     untrained = build_network(
         config.model.decoder, trained.in_channels, trained.out_channels
     ).eval()
-    assert isinstance(untrained, CINNDecoder)
     noise = config.objective.noise
     normal = _fit_normal(trained, store, noise)
     generator = torch.Generator().manual_seed(config.seed)
@@ -219,8 +218,8 @@ def likelihoods(
             x = trained.reduce(batch.x)
             x = x + noise * torch.randn(x.shape, generator=generator)
             found = {
-                "trained": -trained.flow.log_prob(x, batch.z),
-                "untrained": -untrained.flow.log_prob(x, batch.z),
+                "trained": -trained.log_density(x, batch.z),
+                "untrained": -untrained.log_density(x, batch.z),
                 "normal distribution": -normal.log_prob(x),
             }
             for row, index in enumerate(batch.x_index.tolist()):
@@ -235,7 +234,7 @@ def likelihoods(
     }
 
 
-def _fit_normal(decoder: CINNDecoder, store: TileStore, noise: float) -> ChannelGaussian:
+def _fit_normal(decoder: Generator, store: TileStore, noise: float) -> ChannelGaussian:
     moments = PixelMoments()
     tiles = store.split("train").target
     generator = torch.Generator().manual_seed(0)

@@ -2,7 +2,7 @@
 
 from imgturbo.diffusion.decoder import DiffusionDecoder
 from imgturbo.diffusion.denoiser import Denoiser
-from imgturbo.diffusion.objective import Denoising, build_denoising
+from imgturbo.diffusion.objective import Denoising
 from imgturbo.diffusion.schedule import build_scheduler
 
-__all__ = ["Denoiser", "Denoising", "DiffusionDecoder", "build_denoising", "build_scheduler"]
+__all__ = ["Denoiser", "Denoising", "DiffusionDecoder", "build_scheduler"]

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from imgturbo.config import Config
 from imgturbo.diffusion.decoder import DiffusionDecoder
 from imgturbo.diffusion.schedule import build_scheduler
 from imgturbo.losses import Ledger, Losses, Trainable
@@ -26,7 +25,7 @@ from imgturbo.losses import Ledger, Losses, Trainable
 if TYPE_CHECKING:
     from imgturbo.data.batch import Batch
 
-__all__ = ["Denoising", "build_denoising"]
+__all__ = ["Denoising"]
 
 
 class Denoising(Trainable):
@@ -64,14 +63,3 @@ class Denoising(Trainable):
         if prediction == "v_prediction":
             return self._scheduler.get_velocity(x_0, epsilon, t)  # type: ignore[arg-type]
         return epsilon if prediction == "epsilon" else x_0
-
-
-def build_denoising(config: Config, source_channels: int, target_channels: int) -> Denoising:
-    """The diffusion model that ``config`` describes, freshly initialised, and its loss.
-
-    Raises:
-        ImgturboError: the package diffusers is not installed.
-    """
-    model = config.model.decoder
-    assert model.kind == "diffusion"
-    return Denoising(DiffusionDecoder(model, source_channels, target_channels))

@@ -31,7 +31,7 @@ from imgturbo.config import FlowConfig, FlowDenseConfig, FlowStageConfig
 from imgturbo.errors import ImgturboError
 from imgturbo.flows.actnorm import ActNorm
 from imgturbo.flows.chain import Chain
-from imgturbo.flows.condition import ConditionPyramid, build_condition
+from imgturbo.flows.condition import build_condition
 from imgturbo.flows.coupling import (
     Additive,
     Affine,
@@ -98,7 +98,7 @@ class MultiScaleCINN(nn.Module):
             last = level == len(levels) - 1
             # A split reads the next stage's condition where its couplings share one; the backend's
             # is a vector, which a split of images cannot read.
-            shared = isinstance(self.condition, ConditionPyramid) and not last
+            shared = not config.condition.a_head_a_coupling and not last
             width = levels[level + 1].width if shared else 0
             splits.append(build.split(channels, keep, width))
             if splits[-1] is not None:

@@ -64,6 +64,12 @@ class _ConvNeXtBlock(nn.Module):
         return h + self.project(F.gelu(self.expand(self.norm(self.spatial(h)))))
 
 
+_BLOCKS: dict[str, type[_VGGBlock | _ConvNeXtBlock]] = {
+    "vgg": _VGGBlock,
+    "convnext": _ConvNeXtBlock,
+}
+
+
 class ConditionPyramid(nn.Module):
     """A feature pyramid: y (B, C, sH, sW) → one tensor a stage, and a vector for the dense part.
 
@@ -84,7 +90,7 @@ class ConditionPyramid(nn.Module):
         super().__init__()
         self.channels = channels
         self.scale = config.scale
-        block = _VGGBlock if config.kind == "vgg" else _ConvNeXtBlock
+        block = _BLOCKS[config.kind]
         count = len(heads) + (dense is not None)
         widths = [min(config.width * 2**level, config.max_width) for level in range(count)]
         # Patches where the condition is finer; at equal resolution neighbours matter.
@@ -213,7 +219,7 @@ def build_condition(
     Nothing is made that nothing reads: DDP would wait for its gradient. ``prior`` says whether a
     split reads the condition of the stage behind it.
     """
-    if isinstance(config, ColorizationConditionConfig):
+    if config.a_head_a_coupling:
         return ColorizationCondition(config, channels, stages, dense)
     heads = [
         stage.width

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from imgturbo.config import FlowConfig, PyramidConditionConfig
+from imgturbo.config import FlowConfig
+from imgturbo.errors import ImgturboError
 from imgturbo.flows.cinn import MultiScaleCINN
 from imgturbo.flows.upsampling import joint_bilateral_upsample
 from imgturbo.nets.generator import ImageGenerator
@@ -42,6 +43,8 @@ class CINNDecoder(ImageGenerator):
         size: the side of z, for a flow with a dense backend; None: any.
     """
 
+    has_density = True
+
     def __init__(self, config: FlowConfig, in_channels: int, out_channels: int) -> None:
         flow = MultiScaleCINN(config, out_channels, in_channels)
         super().__init__(
@@ -57,9 +60,7 @@ class CINNDecoder(ImageGenerator):
         """The same kernels at the same resolutions with one channel everywhere they are free."""
         thin = {"width": 1, "coarse_width": 1}
         stages = [stage.model_copy(update=thin) for stage in self.config.stages]
-        condition = self.config.condition.model_copy()
-        if isinstance(condition, PyramidConditionConfig):
-            condition = condition.model_copy(update={"width": 1, "max_width": 1})
+        condition = self.config.condition.narrowed()
         config = self.config.model_copy(update={"stages": stages, "condition": condition})
         with torch.random.fork_rng(devices=[]):  # its weights are not the caller's business
             return CINNDecoder(config, 1, min(self.out_channels, 2))
@@ -81,17 +82,34 @@ class CINNDecoder(ImageGenerator):
         """The flow's x (B, C', H/s, W/s): means over s × s pixels of x (B, C', H, W)."""
         return x if self.scale == 1 else F.avg_pool2d(x, self.scale)
 
-    def log_prob(self, x: Tensor, z: Tensor) -> Tensor:
-        """log p(reduce(x)|z) (B,) in nats, of x (B, C', H, W) given z (B, C, H, W).
+    def log_density(self, y: Tensor, z: Tensor) -> Tensor:
+        """log p(y|z) (B,) in nats, of the flow's y (B, C', H/s, W/s) given z (B, C, H, W).
 
         Raises:
             ImgturboError: bands or sides that do not fit the flow.
         """
-        return self.flow.log_prob(self.reduce(x), z)
+        return self.flow.log_prob(y, z)
 
-    def dimensions(self, x: Tensor) -> int:
-        """Numbers that the density is of, for x (B, C', H, W)."""
-        return x[0].numel() // self.scale**2
+    def check(self, extent: int | None) -> None:
+        """Refuse tables, and images of a side that the flow cannot read.
+
+        Raises:
+            ImgturboError: naming the sides that fit.
+        """
+        super().check(extent)
+        if extent is None:
+            return
+        named = f"data.crop or prepare.tile.size is {extent}"
+        if self.size is not None and extent != self.size:
+            raise ImgturboError(
+                f"{named}, but the flow has a dense backend for {self.size} pixels; make them "
+                "agree (model.decoder.dense.size counts pixels of the target)"
+            )
+        if extent % self.stride:
+            raise ImgturboError(
+                f"{named}, but this flow reads images whose sides are multiples of {self.stride}; "
+                "use one"
+            )
 
 
 class _OnGridOf:

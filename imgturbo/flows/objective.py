@@ -10,25 +10,25 @@ was measured in every pixel; holes in z are zeros for the network, in training a
 The mean is over the tiles of all processes that count.
 
 Ardizzone et al. 2019 (arXiv:1907.02392), equation 5, without the weight decay that is written into
-it: that is the optimiser's.
+it: that is the optimiser's. In validation the same loss is told in bits, ``forward/bits``.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from imgturbo.config import Config
-from imgturbo.errors import ImgturboError
 from imgturbo.flows.decoder import CINNDecoder
 from imgturbo.losses import Ledger, Losses, Trainable
 
 if TYPE_CHECKING:
     from imgturbo.data.batch import Batch
 
-__all__ = ["Likelihood", "build_likelihood", "whole_pairs"]
+__all__ = ["Likelihood", "whole_pairs"]
 
 
 class Likelihood(Trainable):
@@ -40,6 +40,7 @@ class Likelihood(Trainable):
     """
 
     decoder: CINNDecoder
+    own_scores: Mapping[str, bool] = {"forward/bits": False}
 
     def __init__(self, decoder: CINNDecoder, noise: float = 0.0) -> None:
         super().__init__()
@@ -55,38 +56,26 @@ class Likelihood(Trainable):
         x = self.decoder.reduce(batch.x[rows])
         if self.noise:
             x = x + self.noise * torch.randn_like(x)
-        log_p = self.decoder.flow.log_prob(x, torch.where(batch.z_valid, batch.z, 0.0)[rows])
+        log_p = self.decoder.log_density(x, torch.where(batch.z_valid, batch.z, 0.0)[rows])
         loss = torch.where(counts[rows], -log_p / x[0].numel(), 0.0)
         ledger = Ledger()
         ledger.add("nll", "generator", 1.0, loss, counts)
         return ledger.settle()
 
-    def check_side(self, name: str, side: int) -> None:
-        """Refuse tiles or crops of a side that the flow cannot read.
-
-        Raises:
-            ImgturboError: naming the setting and the sides that fit.
-        """
-        size, stride = self.decoder.size, self.decoder.stride
-        if size is not None and side != size:
-            raise ImgturboError(
-                f"{name} is {side}, but the flow has a dense backend for {size} pixels; make them "
-                "agree (model.decoder.dense.size counts pixels of the target)"
-            )
-        if side % stride:
-            raise ImgturboError(
-                f"{name} is {side}, but this flow reads images whose sides are multiples of "
-                f"{stride}; use one"
-            )
+    def scores(
+        self, maps: Mapping[str, nn.Module], batch: Batch, number: int
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Bits a dimension of x + ση over whole pairs, with the same η at every validation."""
+        decoder = cast("CINNDecoder", maps["decoder"])
+        x = decoder.reduce(batch.x)
+        same = torch.Generator().manual_seed(number)  # on the CPU: the same on every device
+        x = x + self.noise * torch.randn(x.shape, generator=same).to(x)
+        nats = -decoder.log_density(x, torch.where(batch.z_valid, batch.z, 0.0)).double()
+        whole = whole_pairs(batch)
+        bits = nats[whole] / (x[0].numel() * math.log(2))
+        return {"forward/bits": (bits.sum(), whole.sum())}
 
 
 def whole_pairs(batch: Batch) -> Tensor:
     """(B,) bool: pairs whose x was measured in every pixel."""
     return batch.paired & batch.x_valid.flatten(1).all(1)
-
-
-def build_likelihood(config: Config, source_channels: int, target_channels: int) -> Likelihood:
-    """The flow that ``config`` describes, freshly initialised, and its loss."""
-    objective, flow = config.objective, config.model.decoder
-    assert flow.kind == "cinn"
-    return Likelihood(CINNDecoder(flow, source_channels, target_channels), objective.noise)

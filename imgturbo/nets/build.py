@@ -7,13 +7,14 @@ from torch import nn
 from imgturbo.config import (
     CriticConfig,
     CycleGANResNetConfig,
-    GeneratorConfig,
     MLPConfig,
     NAFNetConfig,
+    NetworkConfig,
     Pix2PixUNetConfig,
     ResNetConfig,
     UNetConfig,
 )
+from imgturbo.errors import ImgturboError
 from imgturbo.nets.generator import Generator
 from imgturbo.nets.mlp import MLP, DenseCritic
 from imgturbo.nets.nafnet import NAFNet
@@ -25,8 +26,12 @@ from imgturbo.nets.unet import UNet
 __all__ = ["build_critic", "build_generator", "count_parameters"]
 
 
-def build_generator(config: GeneratorConfig, in_channels: int, out_channels: int) -> Generator:
-    """A fresh generator; its weights come from torch's own random generator."""
+def build_generator(config: NetworkConfig, in_channels: int, out_channels: int) -> Generator:
+    """A fresh plain generator; its weights come from torch's own random generator.
+
+    Raises:
+        ImgturboError: a kind of network that has an engine of its own.
+    """
     match config:
         case UNetConfig():
             return UNet(config, in_channels, out_channels)
@@ -40,13 +45,18 @@ def build_generator(config: GeneratorConfig, in_channels: int, out_channels: int
             return Pix2PixUNet(config, in_channels, out_channels)
         case CycleGANResNetConfig():
             return CycleGANResNet(config, in_channels, out_channels)
+        case _:
+            raise ImgturboError(
+                f"model.decoder.kind {config.kind} is not trained by the eight terms; leave "
+                "objective.preset out, which then is its own"
+            )
 
 
 def build_critic(
     config: CriticConfig, channels: int, condition_channels: int = 0
 ) -> PatchGAN | DenseCritic:
     """A fresh critic of ``channels``, beside ``condition_channels`` if it is conditional."""
-    kind = DenseCritic if config.kind == "mlp" else PatchGAN
+    kind = DenseCritic if config.reads_rows else PatchGAN
     return kind(config, channels, condition_channels)
 
 

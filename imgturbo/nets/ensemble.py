@@ -20,6 +20,7 @@ from torch import Tensor
 
 from imgturbo.nets.generator import Generator, pad_to_multiple
 from imgturbo.nets.noise import Noise
+from imgturbo.nets.receptive import receptive_field
 from imgturbo.symmetries import GROUPS, Symmetries, mirrors
 
 __all__ = ["Ensemble"]
@@ -40,6 +41,14 @@ class Ensemble(Generator):
         # In this order sums have been taken, and to the last bit they depend on it.
         self.elements = sorted(elements, key=lambda g: (g[0], 0 in g[1], 1 in g[1]))
         self.size, self.whole_image = generator.size, generator.whole_image
+
+    def reach(self) -> int:
+        """As far as N, whose reach is the largest of those that the symmetries exchange.
+
+        Raises:
+            ImgturboError: what measuring N raises.
+        """
+        return receptive_field(self.generator)
 
     def forward(self, u: Tensor, noise: Noise | None = None) -> Tensor:
         """Translate images; ``noise`` is not taken notice of.

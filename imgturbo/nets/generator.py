@@ -35,10 +35,12 @@ class Generator(nn.Module, ABC):
         size: the side of the only images it reads; None: any.
         whole_image: whether every output depends on all of the image that is given, by a statistic
             over it or in many passes, so that windows of a mosaic cannot agree.
+        has_density: whether it gives densities, :meth:`log_prob`, and not draws alone.
     """
 
     size: int | None = None
     whole_image: bool = False
+    has_density: bool = False
 
     def __init__(
         self, in_channels: int, out_channels: int, *, stride: int = 1, stochastic: bool = False
@@ -57,14 +59,60 @@ class Generator(nn.Module, ABC):
         """A network that sees as far and costs less to probe; itself unless a kind knows better."""
         return self
 
+    def reach(self) -> int | None:
+        """How far it sees in pixels, where it knows; None: that has to be measured."""
+        return None
+
+    def check(self, extent: int | None) -> None:
+        """Refuse training data that it cannot read, before anything is computed.
+
+        Args:
+            extent: side of the images in pixels; None: they are rows of a table.
+
+        Raises:
+            ImgturboError: naming the setting that does not fit, and what would.
+        """
+
     def draws(self, u: Tensor, noises: Sequence[Noise | None]) -> Iterator[Tensor]:
         """One output for each source of noise; what they share is computed once where it can be."""
         for noise in noises:
             yield self(u, noise)
 
+    def reduce(self, x: Tensor) -> Tensor:
+        """The numbers that the density is of, y (B, C', …), of an output x (B, C', …)."""
+        return x
+
+    def dimensions(self, x: Tensor) -> int:
+        """How many numbers that is for each row of x."""
+        return self.reduce(x)[0].numel()
+
+    def log_density(self, y: Tensor, z: Tensor) -> Tensor:
+        """log p(y|z) (B,) in nats; y as of :meth:`reduce`, perhaps with noise added to it.
+
+        Raises:
+            NotImplementedError: it has no density, see ``has_density``.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no density")
+
+    def log_prob(self, x: Tensor, z: Tensor) -> Tensor:
+        """log p(reduce(x)|z) (B,) in nats, of outputs x (B, C', …) given inputs z (B, C, …)."""
+        return self.log_density(self.reduce(x), z)
+
 
 class ImageGenerator(Generator):
     """A generator of images: (B, C, H, W) → (B, C', H, W) for any H, W ≥ 1."""
+
+    def check(self, extent: int | None) -> None:
+        """Refuse rows of a table.
+
+        Raises:
+            ImgturboError: there are no images.
+        """
+        if extent is None:
+            raise ImgturboError(
+                f"{type(self).__name__} translates images, but the data are a table of numbers; "
+                "set model.decoder.kind: mlp (and model.critic.kind: mlp, where there are critics)"
+            )
 
     def forward(self, u: Tensor, noise: Noise | None = None) -> Tensor:
         """Translate images.

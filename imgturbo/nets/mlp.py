@@ -45,6 +45,23 @@ class MLP(Generator):
         if self.residual:
             shrink(self.last)
 
+    def reach(self) -> int:
+        """0: rows have no neighbours."""
+        return 0
+
+    def check(self, extent: int | None) -> None:
+        """Refuse images.
+
+        Raises:
+            ImgturboError: there are no rows.
+        """
+        if extent is not None:
+            raise ImgturboError(
+                "the dense network reads tables of numbers, but the data are images; set "
+                "model.decoder.kind: unet (and model.critic.kind: patchgan, where there are "
+                "critics)"
+            )
+
     def forward(self, u: Tensor, noise: Noise | None = None) -> Tensor:
         """Translate rows; ``noise`` as for images.
 

@@ -30,9 +30,7 @@ from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
 from imgturbo.errors import ImgturboError
-from imgturbo.nets.ensemble import Ensemble
 from imgturbo.nets.generator import Generator
-from imgturbo.nets.mlp import MLP
 from imgturbo.nets.patchgan import PatchGAN
 
 __all__ = ["patch_field", "receptive_field"]
@@ -44,30 +42,30 @@ Probe = Callable[[int, int], Tensor]
 """First and last pixel of NaN along a strip ↦ which outputs along it get NaN."""
 
 
-def receptive_field(generator: nn.Module) -> int:
+def receptive_field(generator: Generator) -> int:
     """The halo in pixels: the largest distance at which an input pixel can change an output pixel.
 
-    Measured once and remembered on the module, which is otherwise left as it was; 0 for tables.
+    Measured once and remembered on the module, which is otherwise left as it was; where the
+    generator says itself how far it sees, that is taken.
 
     Args:
-        generator: has ``in_channels`` and ``stride`` and maps (B, C, H, W) → (B, C', H, W).
+        generator: maps (B, C, H, W) → (B, C', H, W), or rows of a table.
 
     Raises:
         ImgturboError: every output depends on the whole image, as with a statistic over it or
             after many passes, so that windows would leave seams whatever their overlap.
     """
-    if isinstance(generator, MLP):
-        return 0
-    if isinstance(generator, Ensemble):  # symmetries exchange reaches, of which this is the largest
-        return receptive_field(generator.generator)
-    if getattr(generator, "whole_image", False):
+    known = generator.reach()
+    if known is not None:
+        return known
+    if generator.whole_image:
         raise ImgturboError(
             f"every pixel that {type(generator).__name__} makes depends on all of what it is given "
             "(by instance norm, or in many denoising steps), so windows of a mosaic cannot agree; "
             "blend them (--window 256 --overlap 64), or use another network"
         )
     if _CACHE not in generator.__dict__:
-        probed = generator.narrow() if isinstance(generator, Generator) else generator
+        probed = generator.narrow()
         generator.__dict__[_CACHE] = max(_reach(probed, axis) for axis in (2, 3))
     return int(generator.__dict__[_CACHE])
 
@@ -83,9 +81,9 @@ def patch_field(critic: PatchGAN) -> list[int]:
     return [max(_patch(thin, scale, axis) for axis in (2, 3)) for scale in scales]
 
 
-def _reach(generator: nn.Module, axis: int) -> int:
+def _reach(generator: Generator, axis: int) -> int:
     """Largest distance between an input and an output that it changes, along ``axis``."""
-    channels, stride = int(generator.in_channels), int(generator.stride)  # type: ignore[arg-type]
+    channels, stride = generator.in_channels, generator.stride
     length = stride * max(8, 64 // stride)
     while length <= _LONGEST:
         with _prober(generator, channels, stride, length, axis) as probe:

@@ -38,7 +38,6 @@ from imgturbo.data.loader import validation_batches
 from imgturbo.data.store import TileStore
 from imgturbo.errors import ImgturboError
 from imgturbo.files import write_json
-from imgturbo.flows.decoder import CINNDecoder
 from imgturbo.metrics.calibration import (
     calibration_error,
     coverage_of_ranks,
@@ -123,15 +122,16 @@ def calibrate(
         was asked.
 
     Raises:
-        ImgturboError: a deterministic model, fewer than two samples, a temperature below zero, no
-            validation pair, other bands or units than the bundle's.
+        ImgturboError: a deterministic model or no decoder, fewer than two samples, a temperature
+            below zero, no validation pair, other bands or units than the bundle's.
     """
     began = time.monotonic()
-    _check_request(bundle, samples, temperature, limit, levels)
+    decoder = _decoder(bundle)
+    _check_request(samples, temperature, limit, levels)
     store = TileStore.open(tiles_path)
     _check_store(bundle, store)
     on = pick_device(device)
-    decoder = bundle.decoder.to(on).eval()
+    decoder.to(on).eval()
     side = store.tile or 1
     at_once = max(1, _BATCH_NUMBERS // (samples * len(bundle.target) * side**2))
     total = int(store.split("validation").paired.sum())
@@ -180,11 +180,11 @@ def calibrate(
         "calibration": _calibration(counts, bundle.target.names, levels),
         "bright": {"source_above": BRIGHT, "fraction": bright_numbers / measured},
         "scores": {name: _mean(torch.cat(values)) for name, values in scores.items()},
-        "likelihood": _likelihood(bundle, store, at_once, limit, seed, on, notes),
+        "likelihood": _likelihood(decoder, bundle, store, at_once, limit, seed, on, notes),
         "frechet": frechet_report(*features) if min(f.count for f in features) > 1 else None,
     }
     sigma = bundle.config.objective.noise
-    if sigma and isinstance(decoder, CINNDecoder):
+    if sigma and decoder.has_density:
         notes.append(
             f"the samples carry the training's noise, σ = {sigma:g} stretched, which the truths "
             "that they are compared with do not"
@@ -200,14 +200,23 @@ def calibrate(
 # ---------------------------------------------------------------------------------- checks
 
 
-def _check_request(
-    bundle: Bundle, samples: int, temperature: float, limit: int | None, levels: Sequence[float]
-) -> None:
-    if not bundle.decoder.stochastic:
+def _decoder(bundle: Bundle) -> Generator:
+    decoder = bundle.decoder
+    if decoder is None:
+        raise ImgturboError(
+            f"{bundle.path}: holds no decoder, and samples are scored source to target; train one"
+        )
+    if not decoder.stochastic:
         raise ImgturboError(
             f"{bundle.path}: its decoder is deterministic, so there is no spread to score; train "
             "a cinn, a diffusion model, or a generator with noise_channels > 0"
         )
+    return decoder
+
+
+def _check_request(
+    samples: int, temperature: float, limit: int | None, levels: Sequence[float]
+) -> None:
     if samples < 2:
         raise ImgturboError(f"{samples} samples have no spread; draw 2 or more, better 32")
     if not 0 <= temperature < math.inf:
@@ -334,6 +343,7 @@ def _mean(scores: Tensor) -> dict[str, float | None]:
 
 
 def _likelihood(
+    decoder: Generator,
     bundle: Bundle,
     store: TileStore,
     at_once: int,
@@ -343,8 +353,7 @@ def _likelihood(
     notes: list[str],
 ) -> dict[str, Any] | None:
     """Bits a number of the wholly measured validation tiles: the model's, and two normals'."""
-    decoder = bundle.decoder
-    if not isinstance(decoder, CINNDecoder):
+    if not decoder.has_density:
         notes.append(f"{bundle.path}: the model has no likelihood, only samples")
         return None
     sigma = bundle.config.objective.noise
@@ -360,9 +369,9 @@ def _likelihood(
     rows = rows[np.linspace(0, len(rows), min(len(rows), _TRAINING_TILES), False).astype(int)]
     used = 0
     for part in np.array_split(rows, max(1, len(rows) // 16)):
-        measured = train.target_valid.take(part).all((1, 2))
+        measured = train.target_valid.take(part).reshape(len(part), -1).all(1)
         x = torch.from_numpy(train.target.take(part[measured]))
-        moments.update(reduced(_on_stretch(x, store.target, bundle.target)))
+        moments.update(_image(reduced(_on_stretch(x, store.target, bundle.target))))
         used += len(x)
     bits: dict[str, list[Tensor]] = {"model": [], "gaussian_full": [], "gaussian_diagonal": []}
     for read in validation_batches(store, at_once, limit):
@@ -373,11 +382,12 @@ def _likelihood(
         y = reduced(batch.x[whole])
         full = moments.gaussian()
         for name, log_prob in (
-            ("model", decoder.flow.log_prob(y, batch.z[whole])),
-            ("gaussian_full", full.log_prob(y)),
-            ("gaussian_diagonal", full.diagonal().log_prob(y)),
+            ("model", decoder.log_density(y, batch.z[whole])),
+            ("gaussian_full", full.log_prob(_image(y))),
+            ("gaussian_diagonal", full.diagonal().log_prob(_image(y))),
         ):
-            bits[name].append(bits_per_dimension(log_prob.double(), y[0].numel()).cpu())
+            numbers = decoder.dimensions(batch.x)
+            bits[name].append(bits_per_dimension(log_prob.double(), numbers).cpu())
     if not bits["model"]:
         notes.append("no tile is measured in every pixel: the likelihood is left out")
         return None

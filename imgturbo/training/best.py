@@ -18,9 +18,9 @@ from imgturbo.training.checkpoint import Checkpoints
 from imgturbo.training.processes import naming
 from imgturbo.training.state import RunState, device_name, versions
 from imgturbo.training.tensors import copy_tensors, named_tensors
-from imgturbo.training.validate import HIGHER_IS_BETTER, validate, write_samples
+from imgturbo.training.validate import validate, write_samples
 
-__all__ = ["consider", "is_better", "write_best_bundle"]
+__all__ = ["consider", "write_best_bundle"]
 
 
 def consider(state: RunState) -> tuple[dict[str, float], bool]:
@@ -39,9 +39,9 @@ def consider(state: RunState) -> tuple[dict[str, float], bool]:
         state.source.batch_size,
         settings.validate_tiles,
         team,
-        state.config.objective.noise,
+        state.objective,
     )
-    better = is_better(scores, progress.best_scores, settings.select or "psnr")
+    better = state.selection.prefers(scores, progress.best_scores)
     if better:
         progress.best_step, progress.best_scores = progress.step, scores
     with naming(settings.out), team.together():
@@ -56,16 +56,6 @@ def consider(state: RunState) -> tuple[dict[str, float], bool]:
             if better:
                 _write_bundle(state, networks)
     return scores, better
-
-
-def is_better(scores: Mapping[str, float], best: Mapping[str, float], select: str) -> bool:
-    """Whether the forward direction improved; where nothing can be compared, yes."""
-    if select == "last":
-        return True
-    new, old = scores.get(f"forward/{select}"), best.get(f"forward/{select}")
-    if new is None or old is None:
-        return True
-    return new > old if HIGHER_IS_BETTER[select] else new < old
 
 
 def write_best_bundle(state: RunState, checkpoints: Checkpoints) -> Path | None:
@@ -85,7 +75,7 @@ def _write_bundle(state: RunState, networks: Mapping[str, nn.Module]) -> None:
     progress = state.progress
     save_bundle(
         state.config.train.out / "bundle",
-        decoder=networks["decoder"],
+        decoder=networks.get("decoder"),
         encoder=networks.get("encoder"),
         config=state.config,
         sides=state.source.sides,

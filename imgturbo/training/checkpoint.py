@@ -37,6 +37,7 @@ from torch import Tensor
 
 from imgturbo.config import Config
 from imgturbo.data.source import Source
+from imgturbo.engines import settle
 from imgturbo.errors import ImgturboError
 from imgturbo.team import Team
 
@@ -123,8 +124,9 @@ class Checkpoint:
         """Raise ImgturboError, naming the key, where this run has another config or other data."""
         start_anew = "choose another 'train.out', or start anew (imgturbo train --fresh)"
         before = self.state["config"]
-        with suppress(ValidationError):  # keys that are younger than the run have their defaults
-            before = Config.model_validate(before).model_dump(mode="json")
+        # Keys that are younger than the run have their defaults.
+        with suppress(ValidationError, ImgturboError):
+            before = settle(Config.model_validate(before)).model_dump(mode="json")
         if difference := differing_key(before, config.model_dump(mode="json")):
             key, saved, asked = difference
             raise ImgturboError(

@@ -38,6 +38,7 @@ from imgturbo.config import Config
 from imgturbo.data.batch import Batch
 from imgturbo.data.choice import open_source
 from imgturbo.data.source import Source
+from imgturbo.engines import settle
 from imgturbo.errors import ImgturboError
 from imgturbo.report.progress import ProgressReport
 from imgturbo.team import Team
@@ -103,6 +104,7 @@ def train(config: Config, resume: bool = True, source: Source | None = None) -> 
         ImgturboError: no data, a config that fits neither data nor checkpoint, a loss that is not
             finite (before the update, naming the samples), a disk that is full or not writable.
     """
+    config = settle(config)
     source = source or open_source(config)
     # Accelerate keeps one state a process; an earlier run's may be of another precision.
     AcceleratorState._reset_state()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import accelerate
 import numpy as np
@@ -16,7 +17,6 @@ import imgturbo
 from imgturbo.config import Config
 from imgturbo.data.source import Source
 from imgturbo.engines import build_trainable
-from imgturbo.flows.objective import Likelihood
 from imgturbo.losses import Trainable
 from imgturbo.team import Team
 from imgturbo.training.checkpoint import Checkpoint, Checkpoints
@@ -24,12 +24,16 @@ from imgturbo.training.ema import EMA
 from imgturbo.training.initial import start_at_bundle, start_at_colours
 from imgturbo.training.muon import Muon, is_matrix
 from imgturbo.training.seeds import INITIAL, seed_step
+from imgturbo.training.selection import Selection
 from imgturbo.training.tensors import (
     copy_tensors,
     load_optimizer_tensors,
     named_tensors,
     optimizer_tensors,
 )
+
+if TYPE_CHECKING:
+    from imgturbo.data.source import Source
 
 __all__ = ["Progress", "RunState", "device_name", "versions"]
 
@@ -48,8 +52,11 @@ class Progress:
 class RunState:
     """Networks, optimisers, averages, image pools and counters of one process.
 
+    The config is a settled one (see :func:`imgturbo.engines.settle`).
+
     Attributes:
-        objective: the networks that are trained and their losses, of either engine.
+        objective: the networks that are trained and their losses, of any engine.
+        selection: the score that tells the best weights.
         model: the same, as Accelerate wrapped it; what the loop calls.
         optimizers: ``generators`` and, where there are any, ``critics``.
         ema: averaged generators.
@@ -67,11 +74,9 @@ class RunState:
         seed_step(config.seed, INITIAL, 0, 0)  # all processes start from the same weights
         counts = map(len, source.sides.values())
         self.objective: Trainable = build_trainable(config, *counts)
-        if isinstance(self.objective, Likelihood):
-            if source.whole is not None:
-                self.objective.check_side("prepare.tile.size", source.whole)
-            if source.extent is not None:
-                self.objective.check_side("data.crop", source.extent)
+        assert config.train.select is not None  # of a settled config
+        self.selection = Selection.named(config.train.select, self.objective)
+        self.objective.check(source)
         self.channels_last = config.train.channels_last and source.extent is not None
         if self.channels_last:
             self.objective.to(memory_format=torch.channels_last)

@@ -5,9 +5,8 @@ scale with data range 1, over pixels valid on both sides, pairs only. PSNR and L
 tiles' pixels together, as of one image: a mean of the tiles' own PSNRs would be ruled by empty sky.
 SSIM is the mean over tiles. The processes share the batches.
 
-A conditional flow is scored by its likelihood, in bits a dimension of the stretched target with the
-training's noise added (the same noise at every validation), over the pairs whose target is whole;
-its PSNR, SSIM and L1 are those of the image of ε = 0.
+What is trained may give scores of its own, such as a flow its likelihood in bits; the PSNR, SSIM
+and L1 of a stochastic map are those of the image of ε = 0.
 """
 
 from __future__ import annotations
@@ -24,15 +23,13 @@ from torch import Tensor, nn
 
 from imgturbo.data.batch import Batch
 from imgturbo.data.source import Source
-from imgturbo.flows.decoder import CINNDecoder
-from imgturbo.flows.objective import whole_pairs
+from imgturbo.losses import DIRECTIONS, Trainable
 from imgturbo.metrics.image import ssim
 from imgturbo.nets import FreshNoise
 from imgturbo.team import Team
 
-__all__ = ["HIGHER_IS_BETTER", "Samples", "validate", "write_samples"]
+__all__ = ["Samples", "validate", "write_samples"]
 
-HIGHER_IS_BETTER = {"psnr": True, "ssim": True, "l1": False, "bits": False}
 _SHOWN = 4  # tiles in a sample picture
 
 
@@ -53,27 +50,24 @@ def validate(
     batch_size: int,
     limit: int,
     team: Team,
-    noise: float = 0.0,
+    objective: Trainable,
 ) -> tuple[dict[str, float], dict[str, Samples]]:
-    """Score ``decoder`` and, where there is one, ``encoder``. Every process calls this.
+    """Score ``decoder`` and ``encoder``, those that there are. Every process calls this.
 
     Args:
-        networks: ``decoder`` and perhaps ``encoder``.
+        networks: by these names.
         source: its validation samples.
         batch_size, limit: samples at a time, and in all.
         team: the processes.
-        noise: σ of a likelihood's training.
+        objective: what trains them, which may have scores of its own.
 
     Returns:
         Scores such as ``forward/psnr``, the same in all processes, NaN left out (no pairs, or
         tiles too small for SSIM's window); and in the first process some tiles by direction.
     """
-    directions = {
-        name: networks[network]
-        for name, network in (("forward", "decoder"), ("backward", "encoder"))
-        if network in networks
-    }
-    keys = [f"{name}/{score}" for name in directions for score in ("mse", "ssim", "l1", "bits")]
+    directions = {way: networks[name] for way, name in DIRECTIONS.items() if name in networks}
+    keys = [f"{name}/{score}" for name in directions for score in ("mse", "ssim", "l1")]
+    keys += objective.own_scores
     sums = torch.zeros(2, len(keys), dtype=torch.float64)
     samples: dict[str, Samples] = {}
     for number, batch in enumerate(source.validation(batch_size, limit)):
@@ -85,12 +79,7 @@ def validate(
             predicted = network(given).float()  # a stochastic network in eval mode: without noise
             pairs, both = batch.paired, given_valid & truth_valid
             found = _sums(predicted[pairs], truth[pairs], both[pairs])
-            if isinstance(network, CINNDecoder):
-                found["bits"] = _bits(network, batch, noise, number)
-            for score, (total, count) in found.items():
-                column = keys.index(f"{name}/{score}")
-                sums[0, column] += total.cpu()
-                sums[1, column] += count.cpu()
+            _add(sums, keys, {f"{name}/{score}": sum_of for score, sum_of in found.items()})
             if number == 0 and given.ndim == 4:
                 known_truth = truth_valid & pairs.view(-1, 1, 1, 1)
                 draw = None
@@ -103,6 +92,7 @@ def validate(
                     draw,
                     _shown(truth, known_truth),
                 )
+        _add(sums, keys, objective.scores(networks, batch, number))
     if team.size > 1:
         sums = team.sum(sums.to(team.device)).cpu()
     means = dict(zip(keys, (sums[0] / sums[1]).tolist(), strict=True))
@@ -110,8 +100,15 @@ def validate(
     for name in directions:
         mse = means[f"{name}/mse"]
         scores[f"{name}/psnr"] = -10 * math.log10(mse) if mse else math.inf
-        scores |= {f"{name}/{score}": means[f"{name}/{score}"] for score in ("ssim", "l1", "bits")}
+        scores |= {f"{name}/{score}": means[f"{name}/{score}"] for score in ("ssim", "l1")}
+    scores |= {name: means[name] for name in objective.own_scores}
     return {key: score for key, score in scores.items() if not math.isnan(score)}, samples
+
+
+def _add(sums: Tensor, keys: list[str], found: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+    """Add each score's sum and count to its column of ``sums`` (2, K)."""
+    for name, both in found.items():
+        sums[:, keys.index(name)] += torch.stack([part.double() for part in both]).cpu()
 
 
 def _sides(batch: Batch, direction: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -133,16 +130,6 @@ def _sums(predicted: Tensor, truth: Tensor, valid: Tensor) -> dict[str, tuple[Te
         "ssim": (similar[known].double().sum(), known.sum()),
         "l1": (error.abs().sum(), entries),
     }
-
-
-def _bits(network: CINNDecoder, batch: Batch, noise: float, number: int) -> tuple[Tensor, Tensor]:
-    """Sum over whole pairs of bits a dimension, and their count."""
-    x = network.reduce(batch.x)
-    same = torch.Generator().manual_seed(number)  # on the CPU: the same on every device
-    x = x + noise * torch.randn(x.shape, generator=same).to(x)
-    nats = -network.flow.log_prob(x, torch.where(batch.z_valid, batch.z, 0.0)).double()
-    whole = whole_pairs(batch)
-    return (nats[whole] / (x[0].numel() * math.log(2))).sum(), whole.sum()
 
 
 def _shown(image: Tensor, valid: Tensor) -> NDArray[np.float32]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from imgturbo.config import Config, DiffusionConfig, FlowConfig
+from imgturbo.config import Config
 from imgturbo.errors import ImgturboError
 from imgturbo.nets import FreshNoise, build_critic, build_generator
 from imgturbo.turbo.objective import Objective
@@ -22,29 +22,18 @@ def build_objective(config: Config, source_channels: int, target_channels: int) 
         target_channels: channels of x.
 
     Raises:
-        ImgturboError: weights that make no objective (see ``presets.resolve``), no term that
-            trains the decoder, identity terms between spaces of unlike channel counts, a dense
-            critic on images or the reverse.
+        ImgturboError: weights that make no objective (see ``presets.resolve``), identity terms
+            between spaces of unlike channel counts, a dense critic on images or the reverse.
     """
     terms = _with_possible_identity(
         resolve(config.objective), config, source_channels, target_channels
     )
     model = config.model
-    if isinstance(model.decoder, FlowConfig | DiffusionConfig):
-        raise ImgturboError(
-            f"model.decoder.kind {model.decoder.kind} is not trained by the eight terms; leave "
-            "objective.preset out, which then is its own"
-        )
-    if not terms.needs_decoder:
-        raise ImgturboError(
-            "objective: no term trains the decoder (source → target); "
-            "give x_tilde, x_hat or z_hat a weight"
-        )
-    if terms.critics and (model.decoder.kind == "mlp") != (model.critic.kind == "mlp"):
+    if terms.critics and model.decoder.reads_rows != model.critic.reads_rows:
         raise ImgturboError(
             f"model.critic.kind is {model.critic.kind!r} beside a decoder of kind "
             f"{model.decoder.kind!r}; dense networks go with dense ones, set it to "
-            f"{'mlp' if model.decoder.kind == 'mlp' else 'patchgan'!r}"
+            f"{'mlp' if model.decoder.reads_rows else 'patchgan'!r}"
         )
     channels = {"z": source_channels, "x": target_channels}
     encoder = None
@@ -54,9 +43,11 @@ def build_objective(config: Config, source_channels: int, target_channels: int) 
             in_channels=target_channels,
             out_channels=source_channels,
         )
-    decoder = build_generator(
-        model.decoder, in_channels=source_channels, out_channels=target_channels
-    )
+    decoder = None
+    if terms.needs_decoder:
+        decoder = build_generator(
+            model.decoder, in_channels=source_channels, out_channels=target_channels
+        )
     critics = {}
     for name, output in terms.critics.items():
         space = SPACE[output]

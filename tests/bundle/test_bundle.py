@@ -18,6 +18,7 @@ from imgturbo.bundle import blend, load_bundle, save_bundle
 from imgturbo.bundle import folder as module
 from imgturbo.cli.main import main
 from imgturbo.config import Config
+from imgturbo.engines import settle
 from imgturbo.errors import ImgturboError
 from imgturbo.nets import build_generator
 from imgturbo.side import Side
@@ -35,7 +36,7 @@ def config(kind: str = "unet") -> Config:
     generator = {"unet": {"kind": "unet", "width": 3, "depth": 1, "blocks": 1},
                  "resnet": {"kind": "resnet", "width": 3, "downs": 1, "blocks": 1},
                  "mlp": {"kind": "mlp", "hidden": [4]}}[kind]  # fmt: skip
-    return Config.model_validate({"name": "test", "model": {"decoder": generator}})
+    return settle(Config.model_validate({"name": "test", "model": {"decoder": generator}}))
 
 
 def save(path: Path, source: int = 2, target: int = 1, kind: str = "unet", both: bool = True,
@@ -121,6 +122,22 @@ def test_directions(tmp_path):
         one.direction("backward")
     with pytest.raises(ImgturboError, match="choose forward or backward"):
         both.direction("sideways")
+
+
+def test_a_bundle_of_nothing_is_refused(tmp_path):
+    save(tmp_path / "b")
+    bundle = load_bundle(tmp_path / "b")
+    sides = {"source": bundle.source, "target": bundle.target}
+    with pytest.raises(ImgturboError, match="neither a decoder nor an encoder"):
+        save_bundle(
+            tmp_path / "c", decoder=None, encoder=None, config=config(), sides=sides, record={}
+        )
+    assert not (tmp_path / "c").exists()
+    content = json.loads((tmp_path / "b" / "bundle.json").read_text())
+    hash_of_nothing = module._hash({}, content["sides"])
+    edit(tmp_path / "b", {"files": {}, "hash": hash_of_nothing})
+    with pytest.raises(ImgturboError, match="neither decoder nor encoder; get the bundle again"):
+        load_bundle(tmp_path / "b")
 
 
 def test_translating_an_array(tmp_path):

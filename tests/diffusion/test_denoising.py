@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from imgturbo.config import Config, load_config
+from imgturbo.config import Config
 from imgturbo.data.batch import Batch
 from imgturbo.diffusion import Denoising, build_scheduler
-from imgturbo.engines import build_trainable
+from imgturbo.engines import build_trainable, load_settled, settle
 from imgturbo.errors import ImgturboError
 
 TINY = {"kind": "diffusion", "width": 3, "depth": 1, "blocks": 1, "steps": 20, "sampling_steps": 4}
@@ -118,8 +118,9 @@ def test_tables_are_refused():
 
 def test_the_kind_alone_chooses_objective_and_score():
     config = Config.model_validate({"model": {"decoder": TINY}})
+    config = settle(config)
     assert (config.objective.preset, config.train.select) == ("diffusion", "psnr")
-    assert Config().objective.preset == "turbo"
+    assert settle(Config()).objective.preset == "turbo"
 
 
 @pytest.mark.parametrize(
@@ -139,8 +140,9 @@ def test_mistakes_are_one_line(tmp_path, overrides, words):
     path = tmp_path / "c.yaml"
     path.write_text(f"model: {{decoder: {TINY}}}\n".replace("'", ""))
     with pytest.raises(ImgturboError) as caught:
-        load_config(path, overrides)
+        load_settled(path, overrides)
     message = str(caught.value)
+    assert message.startswith(f"{path}: ")
     assert "\n" not in message
     for word in words:
         assert word in message

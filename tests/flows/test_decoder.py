@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -183,12 +184,14 @@ def test_weights_beside_the_likelihood_are_refused(objective, named):
 
 def test_sides_that_do_not_fit_are_named_with_those_that_do():
     objective = likelihood()
-    objective.check_side("data.crop", 6)
-    with pytest.raises(ImgturboError, match=r"data.crop is 7.*multiples of 2"):
-        objective.check_side("data.crop", 7)
+    objective.check(SimpleNamespace(extent=6))
+    with pytest.raises(ImgturboError, match=r"data.crop or .*tile.size is 7.*multiples of 2"):
+        objective.check(SimpleNamespace(extent=7))
+    with pytest.raises(ImgturboError, match=r"are a table of numbers; set model.decoder.kind: mlp"):
+        objective.check(SimpleNamespace(extent=None))
     objective.decoder.size = 8
     with pytest.raises(ImgturboError, match=r"tile.size is 16.*dense backend for 8"):
-        objective.check_side("prepare.tile.size", 16)
+        objective.check(SimpleNamespace(extent=16))
 
 
 def test_a_dense_backend_reads_whole_images_of_its_size_only():

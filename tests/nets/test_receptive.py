@@ -8,18 +8,15 @@ from torch import Tensor, nn
 
 from imgturbo.config import MLPConfig, NAFNetConfig, ResNetConfig, UNetConfig
 from imgturbo.errors import ImgturboError
-from imgturbo.nets import build_generator, receptive_field
+from imgturbo.nets import Generator, build_generator, receptive_field
 from imgturbo.nets.spread import Spread
 
 
-class Plain(nn.Module):
+class Plain(Generator):
     """A generator of the given layers, without padding to the stride."""
 
     def __init__(self, *layers: nn.Module, stride: int = 1) -> None:
-        super().__init__()
-        self.in_channels = self.out_channels = 1
-        self.stride = stride
-        self.stochastic = False
+        super().__init__(1, 1, stride=stride)
         self.layers = nn.Sequential(*layers)
 
     def forward(self, u: Tensor, noise: None = None) -> Tensor:

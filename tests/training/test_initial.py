@@ -15,6 +15,7 @@ from imgturbo.nets import build_generator
 from imgturbo.training import best, train
 from imgturbo.training.checkpoint import Checkpoints
 from imgturbo.training.initial import start_at_bundle, start_at_colours
+from imgturbo.training.selection import Selection
 from imgturbo.training.tensors import named_tensors
 
 GATED = {"kind": "nafnet", "width": 4, "depth": 1, "blocks": 1, "middle": 1}
@@ -88,8 +89,8 @@ def test_a_resumed_run_needs_its_first_bundle_no_more(tmp_path, tiles):
 
 
 def test_the_last_weights_may_be_the_best(tmp_path, tiles):
-    assert best.is_better({"forward/psnr": 1.0}, {"forward/psnr": 2.0}, "last")
-    assert not best.is_better({"forward/psnr": 1.0}, {"forward/psnr": 2.0}, "psnr")
+    assert Selection(None).prefers({"forward/psnr": 1.0}, {"forward/psnr": 2.0})
+    assert not Selection("forward/psnr", True).prefers({"forward/psnr": 1.0}, {"forward/psnr": 2.0})
     result = train(tiny(tmp_path, tiles, select="last"))
     assert result.best_step == result.step == 9
 

@@ -60,6 +60,20 @@ def test_pix2pix_makes_a_decoder_and_a_conditional_critic_only():
     assert (critic.channels, critic.condition_channels) == (3, 2)
 
 
+def test_where_no_term_needs_the_decoder_the_encoder_is_made_alone():
+    objective = build_objective(config({"preset": "custom", "paired": {"z_tilde": 1}}), 2, 3)
+    assert objective.decoder is None
+    assert list(objective.maps()) == ["encoder"]
+    assert (objective.encoder.in_channels, objective.encoder.out_channels) == (3, 2)
+    objective(make_batch(c=2, c2=3, size=(19, 23))).generator.backward()
+    assert all(p.grad is not None for p in objective.parameters())
+
+
+def test_networks_with_an_engine_of_their_own_are_refused():
+    with pytest.raises(ImgturboError, match="kind cinn is not trained by the eight terms"):
+        build_objective(config({"preset": "turbo"}, {"kind": "cinn"}), 2, 3)
+
+
 def test_the_encoder_may_be_of_another_kind():
     objective = build_objective(config({"preset": "turbo"}, encoder=RESNET), 2, 3)
     assert type(objective.encoder).__name__ == "ResNet"
@@ -83,7 +97,6 @@ def test_identity_of_the_preset_goes_where_it_cannot_be_and_the_users_is_an_erro
 @pytest.mark.parametrize(
     ("section", "decoder", "critic", "message"),
     [
-        ({"preset": "custom", "paired": {"z_tilde": 1}}, UNET, PATCHGAN, "trains the decoder"),
         ({"preset": "turbo"}, MLP, PATCHGAN, "set it to 'mlp'"),
         ({"preset": "turbo"}, UNET, DENSE, "set it to 'patchgan'"),
     ],
