@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 from astropy.wcs import WCS
-from astropy.wcs.utils import proj_plane_pixel_area
 
 from imgturbo.errors import ImgturboError
-from imgturbo.sky import SkyImage, SkyReader, is_surface_brightness, open_sky
+from imgturbo.sky import SkyImage, SkyReader, open_sky
+from imgturbo.sky.headers import pixel_area
+from imgturbo.sky.photometry import ARCSEC2, check_resizable
 from imgturbo.sky.resampling import SAME_SCALE, footprint, resample, scaled_grid
 
 __all__ = ["GridReader", "at_scale"]
@@ -38,7 +39,11 @@ def _grid_at(
 
 
 class GridReader:
-    """A `SkyReader` seen through another grid; the same attributes, the same `read`."""
+    """A `SkyReader` seen through another grid; the same attributes, the same `read`.
+
+    Raises:
+        ImgturboError: the unit does not say what pixels of another size hold.
+    """
 
     def __init__(self, reader: SkyReader, wcs: WCS, size: tuple[int, int]) -> None:
         assert reader.wcs is not None
@@ -48,12 +53,14 @@ class GridReader:
         self.shape = (reader.shape[0], *size)
         self.bands, self.unit, self.paths = reader.bands, reader.unit, reader.paths
         self.header = reader.header
-        self.pixel_scale = float(np.sqrt(proj_plane_pixel_area(wcs)) * 3600)
-        self.zeropoints = reader.zeropoints
-        if is_surface_brightness(reader.unit):
-            ratio = proj_plane_pixel_area(wcs) / proj_plane_pixel_area(reader.wcs)
-            dimmer = 2.5 * float(np.log10(ratio))
-            self.zeropoints = tuple(None if z is None else z - dimmer for z in reader.zeropoints)
+        area = pixel_area(wcs)
+        assert area is not None
+        check_resizable(reader.scales[0].unit, str(reader.paths[0]))
+        self.pixel_scale = float(np.sqrt(area / ARCSEC2))
+        self.scales = tuple(scale.on(area) for scale in reader.scales)
+        self.zeropoints = tuple(scale.zeropoint for scale in self.scales)
+        self.unit_is_assumed = reader.unit_is_assumed
+        self.glance = reader.glance
 
     @classmethod
     def of_file(cls, reader: SkyReader, grid: Path | str) -> GridReader:

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from imgturbo.sky.image import SkyImage
-    from imgturbo.sky.photometry import is_surface_brightness
+    from imgturbo.sky.photometry import FluxScale
     from imgturbo.sky.read import SkyReader, open_sky, read_sky
     from imgturbo.sky.resampling import resample
     from imgturbo.sky.stretch import Stretch
     from imgturbo.sky.write import SkyWriter, write_sky
 
 __all__ = [
+    "FluxScale",
     "SkyImage",
     "SkyReader",
     "SkyWriter",
     "Stretch",
-    "is_surface_brightness",
     "open_sky",
     "read_sky",
     "resample",
@@ -29,11 +29,11 @@ __all__ = [
 ]
 
 _HOME = {
+    "FluxScale": "photometry",
     "SkyImage": "image",
     "SkyReader": "read",
     "SkyWriter": "write",
     "Stretch": "stretch",
-    "is_surface_brightness": "photometry",
     "open_sky": "read",
     "read_sky": "read",
     "resample": "resampling",

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from imgturbo.errors import ImgturboError
 from imgturbo.sky.bands import band_name
 from imgturbo.sky.headers import celestial_wcs, inherit, pixel_area, quiet, same_grid
-from imgturbo.sky.photometry import canonical_unit, zeropoint
+from imgturbo.sky.photometry import FluxScale
 
 __all__ = ["FitsBand", "FitsFile"]
 
@@ -45,13 +45,12 @@ _UNREADABLE = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, z
 
 @dataclass(frozen=True)
 class FitsBand:
-    """A band: which plane of which HDU, on which grid, in which unit, under which masks."""
+    """A band: which plane of which HDU, on which grid, on which flux scale, under which masks."""
 
     name: str
     shape: tuple[int, int]
     wcs: WCS | None
-    unit: str
-    zeropoint: float | None
+    scale: FluxScale
     header: fits.Header
     hdu: Any
     plane: tuple[int, ...]
@@ -164,8 +163,7 @@ class FitsFile:
         primary = self._hdus[0].header
         header = inherit(hdu.header, primary)
         wcs = celestial_wcs(_with_frame(hdu.header, primary))
-        unit = canonical_unit(str(header.get("BUNIT", ""))) or canonical_unit(self.unit)
-        zero = zeropoint(header, unit, pixel_area(wcs))
+        scale = FluxScale.of_header(header, pixel_area(wcs), self.unit, str(self.path))
         masks = {}
         if _name(hdu) == "SCI":
             for kind in ("WHT", "DQ"):
@@ -180,7 +178,7 @@ class FitsFile:
             names = [str(header.get(f"BAND{i + 1}", f"BAND{i + 1}")) for i in range(len(planes))]
         size = shape[-2], shape[-1]
         return [
-            FitsBand(name, size, wcs, unit, zero, header, hdu, plane, weight, masks.get("DQ"))
+            FitsBand(name, size, wcs, scale, header, hdu, plane, weight, masks.get("DQ"))
             for name, plane in zip(names, planes, strict=True)
         ]
 

@@ -14,6 +14,9 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
+from imgturbo.sky.headers import pixel_area
+from imgturbo.sky.photometry import FluxScale
+from imgturbo.sky.units import parse_unit
 
 __all__ = ["SkyImage", "measured"]
 
@@ -96,6 +99,12 @@ class SkyImage:
         if self.wcs is None:
             return None
         return float(np.sqrt(np.prod(proj_plane_pixel_scales(self.wcs))) * 3600)
+
+    @property
+    def scales(self) -> tuple[FluxScale, ...]:
+        """What the value 1 in a pixel means, a band each."""
+        unit, area = parse_unit(self.unit), pixel_area(self.wcs)
+        return tuple(FluxScale(unit, zero, area) for zero in self.zeropoints)
 
     def window(self, rows: slice, cols: slice) -> SkyImage:
         """The part ``[rows, cols]``, its WCS moved along; bounds are clipped to the image."""
