@@ -33,9 +33,9 @@ from imgturbo.errors import ImgturboError
 from imgturbo.side import Side
 from imgturbo.sky.image import measured
 from imgturbo.sky.lab import COLOUR, LAB, LIGHTNESS, rgb_to_lab
-from imgturbo.sky.photometry import DISPLAY
 from imgturbo.sky.picture import is_picture, read_picture, resize, working_shape
 from imgturbo.sky.stretch import Stretch
+from imgturbo.sky.units import DISPLAY
 
 __all__ = ["prepare_photographs", "strip_edge"]
 

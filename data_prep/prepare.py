@@ -53,7 +53,7 @@ __all__ = ["FieldReport", "PrepareReport", "prepare"]
 Report = Callable[[str, float], None]
 """``report(what, fraction)``: what is being done, and how much of the whole is done, 0 to 1."""
 
-_VERSION = 1
+_VERSION = 2
 """Part of the store's key: raise it when division, stretches or tiles change."""
 
 _STRETCH_PIXELS = 1 << 22  # of all fields together, plenty for a percentile of 99.9
@@ -113,7 +113,8 @@ def prepare(
     skies = [_sky(field, piece) for field, piece in zip(fields, staged, strict=True)]
     areas = divide(skies, config.split, config.tile.size)
     excluded = [exclusion(skies, areas, i, config.split.guard) for i in range(len(skies))]
-    stretches = _fit_stretches(staged, areas, excluded, config.stretch, out)
+    factors = [_flux_factors(piece, staged) for piece in staged]
+    stretches = _fit_stretches(staged, factors, areas, excluded, config.stretch, out)
     windows = [
         lay_tiles([piece.valid(side) for side in piece.sides], area, mask, config.tile)
         for piece, area, mask in zip(staged, areas, excluded, strict=True)
@@ -142,7 +143,11 @@ def prepare(
     with TileStore.create(out, spec) as writer:
         for index, piece in enumerate(staged):
             say(f"{reports[index].name}: cutting", _ALIGNED + 0.1 * index / len(staged))
-            _append(writer, index, piece, windows[index], stretches, config.tile.size)
+            own = {
+                side: stretches[side].scaled(1 / factor) if np.any(factor != 1) else stretches[side]
+                for side, factor in factors[index].items()
+            }
+            _append(writer, index, piece, windows[index], own, config.tile.size)
     if folder is not None:
         say("writing aligned images", 0.96)
         write_aligned(folder, fields, staged, areas, config.split)
@@ -214,8 +219,24 @@ def _sky(field: FieldSurvey, piece: Staged) -> FieldSky:
 # -------------------------------------------------------------------------------------- stretch
 
 
+def _flux_factors(piece: Staged, staged: Sequence[Staged]) -> dict[str, NDArray[np.float64]]:
+    """What a field's fluxes are multiplied by, (C,) a side, to be on the store's flux scale.
+
+    The store's scale is the first field's of that side. Fields may differ from it by the little
+    that the survey lets pass, in zero point and in the pixels' area.
+    """
+    found = {}
+    for side in piece.sides:
+        first = next(other for other in staged if side in other.sides)
+        pairs = zip(piece.image(side).scales, first.image(side).scales, strict=True)
+        factors = np.array([own.factor_to(ours) or 1.0 for own, ours in pairs])
+        found[side] = np.where(np.abs(factors - 1) < 1e-6, 1.0, factors)
+    return found
+
+
 def _fit_stretches(
     staged: Sequence[Staged],
+    factors: Sequence[dict[str, NDArray[np.float64]]],
     areas: Sequence[Areas],
     excluded: Sequence[NDArray[np.bool_]],
     config: StretchConfig,
@@ -236,7 +257,12 @@ def _fit_stretches(
             continue
         share = max(1, _STRETCH_PIXELS // len(here))
         pixels = np.concatenate(
-            [_training_pixels(staged[i], side, areas[i], excluded[i], share) for i in here], axis=1
+            [
+                _training_pixels(staged[i], side, areas[i], excluded[i], share)
+                * factors[i][side][:, None].astype(np.float32)
+                for i in here
+            ],
+            axis=1,
         )
         if pixels.shape[1] == 0:
             raise ImgturboError(
@@ -290,7 +316,7 @@ def _append(
     stretches: dict[str, Stretch],
     size: int,
 ) -> None:
-    """Cut a field's tiles into the store, a batch at a time."""
+    """Cut a field's tiles into the store, a batch at a time; stretches are of its own fluxes."""
     split: SplitName
     for split in ("train", "validation"):
         positions: NDArray[np.int32] = getattr(windows, split)

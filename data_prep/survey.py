@@ -8,7 +8,6 @@ is read from headers, so a mistake in the last of a hundred fields is named with
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,8 @@ from typing import Literal
 
 from imgturbo.config import FieldConfig, PrepareConfig, RegisterConfig
 from imgturbo.errors import ImgturboError
-from imgturbo.sky import is_surface_brightness, open_sky
+from imgturbo.sky import FluxScale, open_sky
+from imgturbo.sky.photometry import ARCSEC2
 from imgturbo.sky.resampling import SAME_SCALE
 
 __all__ = ["FieldSurvey", "SideSurvey", "checksum", "survey"]
@@ -31,17 +31,14 @@ class SideSurvey:
     paths: tuple[Path, ...]
     bands: tuple[str, ...]
     unit: str
-    zeropoints: tuple[float | None, ...]
+    scales: tuple[FluxScale, ...]
     shape: tuple[int, ...]
     pixel_scale: float | None
 
     @property
     def flux_units(self) -> tuple[float | None, ...]:
         """Zero points free of the pixels' size: those of a surface brightness are per arcsec²."""
-        if self.pixel_scale is None or not is_surface_brightness(self.unit):
-            return self.zeropoints
-        pixel = 5 * math.log10(self.pixel_scale)
-        return tuple(None if z is None else z + pixel for z in self.zeropoints)
+        return tuple(scale.on(ARCSEC2).zeropoint for scale in self.scales)
 
 
 @dataclass(frozen=True)
@@ -115,7 +112,7 @@ def _look(paths: Sequence[Path], unit: str) -> SideSurvey | None:
             paths=tuple(paths),
             bands=tuple(reader.bands),
             unit=reader.unit,
-            zeropoints=tuple(reader.zeropoints),
+            scales=tuple(reader.scales),
             shape=tuple(reader.shape),
             pixel_scale=reader.pixel_scale,
         )

@@ -11,11 +11,15 @@ with ``"kind"`` beside it where it is no image. Numpy only: a machine that train
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from imgturbo.sky.stretch import Stretch
+
+if TYPE_CHECKING:
+    from imgturbo.sky.photometry import FluxScale
 
 __all__ = ["Kind", "Side"]
 
@@ -70,6 +74,38 @@ class Side:
     def __len__(self) -> int:
         """How many bands, columns or coordinates it has: C."""
         return len(self.names)
+
+    @property
+    def scales(self) -> tuple[FluxScale, ...]:
+        """What the value 1 in a pixel means, a band each, on the pixels of the training."""
+        from imgturbo.sky.photometry import ARCSEC2, FluxScale
+        from imgturbo.sky.units import parse_unit
+
+        area = self.pixel_scale**2 * ARCSEC2 if self.pixel_scale else None
+        unit = parse_unit(self.unit)
+        return tuple(FluxScale(unit, zero, area) for zero in self.zeropoints)
+
+    def on(self, pixel_area: float | None) -> Side:
+        """The same side on other pixels: zero points, and the stretch of fluxes per pixel, moved.
+
+        A network gives what it learnt to give, on the pixels of its training; ``stretch.inverse``
+        of what is returned makes of that the values of the pixels that the image really has.
+
+        Args:
+            pixel_area: of the image's pixels, in steradians; None leaves the side as it is.
+        """
+        old = self.scales[0]
+        if not pixel_area or not old.pixel_area or abs(pixel_area / old.pixel_area - 1) < 1e-6:
+            return self
+        moved = tuple(scale.on(pixel_area) for scale in self.scales)
+        factor = old.factor_to(moved[0]) or 1.0  # of every band: unit and areas are theirs all
+        return replace(
+            self,
+            stretch=self.stretch if factor == 1 else self.stretch.scaled(factor),
+            pixel_scale=self.pixel_scale
+            and self.pixel_scale * math.sqrt(pixel_area / old.pixel_area),
+            zeropoints=tuple(scale.zeropoint for scale in moved),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; what ``bundle.json`` and a tile store's attributes hold."""

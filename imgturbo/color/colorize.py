@@ -33,8 +33,8 @@ from imgturbo.nets import Generator
 from imgturbo.report.sheet import contact_sheet
 from imgturbo.sky import write_sky
 from imgturbo.sky.lab import colours_grey, lab_to_rgb
-from imgturbo.sky.photometry import DISPLAY
 from imgturbo.sky.picture import resize, working_shape
+from imgturbo.sky.units import DISPLAY
 
 __all__ = [
     "colorize",

@@ -23,7 +23,7 @@ from imgturbo.sky import SkyImage, Stretch, read_sky
 from imgturbo.sky.bands import stem
 from imgturbo.sky.image import BOTTOM_UP
 from imgturbo.sky.lab import LIGHTNESS, rgb_to_lab
-from imgturbo.sky.photometry import DISPLAY
+from imgturbo.sky.units import DISPLAY
 
 __all__ = ["Grey", "read_colour", "read_grey"]
 

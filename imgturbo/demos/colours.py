@@ -44,8 +44,8 @@ from imgturbo.report.sheet import contact_sheet
 from imgturbo.report.tables import prepare_table, wide_console
 from imgturbo.sky import SkyImage, read_sky, write_sky
 from imgturbo.sky.lab import lab_to_rgb, rgb_to_lab
-from imgturbo.sky.photometry import DISPLAY
 from imgturbo.sky.picture import working_shape
+from imgturbo.sky.units import DISPLAY
 from imgturbo.training import train
 
 __all__ = ["likelihoods", "run_demo", "variety"]

@@ -23,7 +23,13 @@ from imgturbo import __version__
 from imgturbo.errors import ImgturboError
 from imgturbo.mosaic.grid import GridReader
 from imgturbo.mosaic.journal import Journal
-from imgturbo.mosaic.matching import band_order, check_scale, flux_factors, output_zeropoints
+from imgturbo.mosaic.matching import (
+    band_order,
+    check_scale,
+    check_values,
+    flux_factors,
+    warn_assumed,
+)
 from imgturbo.mosaic.sweep import sweep
 from imgturbo.mosaic.translate import Settings, in_unit, network_input, prepare, unstretch
 from imgturbo.sky import SkyReader, SkyWriter, open_sky
@@ -115,7 +121,7 @@ class _Source:
     ) -> None:
         self.way = bundle.direction(direction)
         self.files, self.grid = list(files), grid
-        reader = open_sky(files)
+        reader = open_sky(files, unit=self.way.input.unit)
         self.reader: SkyReader | GridReader = reader
         try:
             scale = self.way.input.pixel_scale
@@ -132,8 +138,12 @@ class _Source:
                 )
             stems = [stem(path) for path in files]
             self.order = band_order(self.way.input.names, names, what, stems)
-            zeropoints = [self.reader.zeropoints[k] for k in self.order]
-            self.factors = flux_factors(self.reader.unit, zeropoints, self.way.input, what)
+            scales = [self.reader.scales[k] for k in self.order]
+            self.factors = flux_factors(scales, self.way.input, what)
+            self.output = self.way.output.on(scales[0].pixel_area)
+            if self.reader.unit_is_assumed:
+                warn_assumed(self.way.input, what)
+                check_values(self.reader.glance()[self.order], self.way.input, what)
             check_scale(self.reader.pixel_scale, self.way.input, what)
             self.stretch = self.way.input.stretch
         except BaseException:
@@ -169,7 +179,7 @@ class _Job:
         self.overwrite = overwrite
         _, height, width = source.reader.shape
         self.apply, self.layout = prepare(source.way.generator, height, width, settings)
-        self.target = source.way.output.stretch
+        self.target = source.output.stretch
 
     def run(self, team: Team, resume: bool, progress: Progress | None) -> None:
         """Make the output; every process of the team must call it."""
@@ -299,7 +309,7 @@ class _Job:
             bands,
             reader.wcs,
             way.output.unit,
-            output_zeropoints(way.output, reader.pixel_scale),
+            self.source.output.zeropoints,
             cards,
             history,
             self.layout.reduction.extensions,

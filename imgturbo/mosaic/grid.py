@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 from astropy.wcs import WCS
-from astropy.wcs.utils import proj_plane_pixel_area
 
 from imgturbo.errors import ImgturboError
-from imgturbo.sky import SkyImage, SkyReader, is_surface_brightness, open_sky
-from imgturbo.sky.headers import pixel_scale, wcs_window
+from imgturbo.sky import SkyImage, SkyReader, open_sky
+from imgturbo.sky.headers import pixel_area, pixel_scale, wcs_window
 from imgturbo.sky.image import row_order
+from imgturbo.sky.photometry import check_resizable
 from imgturbo.sky.resampling import SAME_SCALE, coarser, footprint, resample, scaled_grid
 
 __all__ = ["GridReader", "at_scale"]
@@ -40,7 +40,11 @@ def _grid_at(
 
 
 class GridReader:
-    """A `SkyReader` seen through another grid; the same attributes, the same `read`."""
+    """A `SkyReader` seen through another grid; the same attributes, the same `read`.
+
+    Raises:
+        ImgturboError: the unit does not say what pixels of another size hold.
+    """
 
     def __init__(self, reader: SkyReader, wcs: WCS, size: tuple[int, int]) -> None:
         assert reader.wcs is not None
@@ -53,11 +57,12 @@ class GridReader:
         self.pixel_scale = pixel_scale(wcs, size)
         self.row_order = row_order(wcs, reader.header, reader.paths[0])
         self._averaged = coarser(reader.wcs, wcs)
-        self.zeropoints = reader.zeropoints
-        if is_surface_brightness(reader.unit):
-            ratio = proj_plane_pixel_area(wcs) / proj_plane_pixel_area(reader.wcs)
-            dimmer = 2.5 * float(np.log10(ratio))
-            self.zeropoints = tuple(None if z is None else z - dimmer for z in reader.zeropoints)
+        area = pixel_area(wcs, size)
+        check_resizable(reader.scales[0].unit, str(reader.paths[0]))
+        self.scales = tuple(scale.on(area) for scale in reader.scales)
+        self.zeropoints = tuple(scale.zeropoint for scale in self.scales)
+        self.unit_is_assumed = reader.unit_is_assumed
+        self.glance = reader.glance
 
     @classmethod
     def of_file(cls, reader: SkyReader, grid: Path | str) -> GridReader:

@@ -1,10 +1,10 @@
 """Does this image fit this model? Bands by name, fluxes by zero point, pixels by scale.
 
-A network knows only the numbers it was trained on. The same sky in another unit is other numbers,
-so fluxes are brought to the unit of the model's side first. With AB zero points ZP and ZP' of one
-unit per pixel, in the image and in the model's side, m = ZP − 2.5 log₁₀ f holds in both, hence
+A network knows only the numbers it was trained on. The same sky in another unit, or on pixels of
+another area, is other numbers, so values are brought to the flux scale of the model's side first
+(unit, zero point and pixel area, :class:`imgturbo.sky.FluxScale`):
 
-    f' = f · 10^{0.4 (ZP' − ZP)}.
+    f' = f · 10^{0.4 (ZP' − ZP)} · Ω'/Ω.
 
 What cannot be brought over is an error in one line; what is merely risky is a warning.
 """
@@ -14,17 +14,21 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from imgturbo.errors import ImgturboError
 from imgturbo.side import Side
-from imgturbo.sky.photometry import canonical_unit, is_surface_brightness
+from imgturbo.sky import FluxScale, Stretch
+from imgturbo.sky.photometry import DISPLAY, check_display
 
-__all__ = ["band_order", "check_scale", "flux_factors", "output_zeropoints"]
+__all__ = ["band_order", "check_scale", "check_values", "flux_factors", "warn_assumed"]
 
 SCALE_TOLERANCE = 0.02
+_NOTHING = 1e-4  # mag
+_FAR = 1.5  # decades of noise that no two skies differ by
 PICTURE_BANDS = {"L", "R", "G", "B", "A"}
 FILTER = re.compile(r"F\d{3,4}")
 
@@ -70,45 +74,69 @@ def _says_nothing(name: str, files: set[str]) -> bool:
 
 
 def flux_factors(
-    unit: str,
-    zeropoints: Sequence[float | None],
-    side: Side,
-    what: str,
+    scales: Sequence[FluxScale], side: Side, what: str
 ) -> npt.NDArray[np.float64] | None:
-    """What each band's flux is multiplied by to be in the side's unit; None where nothing is.
+    """What each band's values are multiplied by to be those of the side; None where nothing is.
 
-    Surface brightness in the same unit is left alone. So are per-pixel units with the same zero
-    points; with other ones (another detector, another exposure time) they are rescaled.
+    Units, zero points and pixel areas are brought to the side's, so that the network sees the
+    numbers that the same sky had in training; see :meth:`FluxScale.factor_to`. Pixels of nearly the
+    trained size are not resampled, but their area counts.
 
     Args:
-        unit, zeropoints: of the image, bands already in the side's order.
+        scales: of the image on the pixels that the network will see, bands in the side's order.
         side: of the model's input.
         what: the file, for the message.
 
     Raises:
         ImgturboError: the units differ and a zero point is missing.
     """
-    theirs, ours = unit, canonical_unit(side.unit)
-    shifts = [
-        None if a is None or b is None else float(b) - float(a)
-        for a, b in zip(zeropoints, side.zeropoints, strict=True)
-    ]
-    if theirs == ours:
-        moved = not is_surface_brightness(ours) and None not in shifts
-        if not moved or max(abs(shift or 0.0) for shift in shifts) < 1e-3:
-            return None
-    elif not theirs:
-        warnings.warn(
-            f"{what}: no unit in the header; taken to be {side.unit}, as the bundle wants",
-            stacklevel=2,
-        )
-        return None
-    elif None in shifts:
+    unit = scales[0].unit
+    factors = [a.factor_to(b) for a, b in zip(scales, side.scales, strict=True)]
+    if None in factors and not unit.name:
+        warn_assumed(side, what)
+        assumed = [replace(scale, unit=side.scales[0].unit, zeropoint=None) for scale in scales]
+        factors = [a.factor_to(b) for a, b in zip(assumed, side.scales, strict=True)]
+    found = np.array([factor for factor in factors if factor is not None])
+    if len(found) < len(factors):
         raise ImgturboError(
-            f"{what}: bundle wants {side.unit or 'no unit'}; got {unit}, and without AB zero "
+            f"{what}: bundle wants {side.unit or 'no unit'}; got {unit.name}, and without AB zero "
             "points on both sides (PHOTFLAM and PHOTPLAM, PIXAR_SR, or ABZP) it cannot be converted"
         )
-    return 10.0 ** (0.4 * np.array([shift or 0.0 for shift in shifts]))
+    like = unit.name in ("", side.scales[0].unit.name)
+    return None if like and np.abs(2.5 * np.log10(found)).max() < _NOTHING else found
+
+
+def warn_assumed(side: Side, what: str) -> None:
+    """Say, in one line, that a unit that is not stated is taken to be the model's."""
+    warnings.warn(
+        f"{what}: no unit in the header; taken to be {side.unit}, as the bundle wants",
+        stacklevel=3,
+    )
+
+
+def check_values(values: npt.NDArray[np.float32], side: Side, what: str) -> None:
+    """Whether values whose unit was assumed, not stated, can be in the unit of the side.
+
+    Args:
+        values: (C, n, W) or (C, n), some of the image, bands in the side's order.
+        side: of the model's input.
+        what: the file, for the message.
+
+    Raises:
+        ImgturboError: the bundle reads pictures, 0 to 1, and these go far beyond.
+    """
+    if side.unit == DISPLAY:
+        check_display(values, what)
+        return
+    fitted = Stretch.fit(values.reshape(len(values), -1))
+    ratio = np.median(fitted.softening / side.stretch.softening)
+    varied = bool(np.isfinite(values).any()) and np.nanstd(values) > 0
+    if varied and 0 < ratio < np.inf and abs(np.log10(ratio)) > _FAR:
+        warnings.warn(
+            f"{what}: its noise is {ratio:.2g} times that of the training sky, so its unit is "
+            f"hardly {side.unit}; state its unit in BUNIT, and ABZP",
+            stacklevel=2,
+        )
 
 
 def check_scale(scale: float | None, side: Side, what: str) -> None:
@@ -121,15 +149,3 @@ def check_scale(scale: float | None, side: Side, what: str) -> None:
         "leave --grid out, or expect wrong sharpness",
         stacklevel=2,
     )
-
-
-def output_zeropoints(side: Side, scale: float | None) -> tuple[float | None, ...]:
-    """AB zero points of one unit per pixel on the output's grid.
-
-    A surface brightness collects more flux in a larger pixel: ZP falls by 2.5 log₁₀ of the area.
-    """
-    trained = side.pixel_scale
-    shift = 0.0
-    if scale is not None and trained and is_surface_brightness(canonical_unit(side.unit)):
-        shift = 5.0 * float(np.log10(scale / trained))
-    return tuple(None if zp is None else float(zp) - shift for zp in side.zeropoints)

@@ -21,12 +21,13 @@ from astropy.io import fits
 from imgturbo.errors import ImgturboError
 from imgturbo.mosaic.apply import Applier, bytes_per_pixel, halo_of, pick_device
 from imgturbo.mosaic.grid import at_scale
-from imgturbo.mosaic.matching import band_order, flux_factors, output_zeropoints
+from imgturbo.mosaic.matching import band_order, check_values, flux_factors, warn_assumed
 from imgturbo.mosaic.reducers import Reduction
 from imgturbo.mosaic.sweep import Layout, sweep
 from imgturbo.mosaic.windows import choose_window, plan
 from imgturbo.nets import Ensemble, Generator
 from imgturbo.sky import SkyImage, Stretch
+from imgturbo.sky.units import DISPLAY
 from imgturbo.symmetries import GROUPS, Symmetries
 
 __all__ = [
@@ -132,26 +133,35 @@ def translate_sky(
     source, target = way.input.stretch, way.output.stretch
     if not isinstance(image, SkyImage):
         array = np.asarray(image)
+        if way.input.unit == DISPLAY:
+            check_values(array, way.input, "the array")
         planes = translate_array(way.generator, array, stretch=source, target=target, **settings)
         return _simplest(planes)
     what = str(image.path or "the image")
     order = band_order(way.input.names, image.bands, what)
-    zeropoints = [image.zeropoints[k] for k in order]
-    factors = flux_factors(image.unit, zeropoints, way.input, what)
+    if way.input.unit and any(image.scales[k].unit.kind == "none" for k in order):
+        warn_assumed(way.input, what)
+        check_values(image.data[order], way.input, what)
+        image = replace(image, unit=way.input.unit, zeropoints=())
     image = at_scale(image, way.input.pixel_scale)
+    scales = [image.scales[k] for k in order]
+    factors = flux_factors(scales, way.input, what)
+    output = way.output.on(scales[0].pixel_area)
     array = in_unit(image.data[order], factors)
-    planes = translate_array(way.generator, array, stretch=source, target=target, **settings)
+    planes = translate_array(
+        way.generator, array, stretch=source, target=output.stretch, **settings
+    )
     header = fits.Header() if image.header is None else image.header.copy()
-    header.update(fits.Header(target.header_cards(way.output.names)))
+    header.update(fits.Header(output.stretch.header_cards(output.names)))
     results = {
         name: replace(
             image,
             header=header,
             data=plane,
             valid=np.all(np.isfinite(plane), axis=0),
-            unit=way.output.unit,
-            bands=way.output.names,
-            zeropoints=output_zeropoints(way.output, image.pixel_scale),
+            unit=output.unit,
+            bands=output.names,
+            zeropoints=output.zeropoints,
         )
         for name, plane in planes.items()
     }

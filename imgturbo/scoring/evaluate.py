@@ -5,8 +5,9 @@ prediction, target and (where given) source alike. The stretch is, in this order
 one in the prediction's header (fitted on the training sky); linear for pictures; else fitted on the
 target. Which one was used is part of the answer.
 
-Fluxes are compared in the prediction's unit, the one that its stretch belongs to: with AB zero
-points ZP and ZP' of one unit per pixel, m = ZP − 2.5 log₁₀ f gives f' = f · 10^{0.4 (ZP' − ZP)}.
+Fluxes are compared in the prediction's unit, the one that its stretch belongs to, on the target's
+pixels: a value goes from one flux scale (unit, AB zero point, pixel area) to the other by
+:meth:`imgturbo.sky.FluxScale.factor_to`, and the prediction's stretch goes along.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ from imgturbo.metrics.luminance import luminance
 from imgturbo.metrics.perceptual import Unavailable, lpips_distance, st_lpips_distance
 from imgturbo.metrics.spectrum import log_spectrum_error
 from imgturbo.scoring.intervals import file_intervals
-from imgturbo.sky import SkyImage, Stretch, read_sky, resample
+from imgturbo.sky import FluxScale, SkyImage, Stretch, read_sky, resample
 from imgturbo.sky.headers import same_grid
-from imgturbo.sky.photometry import DISPLAY, is_surface_brightness
+from imgturbo.sky.units import DISPLAY
 
 __all__ = ["Image", "evaluate", "scores"]
 
@@ -69,23 +70,23 @@ def evaluate(
     """
     truth = _as_sky(target, "target")
     as_given = _as_sky(pred, "prediction")
-    prediction = _common_bands(_on_grid(as_given, truth), truth)
+    notes: list[str] = []
+    prediction = _common_bands(_on_grid(as_given, truth, notes), truth)
     truth = _in_unit_of(prediction, truth)
     valid = prediction.valid & truth.valid
     given = None
     if source is not None:
-        given = _on_grid(_as_sky(source, "source"), truth)
+        given = _on_grid(_as_sky(source, "source"), truth, notes)
         valid &= given.valid
     if not valid.any():
         raise ImgturboError(
             f"{_name(prediction)} and {_name(truth)} share no valid pixel; check masks and WCS"
         )
-    stretch, origin = _choose_stretch(stretch, prediction, truth, valid)
+    stretch, origin = _choose_stretch(stretch, as_given, prediction, truth, valid)
     y_true = _filled(stretch(truth.data), valid)
     images: dict[str, NDArray[np.float32]] = {
         "prediction": _filled(stretch(prediction.data), valid)
     }
-    notes: list[str] = []
     if given is None:
         notes.append("no source given: the baselines (input as it is, affine colour) are missing")
     else:
@@ -203,8 +204,8 @@ def _as_sky(image: Image, role: str) -> SkyImage:
     return read_sky(image)
 
 
-def _on_grid(image: SkyImage, grid: SkyImage) -> SkyImage:
-    """``image`` on the pixel grid of ``grid``."""
+def _on_grid(image: SkyImage, grid: SkyImage, notes: list[str]) -> SkyImage:
+    """``image`` on the pixel grid of ``grid``; without a unit of its own, in the other's."""
     same_shape = image.shape[1:] == grid.shape[1:]
     if image.wcs is None or grid.wcs is None:
         if same_shape:
@@ -216,6 +217,9 @@ def _on_grid(image: SkyImage, grid: SkyImage) -> SkyImage:
         )
     if same_shape and same_grid(image.wcs, grid.wcs, (image.shape[1], image.shape[2])):
         return image
+    if grid.unit and any(scale.unit.kind == "none" for scale in image.scales):
+        notes.append(f"{_name(image)}: no unit, taken to be {grid.unit} as in {_name(grid)}")
+        image = replace(image, unit=grid.unit)
     return resample(image, grid.wcs, grid.shape[1:])
 
 
@@ -233,9 +237,10 @@ def _common_bands(pred: SkyImage, target: SkyImage) -> SkyImage:
 
 def _in_unit_of(reference: SkyImage, image: SkyImage) -> SkyImage:
     """``image`` in the flux unit of ``reference``, band by band."""
-    factors = _flux_factors(image.unit, image.zeropoints, reference)
+    factors = _flux_factors(image.scales, reference)
     if factors is not None:
-        return replace(image, data=image.data * factors)
+        data = image.data * factors
+        return replace(image, data=data, unit=reference.unit, zeropoints=reference.zeropoints)
     if not image.unit or not reference.unit:
         return image  # an array, or a header without BUNIT: the user's word is taken
     raise ImgturboError(
@@ -244,24 +249,19 @@ def _in_unit_of(reference: SkyImage, image: SkyImage) -> SkyImage:
     )
 
 
-def _flux_factors(
-    unit: str, zeropoints: Sequence[float | None], reference: SkyImage
-) -> NDArray[np.float32] | None:
-    """(C, 1, 1), from ``unit`` and zero points to the reference's; None where they are missing."""
-    shifts = [
-        None if theirs is None or ours is None else ours - theirs
-        for theirs, ours in zip(zeropoints, reference.zeropoints, strict=True)
-    ]
-    known = [shift for shift in shifts if shift is not None]
-    if unit == reference.unit and (is_surface_brightness(unit) or len(known) < len(shifts)):
-        known = [0.0] * len(shifts)
-    if len(known) < len(shifts):
-        return None
-    return (10 ** (0.4 * np.array(known, np.float64))).astype(np.float32)[:, None, None]
+def _flux_factors(scales: Sequence[FluxScale], reference: SkyImage) -> NDArray[np.float32] | None:
+    """(C, 1, 1), from the flux scales to the reference's; None where nothing connects them."""
+    factors = [a.factor_to(b) for a, b in zip(scales, reference.scales, strict=True)]
+    known = np.array([factor for factor in factors if factor is not None])
+    return known.astype(np.float32)[:, None, None] if len(known) == len(factors) else None
 
 
 def _choose_stretch(
-    stretch: Stretch | None, pred: SkyImage, target: SkyImage, valid: NDArray[np.bool_]
+    stretch: Stretch | None,
+    given: SkyImage,
+    pred: SkyImage,
+    target: SkyImage,
+    valid: NDArray[np.bool_],
 ) -> tuple[Stretch, str]:
     if stretch is not None:
         if len(stretch) != len(target.bands):
@@ -273,10 +273,19 @@ def _choose_stretch(
     if pred.header is not None:
         found = Stretch.from_header(pred.header, pred.bands)
         if found is not None:
-            return found, "prediction header"
+            return _moved_stretch(found, given, pred), "prediction header"
     if target.unit == DISPLAY:
         return Stretch.linear(len(target.bands)), "linear (pictures)"
     return Stretch.fit(target.data, valid), "fitted on the target"
+
+
+def _moved_stretch(stretch: Stretch, given: SkyImage, pred: SkyImage) -> Stretch:
+    """Of a prediction that was ``given`` on other pixels, where fluxes per pixel are others."""
+    of_band = dict(zip(given.bands, given.scales, strict=True))
+    names = pred.bands if set(pred.bands) == set(of_band) else given.bands
+    pairs = zip((of_band[name] for name in names), pred.scales, strict=True)
+    factors = np.array([old.factor_to(new) or 1.0 for old, new in pairs])
+    return stretch.scaled(factors) if np.abs(np.log(factors)).max() > 1e-6 else stretch
 
 
 def _own_stretch(image: SkyImage, valid: NDArray[np.bool_]) -> Stretch:
@@ -295,8 +304,7 @@ def _input_as_is(
     """
     channels = len(prediction.bands)
     taken = identity(np.arange(len(source.bands)), channels)
-    zeropoints = [source.zeropoints[k] for k in taken]
-    factors = _flux_factors(source.unit, zeropoints, prediction)
+    factors = _flux_factors([source.scales[k] for k in taken], prediction)
     if factors is None:
         return identity(_own_stretch(source, valid)(source.data), channels)
     return stretch(source.data[taken] * factors)

@@ -1,16 +1,16 @@
 from .image import SkyImage
-from .photometry import is_surface_brightness
+from .photometry import FluxScale
 from .read import SkyReader, open_sky, read_sky
 from .resampling import resample
 from .stretch import Stretch
 from .write import SkyWriter, write_sky
 
 __all__ = [
+    "FluxScale",
     "SkyImage",
     "SkyReader",
     "SkyWriter",
     "Stretch",
-    "is_surface_brightness",
     "open_sky",
     "read_sky",
     "resample",

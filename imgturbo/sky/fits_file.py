@@ -42,7 +42,7 @@ from imgturbo.sky.headers import (
     quiet,
     same_grid,
 )
-from imgturbo.sky.photometry import canonical_unit, zeropoint
+from imgturbo.sky.photometry import FluxScale
 
 __all__ = ["FitsBand", "FitsFile"]
 
@@ -58,7 +58,7 @@ _WHOLE: Plane = (slice(None), slice(None))
 
 @dataclass(frozen=True)
 class FitsBand:
-    """A band: which plane of which HDU, on which grid, in which unit, under which masks.
+    """A band: which plane of which HDU, on which grid, on which flux scale, under which masks.
 
     ``plane`` is a Python index of the HDU's array: a number for every axis of a cube that is not
     the image's, a slice for its rows and another for its columns.
@@ -67,8 +67,7 @@ class FitsBand:
     name: str
     shape: tuple[int, int]
     wcs: WCS | None
-    unit: str
-    zeropoint: float | None
+    scale: FluxScale
     header: fits.Header
     hdu: Any
     plane: Plane
@@ -181,8 +180,7 @@ class FitsFile:
         primary = self._hdus[0].header
         header = inherit(hdu.header, primary)
         wcs = self._coordinates(_with_frame(hdu.header, primary))
-        unit = canonical_unit(str(header.get("BUNIT", ""))) or canonical_unit(self.unit)
-        zero = zeropoint(header, unit, pixel_area(wcs, size))
+        scale = FluxScale.of_header(header, pixel_area(wcs, size), self.unit, str(self.path))
         masks = {}
         if _name(hdu) == "SCI":
             for kind in ("WHT", "DQ"):
@@ -195,7 +193,7 @@ class FitsFile:
         if len(planes) > 1:
             names = [str(header.get(f"BAND{i + 1}", f"BAND{i + 1}")) for i in range(len(planes))]
         return [
-            FitsBand(name, size, wcs, unit, zero, header, hdu, plane, weight, masks.get("DQ"))
+            FitsBand(name, size, wcs, scale, header, hdu, plane, weight, masks.get("DQ"))
             for name, plane in zip(names, planes, strict=True)
         ]
 

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
 from imgturbo.sky.bands import PICTURE_SUFFIXES
-from imgturbo.sky.headers import pixel_scale, wcs_window
+from imgturbo.sky.headers import pixel_area, pixel_scale, wcs_window
+from imgturbo.sky.photometry import FluxScale
+from imgturbo.sky.units import parse_unit
 
 __all__ = ["BOTTOM_UP", "TOP_DOWN", "SkyImage", "measured", "row_order"]
 
@@ -118,6 +120,12 @@ class SkyImage:
     def row_order(self) -> str:
         """``"TOP-DOWN"``, ``"BOTTOM-UP"`` or, for a bare array, ``""``: see :func:`row_order`."""
         return row_order(self.wcs, self.header, self.path)
+
+    @property
+    def scales(self) -> tuple[FluxScale, ...]:
+        """What the value 1 in a pixel means, a band each."""
+        unit, area = parse_unit(self.unit), pixel_area(self.wcs, self.shape[1:])
+        return tuple(FluxScale(unit, zero, area) for zero in self.zeropoints)
 
     def window(self, rows: slice, cols: slice) -> SkyImage:
         """The part ``[rows, cols]``, its WCS moved along; bounds are clipped to the image."""

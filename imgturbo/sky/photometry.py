@@ -1,145 +1,341 @@
-"""Units and AB zero points: what one number in one pixel means.
+"""Flux scales: what one number in one pixel means, and what it becomes elsewhere.
 
     m_AB = ZP − 2.5 log₁₀(f),    f the sum of pixel values
 
 A flux of one jansky has m_AB = 8.90, so for a pixel value of u janskys ZP = 8.90 − 2.5 log₁₀ u:
-31.4 for nJy, 28.9 for the 10 nJy of DJA/grizli mosaics. A surface brightness must be multiplied by
-the pixel's solid angle Ω first (JWST, MJy/sr):
+31.4 for nJy, 28.9 for the 10 nJy of DJA/grizli mosaics. A surface brightness is multiplied by the
+pixel's solid angle Ω first: ZP = −6.10 − 2.5 log₁₀ Ω for the MJy/sr of JWST. Counting units need a
+calibration:
 
-    ZP = −6.10 − 2.5 log₁₀ PIXAR_SR
+    ABZP, MAGZERO, MAGZPT, PHOTZP    ZP itself;  FLUXMAG0 the value of magnitude 0: ZP = 2.5 log₁₀
+    PHOTFLAM, PHOTPLAM (HST)         ZP = −2.5 log₁₀ PHOTFLAM − 5 log₁₀ PHOTPLAM − 2.408
+    PHOTFNU (HST)                    ZP = 8.90 − 2.5 log₁₀ PHOTFNU
+    PHOTMJSR (JWST)                  ZP = −6.10 − 2.5 log₁₀(PHOTMJSR · Ω), Ω the nominal pixel
 
-HST counts electrons (or counts) per second; its calibration gives the flux density of one of them
-(ACS Data Handbook, "zeropoints"; WFC3 the same):
+A value f of (unit, ZP, Ω) is the sky brightness f·10^(−0.4 ZP)/Ω. That is what a change of unit or
+of grid must keep, so with (unit', ZP', Ω') it becomes
 
-    ZP = −2.5 log₁₀ PHOTFLAM − 5 log₁₀ PHOTPLAM − 2.408,   or   8.90 − 2.5 log₁₀ PHOTFNU
+    f' = f · 10^(0.4 (ZP' − ZP)) · Ω'/Ω.
 
-A surface brightness stays as it is when pixels grow; everything else is per pixel and grows.
+On other pixels (:meth:`FluxScale.on`) a flux per pixel keeps ZP, hence f' = f Ω'/Ω; a brightness
+has ZP' = ZP − 2.5 log₁₀ Ω'/Ω, hence f' = f. Sources: ACS Data Handbook ("zeropoints"), JWST
+documentation (``PIXAR_SR``, ``PHOTMJSR``), HSC and LSST pipelines (``FLUXMAG0``).
 """
 
 from __future__ import annotations
 
 import math
-import re
+import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-__all__ = [
-    "DISPLAY",
-    "canonical_unit",
-    "is_surface_brightness",
-    "zeropoint",
-]
+import numpy as np
+from astropy import units as u
+from numpy.typing import NDArray
 
-DISPLAY = "display"
-"""Unit of pictures: values 0 to 1, stretched by whoever made them."""
+from imgturbo.errors import ImgturboError
+from imgturbo.sky.units import DISPLAY, Unit, parse_unit
+
+__all__ = ["ARCSEC2", "DISPLAY", "FluxScale", "check_display", "check_resizable", "stated_unit"]
 
 AB_OF_ONE_JANSKY = 8.90
-_ARCSEC2 = math.radians(1 / 3600) ** 2
-_PREFIX = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "M": 1e6}
+ARCSEC2 = math.radians(1 / 3600) ** 2
+"""One square arcsecond in steradians."""
 
-_WORDS = (("nano", "n"), ("micro", "u"), ("milli", "m"), ("mega", "M"), ("µ", "u"), ("μ", "u"))
-_JANSKY = re.compile(r"(?P<factor>[\d.]+(?:[eE][+-]?\d+)?)?\*?(?P<prefix>[numM]?)jy")
-_PER_AREA = re.compile(r"(?:/|[.*]?)(sr|steradian|arcsec)(?:\^|\*\*)?(-1|2|-2)?$")
-_RATES = {
-    "electron/s": r"(electrons?|e-?)(/s(ec(onds?)?)?|\.?s(\^|\*\*)?-1)",
-    "count/s": r"(counts?|cts?)(/s(ec(onds?)?)?|\.?s(\^|\*\*)?-1)|cps",
-    "DN/s": r"(dn|adu)(/s(ec(onds?)?)?|\.?s(\^|\*\*)?-1)",
-    "electron": r"electrons?|e-",
-    "count": r"counts?|cts?",
-    "DN": r"dn|adu",
-}
-_COUNTING = frozenset(_RATES)
+CONTRADICTS = 0.02
+"""Magnitudes by which two cards may differ that say the same; averages of a detector's pixel areas
+and roundings of AB constants differ by less."""
+
+_UNIT_CARD = "FLUXUNIT"
+_ZEROPOINT_CARDS = ("MAGZERO", "MAGZPT", "PHOTZP")
+_SYSTEM_CARDS = ("PHOTSYS", "MAGSYS", "ZPSYS", "ZP_SYS")
+_VEGA = ("VIRCAM", "WFCAM")  # instruments whose MAGZPT is Vega's and does not say so
+_FLAM = u.erg / u.s / u.cm**2 / u.AA
+_WHITE = 2.0
+_WHITE_SHARE = 1e-3
 
 
-def canonical_unit(bunit: str | None) -> str:
-    """One spelling a unit: ``"MJy/sr"``, ``"10 nJy"``, ``"electron/s"``, …
+@dataclass(frozen=True)
+class FluxScale:
+    """What the value 1 in a pixel of one band means: unit, AB zero point and pixel area as one.
 
-    A unit that is not known is returned as it was given, a missing one as ``""``.
+    Attributes:
+        unit: of the values; see :class:`imgturbo.sky.units.Unit`.
+        zeropoint: AB magnitude of the value 1 in one pixel; None where it is not known.
+        pixel_area: in steradians; None without coordinates.
+
+    Example:
+        >>> jwst = FluxScale.of("MJy/sr", pixel_area=9.4e-15)
+        >>> round(jwst.zeropoint, 2), round(jwst.on(4 * 9.4e-15).zeropoint, 2)
+        (28.97, 27.46)
+        >>> round(jwst.factor_to(FluxScale.of("10 nJy", pixel_area=9.4e-15)), 3)
+        0.94
     """
-    given = (bunit or "").strip()
-    if not given or given.lower() in ("unitless", "none", "unknown"):
-        return ""
-    if given.lower() == DISPLAY:
-        return DISPLAY
-    compact = given.replace(" ", "")
-    for word, letter in _WORDS:
-        compact = re.sub(word, letter, compact, flags=re.IGNORECASE)
-    compact = re.sub(r"janskys?", "jy", compact, flags=re.IGNORECASE)
-    area = _PER_AREA.search(compact.lower())
-    flux = compact[: area.start()] if area else compact
-    jansky = _JANSKY.fullmatch(_lower_jy(flux))
+
+    unit: Unit
+    zeropoint: float | None = None
+    pixel_area: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.unit.kind == "none" and self.zeropoint is not None:
+            # Values of no stated unit whose sum has a magnitude are fluxes per pixel.
+            object.__setattr__(self, "unit", replace(self.unit, kind="flux"))
+
+    @classmethod
+    def of(
+        cls, unit: str, zeropoint: float | None = None, pixel_area: float | None = None
+    ) -> FluxScale:
+        """From a unit as it is written; a zero point that is not given is the unit's own, if any.
+
+        Args:
+            unit: in any spelling of :func:`imgturbo.sky.units.parse_unit`.
+            zeropoint: AB magnitude of the value 1 in one pixel.
+            pixel_area: in steradians.
+        """
+        parsed = parse_unit(unit)
+        if zeropoint is None:
+            zeropoint = _of_unit({}, parsed, pixel_area)
+        return cls(parsed, zeropoint, pixel_area)
+
+    @classmethod
+    def of_header(
+        cls,
+        header: Mapping[str, Any],
+        pixel_area: float | None,
+        unit: str = "",
+        what: str = "the image",
+    ) -> FluxScale:
+        """Read from the header of an image, in the conventions of the module.
+
+        Cards that say the same thing twice and disagree by more than 0.02 mag are warned of in one
+        line: of pixel areas the coordinates' counts, of zero points ABZP, then the unit's own.
+
+        Args:
+            header: of the image, with the primary header's cards.
+            pixel_area: in steradians, by the coordinates; None without.
+            unit: taken where no BUNIT is stated.
+            what: the file, for the warning.
+        """
+        parsed = stated_unit(header)
+        if parsed.kind == "none":
+            parsed = _assumed_unit(header, parse_unit(unit), what)
+        area = pixel_area
+        if parsed.kind == "brightness" or _number(header, "PHOTMJSR"):
+            area = _pixel_area(header, pixel_area, what)
+        found = _zeropoints(header, parsed, area)
+        for other, value in found[1:]:
+            if abs(value - found[0][1]) > CONTRADICTS:
+                first, zero = found[0]
+                warnings.warn(
+                    f"{what}: {first} gives the AB zero point {zero:.3f}, but {other} {value:.3f}; "
+                    f"{first} is believed, correct the one that is wrong",
+                    stacklevel=2,
+                )
+                break
+        kept = area if parsed.kind == "brightness" else pixel_area or area
+        return cls(parsed, found[0][1] if found else None, kept)
+
+    def on(self, pixel_area: float | None) -> FluxScale:
+        """The same unit on pixels of another area, in steradians."""
+        zero = self.zeropoint
+        if zero is not None and pixel_area and self.pixel_area and self.unit.intensive:
+            zero -= 2.5 * math.log10(pixel_area / self.pixel_area)
+        return replace(self, zeropoint=zero, pixel_area=pixel_area)
+
+    def factor_to(self, other: FluxScale) -> float | None:
+        """What a value is multiplied by to mean the same sky brightness in the other scale.
+
+        Pixels of unknown area count as the other's.
+
+        Returns:
+            The factor, or None where nothing connects the two units: no zero points in both.
+        """
+        area = 1.0
+        if self.pixel_area and other.pixel_area:
+            area = other.pixel_area / self.pixel_area
+        same = self.unit == other.unit
+        if same and self.unit.intensive:
+            return 1.0
+        if self.zeropoint is not None and other.zeropoint is not None:
+            return float(10 ** (0.4 * (other.zeropoint - self.zeropoint))) * area
+        if same:
+            return area if self.unit.known else 1.0
+        if self.unit.intensive is not other.unit.intensive or other.unit.physical is None:
+            return None
+        ratio = self.unit.value_in(other.unit.physical)
+        return ratio if ratio is None or self.unit.intensive else ratio * area
+
+    def fits_unit(self) -> str:
+        """BUNIT in the spelling of the FITS standard; ``""`` where it has none."""
+        return self.unit.fits()
+
+    def cards(self) -> list[tuple[str, str | float, str]]:
+        """Header cards (keyword, value, comment) that :meth:`of_header` reads as this scale."""
+        cards: list[tuple[str, str | float, str]] = []
+        standard = self.fits_unit()
+        if standard:
+            cards.append(("BUNIT", standard, "unit of the values"))
+        if parse_unit(standard) != self.unit:
+            cards.append((_UNIT_CARD, self.unit.name, "the unit where FITS has no name for it"))
+        if self.zeropoint is not None:
+            cards.append(("ABZP", self.zeropoint, "AB magnitude of the value 1 in one pixel"))
+        if self.pixel_area is not None and self.unit.kind == "brightness":
+            cards.append(("PIXAR_SR", self.pixel_area, "[sr] pixel area"))
+        return cards
+
+
+def check_resizable(unit: Unit, what: str) -> None:
+    """Refuse to bring values to pixels of another size whose unit does not say what that does.
+
+    Raises:
+        ImgturboError: the unit is not stated, or not known.
+    """
+    if unit.known:
+        return
+    stated = "states no unit" if unit.kind == "none" else f"is in {unit.name!r}, an unknown unit"
+    raise ImgturboError(
+        f"{what}: {stated}, so what a pixel of another size holds cannot be told; set BUNIT to a "
+        "flux per pixel (nJy, electron/s, count) or a brightness (MJy/sr, Jy/beam), or in prepare "
+        "'source_unit' and 'target_unit'"
+    )
+
+
+def check_display(values: NDArray[Any], what: str) -> None:
+    """Refuse values that are taken for a picture's, 0 to 1, but can't be: integers, or 0 to 255.
+
+    Raises:
+        ImgturboError: more than one in a thousand of the measured values is above 2.
+    """
+    finite = values[np.isfinite(values)]
+    if finite.size and np.mean(finite > _WHITE) > _WHITE_SHARE:
+        raise ImgturboError(
+            f"{what}: states no unit and holds values up to {float(finite.max()):g}, but pictures "
+            "are wanted, with values from 0 to 1; divide it by its white level (255 for 8 bits, "
+            "65535 for 16), or give a PNG or TIFF"
+        )
+
+
+# -------------------------------------------------------------------------------- the header
+
+
+def stated_unit(header: Mapping[str, Any]) -> Unit:
+    """BUNIT; or the unit that :meth:`FluxScale.cards` wrote beside it, if they still agree."""
+    written = str(header.get("BUNIT", "")).strip()
+    ours = header.get(_UNIT_CARD)
+    if isinstance(ours, str) and parse_unit(ours).fits() == written:
+        return parse_unit(ours)
+    return parse_unit(written)
+
+
+def _assumed_unit(header: Mapping[str, Any], assumed: Unit, what: str) -> Unit:
+    """The assumed unit, unless it is a brightness and a zero point says: fluxes per pixel."""
+    stated = _zeropoints(header, parse_unit(""), None)
+    if not stated or not assumed.intensive:
+        return assumed
+    warnings.warn(
+        f"{what}: states no unit, but {stated[0][0]} gives an AB zero point, so it is taken as "
+        f"flux per pixel and not as {assumed.name}; set BUNIT if it is that",
+        stacklevel=3,
+    )
+    return parse_unit("")
+
+
+def _pixel_area(header: Mapping[str, Any], by_wcs: float | None, what: str) -> float | None:
+    """In steradians: the card's, unless the coordinates say another."""
+    card, area = "PIXAR_SR", _number(header, "PIXAR_SR")
+    if area is None and (arcsec2 := _number(header, "PIXAR_A2")) is not None:
+        card, area = "PIXAR_A2", arcsec2 * ARCSEC2
+    if area is None or not by_wcs:
+        return area or by_wcs
+    if abs(2.5 * math.log10(area / by_wcs)) <= CONTRADICTS:
+        return area
+    warnings.warn(
+        f"{what}: {card} is the area of pixels of {math.sqrt(area / ARCSEC2):.4g} arcsec, but by "
+        f"the WCS they have {math.sqrt(by_wcs / ARCSEC2):.4g}; the WCS is believed, correct {card}",
+        stacklevel=3,
+    )
+    return by_wcs
+
+
+def _zeropoints(
+    header: Mapping[str, Any], unit: Unit, area: float | None
+) -> list[tuple[str, float]]:
+    """All AB zero points that a header states, (who says so, ZP), the most trusted first."""
+    found = [("ABZP", _number(header, "ABZP")), (f"the unit {unit.name}", None)]
+    found[1] = (found[1][0], _of_unit(header, unit, area))
+    if not _is_vega(header):
+        found += [(card, _number(header, card)) for card in _ZEROPOINT_CARDS]
+        magnitude_0 = _number(header, "FLUXMAG0")
+        found.append(("FLUXMAG0", 2.5 * math.log10(magnitude_0) if magnitude_0 else None))
+    if unit.counting:
+        found += _calibrations(header, unit, area)
+    return [(who, value) for who, value in found if value is not None]
+
+
+def _of_unit(header: Mapping[str, Any], unit: Unit, area: float | None) -> float | None:
+    """Of flux densities: the unit alone tells, with the pixel's area if it is a brightness."""
+    solid = 1.0
+    per: u.UnitBase = u.dimensionless_unscaled
+    if unit.kind == "brightness":
+        if not area:
+            return None
+        per, solid = u.sr, area
+        beam = _beam_area(header)
+        if beam and unit.value_in(u.Jy / u.beam):
+            per, solid = u.beam, area / beam
+    jansky = unit.value_in(u.Jy / per)
     if jansky:
-        factor = float(jansky["factor"] or 1)
-        name = f"{jansky['prefix']}Jy" if factor == 1 else f"{factor:g} {jansky['prefix']}Jy"
-        if area is None:
-            return name
-        return f"{name}/{'arcsec2' if area[1] == 'arcsec' else 'sr'}"
-    for name, pattern in _RATES.items():
-        if re.fullmatch(pattern, compact.lower()):
-            return name
-    return given
+        return AB_OF_ONE_JANSKY - 2.5 * math.log10(jansky * solid)
+    flam, pivot = unit.value_in(_FLAM / per), _number(header, "PHOTPLAM")
+    return _of_flam(flam * solid, pivot) if flam and pivot else None
 
 
-def _lower_jy(flux: str) -> str:
-    """``"NJY"`` → ``"njy"``; an ``M`` keeps its case, since mJy and MJy are 10⁹ apart."""
-    head, tail = flux[:-2], flux[-2:].lower()
-    if head and head[-1] in "NU":
-        head = head[:-1] + head[-1].lower()
-    return head + tail
+def _of_flam(flam: float, pivot: float) -> float:
+    return -2.5 * math.log10(flam) - 5 * math.log10(pivot) - 2.408
 
 
-def is_surface_brightness(unit: str) -> bool:
-    """True for values that a change of pixel size leaves alone: per solid angle, and pictures."""
-    return unit == DISPLAY or unit.endswith(("/sr", "/arcsec2"))
-
-
-def zeropoint(header: Mapping[str, Any], unit: str, pixel_area: float | None) -> float | None:
-    """AB magnitude of the value 1 in one pixel, or None where the header does not tell.
-
-    Args:
-        header: of the image, with the primary header's cards.
-        unit: as of :func:`canonical_unit`.
-        pixel_area: in steradians by the WCS; used where PIXAR_SR is absent.
-    """
-    written = _number(header, "ABZP")
-    if written is not None:
-        return written
-    flux, _, area_unit = unit.partition("/")
-    jansky = _JANSKY.fullmatch(flux.replace(" ", "").replace("Jy", "jy"))
-    if jansky and area_unit in ("", "sr", "arcsec2"):
-        value = float(jansky["factor"] or 1) * _PREFIX[jansky["prefix"]]
-        if area_unit:
-            area = _number(header, "PIXAR_SR")
-            if area is None and (arcsec2 := _number(header, "PIXAR_A2")) is not None:
-                area = arcsec2 * _ARCSEC2
-            area = area or pixel_area
-            if not area:
-                return None
-            value *= area if area_unit == "sr" else area / _ARCSEC2
-        return AB_OF_ONE_JANSKY - 2.5 * math.log10(value)
-    if unit in _COUNTING:
-        return _hst_zeropoint(header, unit)
-    return None
-
-
-def _hst_zeropoint(header: Mapping[str, Any], unit: str) -> float | None:
-    flam, plam = _number(header, "PHOTFLAM"), _number(header, "PHOTPLAM")
-    fnu = _number(header, "PHOTFNU")
-    if flam and plam:
-        rate = -2.5 * math.log10(flam) - 5 * math.log10(plam) - 2.408
-    elif fnu:
-        rate = AB_OF_ONE_JANSKY - 2.5 * math.log10(fnu)
-    else:
+def _beam_area(header: Mapping[str, Any]) -> float | None:
+    """Of a Gaussian beam, in steradians."""
+    major, minor = _number(header, "BMAJ"), _number(header, "BMIN")
+    if not major or not minor:
         return None
-    if unit.endswith("/s"):
-        return rate
-    seconds = _number(header, "EXPTIME")
-    return rate + 2.5 * math.log10(seconds) if seconds else None
+    return math.pi / (4 * math.log(2)) * math.radians(major) * math.radians(minor)
+
+
+def _calibrations(
+    header: Mapping[str, Any], unit: Unit, area: float | None
+) -> list[tuple[str, float | None]]:
+    """Of one electron, count or DN (a second), by the observatory's calibration."""
+    later = 0.0
+    if unit.kind == "count":
+        seconds = _number(header, "EXPTIME")
+        if not seconds:
+            return []
+        later = 2.5 * math.log10(seconds)
+    flam, pivot = _number(header, "PHOTFLAM"), _number(header, "PHOTPLAM")
+    fnu, brightness = _number(header, "PHOTFNU"), _number(header, "PHOTMJSR")
+    found: list[tuple[str, float | None]] = []
+    if flam and pivot:
+        found.append(("PHOTFLAM", _of_flam(flam, pivot) + later))
+    if fnu:
+        found.append(("PHOTFNU", AB_OF_ONE_JANSKY - 2.5 * math.log10(fnu) + later))
+    if brightness and area:
+        value = AB_OF_ONE_JANSKY - 2.5 * math.log10(brightness * 1e6 * area)
+        found.append(("PHOTMJSR", value + later))
+    return found
+
+
+def _is_vega(header: Mapping[str, Any]) -> bool:
+    """Whether magnitudes are Vega's, whose zero point says nothing of AB without the band."""
+    systems = [str(header.get(card, "")).upper() for card in _SYSTEM_CARDS]
+    camera = str(header.get("INSTRUME", "")).strip().upper()
+    return any("VEGA" in system for system in systems) or camera in _VEGA
 
 
 def _number(header: Mapping[str, Any], keyword: str) -> float | None:
-    """A finite number, positive unless it is a zero point; None where it is missing or a dummy."""
+    """A finite number, positive unless it is a magnitude; None where it is missing or a dummy."""
     value = header.get(keyword)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
-    return float(value) if value > 0 or keyword == "ABZP" else None
+    return float(value) if value > 0 or keyword in ("ABZP", *_ZEROPOINT_CARDS) else None

@@ -20,7 +20,7 @@ from PIL import Image
 
 from imgturbo.errors import ImgturboError
 from imgturbo.sky.bands import PICTURE_SUFFIXES
-from imgturbo.sky.photometry import DISPLAY
+from imgturbo.sky.units import DISPLAY
 
 __all__ = [
     "Picture",

@@ -6,7 +6,6 @@ the fly, a window at a time, so a window of the whole and the whole cut to a win
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +20,21 @@ from imgturbo.errors import ImgturboError
 from imgturbo.sky.fits_file import FitsFile
 from imgturbo.sky.headers import pixel_area, pixel_scale, same_grid, wcs_window
 from imgturbo.sky.image import SkyImage, measured, row_order
-from imgturbo.sky.photometry import is_surface_brightness
+from imgturbo.sky.photometry import (
+    DISPLAY,
+    FluxScale,
+    check_display,
+    check_resizable,
+    stated_unit,
+)
 from imgturbo.sky.picture import is_picture, read_picture
 from imgturbo.sky.resampling import coarser, footprint, resample_planes
+from imgturbo.sky.units import parse_unit
 
 __all__ = ["SkyReader", "open_sky", "read_sky"]
 
 Paths = Path | str | Sequence[Path | str]
+_STRIPS = 8
 _SCAN = 1 << 20  # pixels looked at in one go for a first measured one
 
 
@@ -39,8 +46,7 @@ class _Band:
     path: Path
     shape: tuple[int, int]
     wcs: WCS | None
-    unit: str
-    zeropoint: float | None
+    scale: FluxScale
     header: fits.Header | None
     read: Callable[[slice, slice], NDArray[np.float32]]
 
@@ -62,12 +68,20 @@ class SkyReader:
                 _check_unit(first, band)
                 _check_grid(first, band)
                 _check_measured(band)
+            for band, moved in zip(self._bands, self._moved, strict=True):
+                if moved:
+                    check_resizable(band.scale.unit, str(band.path))
+            self.unit = first.scale.unit.name
+            unstated = first.header is not None and stated_unit(first.header).kind == "none"
+            self.unit_is_assumed = unstated and self.unit != ""
+            if self.unit_is_assumed and self.unit == DISPLAY:
+                check_display(self.glance(), str(self.paths[0]))
         except BaseException:
             self.close()
             raise
         self.bands = tuple(band.name for band in self._bands)
-        self.unit = first.unit
-        self.zeropoints = tuple(map(self._zeropoint, self._bands, self._moved))
+        self.scales = tuple(map(self._scale, self._bands, self._moved))
+        self.zeropoints = tuple(scale.zeropoint for scale in self.scales)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -114,6 +128,14 @@ class SkyReader:
             self.paths[0],
         )
 
+    def glance(self) -> NDArray[np.float32]:
+        """Some rows of the image, evenly spread: (C, n, W), enough to tell what values it holds."""
+        height, width = self._size
+        tall = max(1, min(height, _SCAN // (_STRIPS * width)))
+        tops = sorted({int(top) for top in np.linspace(0, height - tall, _STRIPS)})
+        strips = [self.read(slice(top, top + tall)).data for top in tops]
+        return np.concatenate(strips, axis=1)
+
     def close(self) -> None:
         """Let go of the files."""
         for file in self._files:
@@ -141,11 +163,13 @@ class SkyReader:
             picture = read_picture(path)
             size = picture.pixels.shape[1], picture.pixels.shape[2]
 
+            scale = FluxScale(parse_unit(picture.unit))
+
             def of_picture(i: int) -> Callable[[slice, slice], NDArray[np.float32]]:
                 return lambda rows, cols: picture.read(i, rows, cols)
 
             return [
-                _Band(name, path, size, None, picture.unit, None, None, of_picture(i))
+                _Band(name, path, size, None, scale, None, of_picture(i))
                 for i, name in enumerate(picture.bands)
             ]
         file = FitsFile(path, self._unit_if_unstated)
@@ -155,7 +179,7 @@ class SkyReader:
             return lambda rows, cols: file.read(i, rows, cols)
 
         return [
-            _Band(b.name, path, b.shape, b.wcs, b.unit, b.zeropoint, b.header, of_file(i))
+            _Band(b.name, path, b.shape, b.wcs, b.scale, b.header, of_file(i))
             for i, b in enumerate(file.bands)
         ]
 
@@ -165,14 +189,8 @@ class SkyReader:
             return False
         return band.shape != self._size or not same_grid(self.wcs, band.wcs, self._size)
 
-    def _zeropoint(self, band: _Band, moved: bool) -> float | None:
-        """A surface brightness keeps its value when it moves; what a pixel of it holds does not."""
-        here, there = pixel_area(self.wcs, self._size), pixel_area(band.wcs, band.shape)
-        if band.zeropoint is None or not moved or not is_surface_brightness(band.unit):
-            return band.zeropoint
-        assert here is not None
-        assert there is not None
-        return band.zeropoint - 2.5 * math.log10(here / there)
+    def _scale(self, band: _Band, moved: bool) -> FluxScale:
+        return band.scale.on(pixel_area(self.wcs, self._size)) if moved else band.scale
 
     def _read_band(
         self,
@@ -192,13 +210,12 @@ class SkyReader:
         if part is None:
             return np.full(size, np.nan, np.float32)
         data = band.read(*part)[None]
-        per_pixel = not is_surface_brightness(band.unit)
         return resample_planes(
             data,
             wcs_window(band.wcs, *part),
             wcs,
             size,
-            per_pixel,
+            not band.scale.unit.intensive,
             averaged=coarser(band.wcs, self.wcs),
         )[0]
 
@@ -209,7 +226,8 @@ def open_sky(paths: Paths, bands: Sequence[str] | None = None, unit: str = "") -
     Args:
         paths: FITS files (also gzipped or fpacked) or pictures.
         bands: names of the bands wanted, in that order; None for all.
-        unit: taken for FITS files without a BUNIT.
+        unit: taken for FITS files without a BUNIT (the reader's ``unit_is_assumed`` says so); a
+            picture's, if the values can be that.
 
     Returns:
         A reader; use it as a context. Nothing but headers (and, of a picture, its pixels) is read
@@ -218,7 +236,7 @@ def open_sky(paths: Paths, bands: Sequence[str] | None = None, unit: str = "") -
     Raises:
         ImgturboError: no such file; not an image; truncated; no such band; a band without a single
             measured pixel; files that have neither one grid nor the WCS to bring them to one; files
-            of different units.
+            of different units, or in an unknown one where they must be brought to other pixels.
     """
     given = [Path(paths)] if isinstance(paths, Path | str) else [Path(path) for path in paths]
     if not given:
@@ -258,10 +276,11 @@ def _choose(found: list[_Band], wanted: Sequence[str] | None, paths: Sequence[Pa
 
 
 def _check_unit(first: _Band, band: _Band) -> None:
-    if band.unit != first.unit:
+    here, there = first.scale.unit, band.scale.unit
+    if here.name != there.name:
         raise ImgturboError(
-            f"{first.path} is in {first.unit or 'no unit'} but {band.path} in "
-            f"{band.unit or 'no unit'}; bring them to one unit (BUNIT) first"
+            f"{first.path} is in {here.name or 'no unit'} but {band.path} in "
+            f"{there.name or 'no unit'}; bring them to one unit (BUNIT) first"
         )
 
 

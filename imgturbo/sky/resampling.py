@@ -32,7 +32,7 @@ from imgturbo.sky.frames import icrs, to_pixels
 from imgturbo.sky.headers import pixel_area, quiet, solid_angles, wcs_window
 from imgturbo.sky.headers import pixel_scale as pixel_scale_of
 from imgturbo.sky.image import SkyImage, measured
-from imgturbo.sky.photometry import is_surface_brightness
+from imgturbo.sky.photometry import check_resizable
 
 __all__ = [
     "SAME_SCALE",
@@ -47,7 +47,8 @@ __all__ = [
 Order = Literal["nearest", "bilinear", "bicubic", "adaptive"]
 
 SAME_SCALE = 0.01
-"""Pixel scales that differ by less than this fraction are one scale."""
+"""Pixel scales that differ by less than this fraction need no resampling: a network sees the same
+sharpness. Their areas differ by up to 2 %, so fluxes still go through :class:`FluxScale`."""
 COARSER = 1.1
 """New pixels wider than this many old ones are averages (``adaptive``), not samples."""
 _MEASURED = 0.5
@@ -121,13 +122,14 @@ def resample(
 ) -> SkyImage:
     """``image`` on the grid ``wcs`` of ``shape`` (H, W).
 
-    Fluxes per pixel (electron/s, nJy, and values of unknown unit) are conserved in their sum,
+    Fluxes per pixel (electron/s, nJy) are conserved in their sum,
     surface brightness (MJy/sr, display values) in its value; its zero points follow the pixels'
     area. Splines are replaced by ``adaptive`` where the new pixels are coarser than 1.1 old
     ones, or as ``averaged`` says, which a window takes from its whole.
 
     Raises:
-        ImgturboError: no WCS on either side, or no sky in common.
+        ImgturboError: no WCS on either side, no sky in common, or a unit that does not say what
+            pixels of another size hold.
     """
     name = str(image.path or "the image")
     if image.wcs is None or wcs is None:
@@ -140,7 +142,11 @@ def resample(
             f"{name} (centre {_centre(image.wcs, image.shape[1:])}) has no sky in common with the "
             f"grid it shall move to (centre {_centre(wcs, shape)}); give files of the same field"
         )
-    per_pixel = not is_surface_brightness(image.unit)
+    scales = image.scales
+    unit, moved = scales[0].unit, tuple(scale.on(pixel_area(wcs, shape)) for scale in scales)
+    if not _same_area(image.wcs, wcs):
+        check_resizable(unit, name)
+    per_pixel = not unit.intensive
     data = np.full((len(image.data), *shape), np.nan, np.float32)
     size = image.shape[1], image.shape[2]
     step = max(1, _BLOCK // shape[1])
@@ -159,10 +165,7 @@ def resample(
                 order,
                 averaged,
             )
-    zeropoints = image.zeropoints
-    if not per_pixel:
-        dimmer = 2.5 * np.log10(proj_plane_pixel_area(wcs) / proj_plane_pixel_area(image.wcs))
-        zeropoints = tuple(None if z is None else float(z - dimmer) for z in zeropoints)
+    zeropoints = tuple(scale.zeropoint for scale in moved)
     return replace(image, data=data, valid=measured(data), wcs=wcs, zeropoints=zeropoints)
 
 
@@ -215,6 +218,16 @@ def resample_planes(
         value = value * _area_ratio(old, new, shape)
     value[~(weight >= _MEASURED)] = np.nan
     return value.astype(np.float32)
+
+
+def _same_area(old: WCS, new: WCS) -> bool:
+    """Whether values keep their meaning whatever their unit: to a thousandth, and undistorted."""
+    if old.has_distortion or new.has_distortion:
+        return False
+    there, here = pixel_area(new), pixel_area(old)
+    assert there is not None
+    assert here is not None
+    return abs(there / here - 1) < 1e-3
 
 
 def coarser(old: WCS, new: WCS) -> bool:

@@ -133,6 +133,16 @@ class Stretch:
 
     # -------------------------------------------------------------------------- arithmetic
 
+    def scaled(self, factor: float | NDArray[np.float64]) -> Stretch:
+        """The stretch of the same sky in another unit: of ``factor · flux`` what this is of flux.
+
+        Args:
+            factor: one number, or one a channel, positive.
+        """
+        linear = np.isinf(self.softening)
+        scale = np.where(linear, self.scale * factor, self.scale)
+        return Stretch(self.offset * factor, self.softening * factor, scale)
+
     def _by_band(self, values: NDArray[Any], function: Any) -> NDArray[Any]:
         values = np.asarray(values)
         if len(values) != len(self):

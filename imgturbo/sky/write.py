@@ -35,8 +35,9 @@ from numpy.typing import NDArray
 from imgturbo.errors import ImgturboError
 from imgturbo.sky.headers import pixel_area, quiet, wcs_cards
 from imgturbo.sky.image import BOTTOM_UP, SkyImage
-from imgturbo.sky.photometry import is_surface_brightness
+from imgturbo.sky.photometry import FluxScale
 from imgturbo.sky.picture import check_picture, encode_picture, is_picture
+from imgturbo.sky.units import parse_unit
 
 __all__ = ["SkyWriter", "write_sky"]
 
@@ -389,14 +390,9 @@ def _image_header(
     header["PCOUNT"], header["GCOUNT"] = 0, 1
     header["EXTNAME"], header["EXTVER"] = name, version
     header["FILTER"] = (band, "band")
-    if unit:
-        header["BUNIT"] = unit
-    if zero is not None:
-        header["ABZP"] = (float(zero), "AB magnitude of the value 1 in one pixel")
+    for card in FluxScale(parse_unit(unit), zero, pixel_area(wcs)).cards():
+        header.append(card)
     if wcs is not None:
-        area = pixel_area(wcs)
-        if area is not None and is_surface_brightness(unit):
-            header["PIXAR_SR"] = (area, "[sr] pixel area")
         header.extend(wcs_cards(wcs).cards, update=True)
     return header
 

@@ -15,6 +15,7 @@ from imgturbo.sky import Stretch
 
 SOURCE = ("F606W", "F814W")
 TARGET = ("F150W", "F277W")
+MJY_PER_SR = -6.10 - 2.5 * np.log10((0.05 / 206264.806) ** 2)  # AB zero point at 0.05 arcsec
 
 
 def side(bands, unit, stretch, zeropoint=26.0, scale=0.05):
@@ -43,7 +44,7 @@ def make_bundle(tmp_path_factory):
         source_stretch=None,
         target_stretch=None,
         source_zeropoint=26.0,
-        target_zeropoint=28.0,
+        target_zeropoint=MJY_PER_SR,
     ):
         config = Config()
         config.model.decoder = UNetConfig(width=8, depth=1, blocks=1, noise_channels=noise)

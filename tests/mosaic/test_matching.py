@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgturbo.errors import ImgturboError
-from imgturbo.mosaic.matching import band_order, check_scale, flux_factors, output_zeropoints
+from imgturbo.mosaic.matching import band_order, check_scale, check_values, flux_factors
 from imgturbo.side import Side
+from imgturbo.sky.photometry import ARCSEC2, FluxScale
 from imgturbo.sky.stretch import Stretch
+from imgturbo.sky.units import parse_unit
 
 magnitudes = st.floats(15, 35)
 
@@ -25,6 +27,11 @@ def side(unit="electron/s", zeropoints=(26.0, 25.0), scale=0.05):
         pixel_scale=scale,
         zeropoints=tuple(zeropoints or ()),
     )
+
+
+def scales(unit, zeropoints, pixel=0.05):
+    area = pixel and pixel**2 * ARCSEC2
+    return [FluxScale(parse_unit(unit), zero, area) for zero in zeropoints]
 
 
 @given(st.permutations(["F606W", "F814W", "F160W", "F850LP"]))
@@ -65,7 +72,7 @@ def test_other_bands_are_refused(given_bands, stems):
 
 @given(magnitudes, magnitudes)
 def test_a_magnitude_survives_the_conversion(a, b):
-    factors = flux_factors("10 nJy", [a, a], side(zeropoints=(b, b)), "x")
+    factors = flux_factors(scales("10 nJy", [a, a]), side(zeropoints=(b, b)), "x")
     assert factors is not None
     flux = 3.7
     before, after = a - 2.5 * np.log10(flux), b - 2.5 * np.log10(flux * factors)
@@ -73,7 +80,7 @@ def test_a_magnitude_survives_the_conversion(a, b):
 
 
 def test_like_units_of_other_zero_points_are_rescaled():
-    factors = flux_factors("electron/s", [26.0, 27.5], side(), "x")
+    factors = flux_factors(scales("electron/s", [26.0, 27.5]), side(), "x")
     np.testing.assert_allclose(factors, [1, 0.1])
 
 
@@ -88,18 +95,18 @@ def test_like_units_of_other_zero_points_are_rescaled():
     ],
 )
 def test_like_numbers_are_left_alone(unit, zeropoints, model):
-    assert flux_factors(unit, zeropoints, model, "x") is None
+    assert flux_factors(scales(unit, zeropoints), model, "x") is None
 
 
 @pytest.mark.parametrize("unit", ["display", "DN/s", "MJy/sr"])
 def test_a_missing_zero_point_forbids_conversion(unit):
     with pytest.raises(ImgturboError, match=f"x: bundle wants electron/s; got {unit}"):
-        flux_factors(unit, [26.0, None], side(), "x")
+        flux_factors(scales(unit, [26.0, None]), side(), "x")
 
 
 def test_no_unit_at_all_is_taken_on_trust_with_a_warning():
     with pytest.warns(UserWarning, match="x: no unit in the header; taken to be electron/s"):
-        assert flux_factors("", [None, None], side(), "x") is None
+        assert flux_factors(scales("", [None, None]), side(), "x") is None
 
 
 @pytest.mark.parametrize("scale", [None, 0.05, 0.0509])
@@ -115,10 +122,46 @@ def test_pixels_of_another_size_are_warned_of():
         check_scale(0.03, side(), "x")
 
 
+@pytest.mark.parametrize("pixel", [0.05, 0.0502, 0.06, None])
+def test_pixels_of_another_area_count(pixel):
+    """A pixel of twice the area holds twice the electrons of the sky that the network knows."""
+    ratio = 1 if pixel is None else (0.05 / pixel) ** 2
+    known = flux_factors(scales("electron/s", [26.0, 27.5], pixel), side(), "x")
+    np.testing.assert_allclose(known, [ratio, 0.1 * ratio])
+    unknown = flux_factors(scales("electron/s", [None, None], pixel), side(), "x")
+    assert unknown is None if ratio == 1 else unknown == pytest.approx(ratio)
+    bright = side("MJy/sr", (28.0, None))
+    assert flux_factors(scales("MJy/sr", [20.0, None], pixel), bright, "x") is None
+
+
 def test_surface_brightness_collects_more_in_larger_pixels():
     model = side("MJy/sr", (28.0, None))
-    assert output_zeropoints(model, 0.05) == (28.0, None)
-    larger = output_zeropoints(model, 0.10)
-    assert larger[0] == pytest.approx(28.0 - 2.5 * np.log10(4))
-    assert output_zeropoints(side(), 0.10) == (26.0, 25.0)
-    assert output_zeropoints(model, None) == (28.0, None)
+    assert model.on(0.05**2 * ARCSEC2).zeropoints == (28.0, None)
+    larger = model.on(0.10**2 * ARCSEC2)
+    assert larger.zeropoints[0] == pytest.approx(28.0 - 2.5 * np.log10(4))
+    assert larger.stretch == model.stretch
+    assert side().on(0.10**2 * ARCSEC2).zeropoints == (26.0, 25.0)
+    assert model.on(None).zeropoints == (28.0, None)
+
+
+def test_a_flux_per_pixel_grows_with_the_pixel():
+    model, flux = side(), np.array([[3.0], [5.0]])
+    larger = model.on(0.10**2 * ARCSEC2)
+    assert larger.pixel_scale == pytest.approx(0.10)
+    np.testing.assert_allclose(larger.stretch.inverse(model.stretch(flux)), 4 * flux)
+
+
+def test_an_assumed_unit_is_held_against_the_values():
+    noise = np.random.default_rng(1).normal(0, 1, (2, 40, 50)).astype(np.float32)
+    soft = Stretch(np.zeros(2), np.full(2, 3.0), np.ones(2))
+    model = Side(("F606W", "F814W"), "MJy/sr", soft)
+    check_values(noise, model, "x")
+    check_values(5 * noise, model, "x")
+    check_values(np.zeros_like(noise), model, "x")
+    for factor in (1e3, 1e-3):
+        with pytest.warns(UserWarning, match="x: its noise is .* hardly MJy/sr"):
+            check_values(factor * noise, model, "x")
+    pictures = Side(("F606W", "F814W"), "display", Stretch.linear(2))
+    check_values(np.clip(np.abs(noise), 0, 1), pictures, "x")
+    with pytest.raises(ImgturboError, match="x: states no unit and holds values up to"):
+        check_values(255 * np.abs(noise), pictures, "x")

@@ -183,7 +183,7 @@ def test_files_are_stacked_and_bands_are_chosen_by_name(hst_drz, sky):
 def test_another_grid_is_resampled_and_windows_agree(tmp_path, make_wcs):
     rng = np.random.default_rng(0)
     first = SkyImage.from_array(
-        rng.normal(size=(61, 47)), wcs=make_wcs((61, 47)), unit="MJy/sr", bands=["F606W"]
+        rng.normal(size=(61, 47)), wcs=make_wcs((61, 47)), unit="DN/s/arcsec2", bands=["F606W"]
     )
     other_shape = (131, 101)
     data = rng.normal(size=other_shape)
@@ -191,7 +191,7 @@ def test_another_grid_is_resampled_and_windows_agree(tmp_path, make_wcs):
     for scale in (0.027, 0.052):  # averaged and interpolated
         wcs = make_wcs(other_shape, scale=scale, angle=33.0)
         other = SkyImage.from_array(
-            data, wcs=wcs, unit="MJy/sr", bands=["F814W"], zeropoints=[30.0]
+            data, wcs=wcs, unit="DN/s/arcsec2", bands=["F814W"], zeropoints=[30.0]
         )
         write_sky(tmp_path / "a.fits", first, overwrite=True)
         write_sky(tmp_path / "b.fits", other, overwrite=True)

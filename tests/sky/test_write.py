@@ -25,7 +25,7 @@ def image(make_wcs):
         wcs=make_wcs((61, 47)),
         unit="MJy/sr",
         bands=("F277W", "F356W", "F444W"),
-        zeropoints=(27.4618, None, 28.1),
+        zeropoints=(26.9718, None, 26.981),
     )
 
 
@@ -91,7 +91,7 @@ def test_other_programs_understand_the_file(tmp_path, image):
         ]
         assert hdus["SCI", 3].header["FILTER"] == "F444W"
         assert hdus["SCI", 3].header["BUNIT"] == "MJy/sr"
-        assert hdus["SCI", 3].header["ABZP"] == 28.1
+        assert hdus["SCI", 3].header["ABZP"] == 26.981
         assert "ABZP" not in hdus["SCI", 2].header
         assert "gr??e.fits" in str(hdus[0].header["HISTORY"])
         assert (hdus["STD", 2].data == 1).all()
