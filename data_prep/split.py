@@ -16,7 +16,6 @@ rectangles are projected through both WCSs (pictures without a WCS are taken for
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from skimage.draw import polygon
 
 from imgturbo.config import SplitConfig
 from imgturbo.errors import ImgturboError
+from imgturbo.files import sha256
 
 __all__ = ["Areas", "FieldSky", "Rect", "divide", "exclusion"]
 
@@ -184,7 +184,7 @@ def _hold_out(
     return held or [min(candidates, key=lambda c: weights[c])]
 
 
-def _hash(field: FieldSky, rect: Rect) -> bytes:
+def _hash(field: FieldSky, rect: Rect) -> str:
     """A number that depends on the place in the sky alone, where that is known."""
     x, y = (rect.x0 + rect.x1 - 1) / 2, (rect.y0 + rect.y1 - 1) / 2
     if field.wcs is None:
@@ -192,7 +192,7 @@ def _hash(field: FieldSky, rect: Rect) -> bytes:
     else:
         ra, dec = field.wcs.all_pix2world(x, y, 0)
         place = f"{float(ra):.4f} {float(dec):.4f}"
-    return hashlib.sha256(place.encode()).digest()
+    return sha256(place.encode())
 
 
 # ------------------------------------------------------------------- what training must avoid

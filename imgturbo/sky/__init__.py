@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from imgturbo.sky.photometry import is_surface_brightness
     from imgturbo.sky.read import SkyReader, open_sky, read_sky
     from imgturbo.sky.resampling import resample
+    from imgturbo.sky.spec import SkySpec
     from imgturbo.sky.stretch import Stretch
     from imgturbo.sky.write import SkyWriter, write_sky
 
 __all__ = [
     "SkyImage",
     "SkyReader",
+    "SkySpec",
     "SkyWriter",
     "Stretch",
     "is_surface_brightness",
@@ -31,6 +33,7 @@ __all__ = [
 _HOME = {
     "SkyImage": "image",
     "SkyReader": "read",
+    "SkySpec": "spec",
     "SkyWriter": "write",
     "Stretch": "stretch",
     "is_surface_brightness": "photometry",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import accelerate
@@ -19,6 +19,7 @@ from imgturbo.config import Config
 from imgturbo.data.store import TileStore
 from imgturbo.engines import build_trainable
 from imgturbo.errors import ImgturboError
+from imgturbo.files import naming, sha256
 from imgturbo.flows.objective import Likelihood
 from imgturbo.losses import Trainable
 from imgturbo.side import Side
@@ -74,7 +75,7 @@ class RunState:
         self.config, self.team, self.accelerator = config, team, accelerator
         self.sides: dict[str, Side] = {"source": store.source, "target": store.target}
         attrs = json.dumps(store.attrs, sort_keys=True).encode()
-        self.tiles_digest = hashlib.sha256(attrs).hexdigest()[:16]
+        self.tiles_digest = sha256(attrs)[:16]
         self.progress = Progress()
 
         seed_step(config.seed, INITIAL, 0, 0)  # all processes start from the same weights
@@ -127,6 +128,11 @@ class RunState:
             decay = settings.weight_decay
             optimizers["matrices"] = Muon(matrices, lr=settings.lr, weight_decay=decay)
         return optimizers
+
+    def writing(self) -> AbstractContextManager[None]:
+        """A block that writes into the run's folder: what fails there is one line that names it."""
+        remedy = "make room, or choose another 'train.out'"
+        return naming(self.config.train.out, remedy, "the run's folder cannot be written")
 
     def begin(self, store: TileStore) -> None:
         """Before the first step: weights of ``train.init``, else the best affine colour maps."""
