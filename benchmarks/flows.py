@@ -38,6 +38,7 @@ import torch
 from torch import Tensor, nn
 
 from imgturbo.config import FlowConfig, FlowDenseConfig, FlowStageConfig, PyramidConditionConfig
+from imgturbo.files import write_json
 from imgturbo.flows import (
     Affine,
     Clamp,
@@ -364,7 +365,7 @@ def main() -> None:
             figures.append(facts)
             show(facts)
     if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+        write_json(options.json, figures)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from data_prep.prepare import prepare
 from data_prep.simulate import simulate
 from imgturbo.bundle import Bundle, load_bundle
 from imgturbo.config import FieldConfig, PrepareConfig
+from imgturbo.files import write_json
 from imgturbo.mosaic import translate_file
 from imgturbo.mosaic.reducers import quantile_name
 from imgturbo.report.preview import comparison
@@ -86,7 +87,7 @@ def run(bundle: Path, out: Path, size: int, seed: int, again: int, samples: int)
         },
         "seconds": round(time.monotonic() - started, 1),
     }  # fmt: skip
-    (out / "calibration.json").write_text(json.dumps(report, indent=2) + "\n")
+    write_json(out / "calibration.json", report)
     _picture(out, model, aligned / "sky_source.fits", exposures[0])
     return report
 

@@ -32,10 +32,11 @@ def make_mosaic(path: Path, height: int, width: int) -> None:
     """Noise with bright pixels, written strip by strip."""
     import numpy as np
 
-    from imgturbo.sky import SkyWriter
+    from imgturbo.sky import SkySpec, SkyWriter
 
     random = np.random.default_rng(0)
-    with SkyWriter(path, (1, height, width), ("F814W",), None, "electron/s") as writer:
+    spec = SkySpec((1, height, width), ("F814W",), unit="electron/s")
+    with SkyWriter(path, spec) as writer:
         for top in range(0, height, STRIP):
             strip = random.normal(0.01, 0.02, (1, min(STRIP, height - top), width))
             strip[random.random(strip.shape) < 1e-3] += 10
@@ -172,7 +173,9 @@ def main() -> None:
         growth = figures["tall"]["peak_bytes"] / figures["square"]["peak_bytes"] - 1
         print(f"the tall one peaks {100 * growth:+.1f} %")
     if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+        from imgturbo.files import write_json
+
+        write_json(options.json, figures)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ right-hand ``strip`` of every picture: its pixels enter no training tile, not ev
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,11 +24,12 @@ from numpy.typing import NDArray
 
 from data_prep.reports import FieldReport, PrepareReport, finished
 from data_prep.split import Areas, Rect
-from data_prep.survey import checksum
+from data_prep.survey import checksums
 from data_prep.tile import cut, lay_tiles
 from imgturbo.config import PicturesConfig, PrepareConfig
 from imgturbo.data.store import SplitName, Tiles, TileSpec, TileStore, require_replaceable
 from imgturbo.errors import ImgturboError
+from imgturbo.files import sha256
 from imgturbo.side import Side
 from imgturbo.sky.image import measured
 from imgturbo.sky.lab import COLOUR, LAB, LIGHTNESS, rgb_to_lab
@@ -83,13 +83,12 @@ def prepare_photographs(
     progress("looking for pictures", 0.0)
     listed = _list(pictures)
     paths = dict.fromkeys(p for item in listed for p in (item.path, item.target) if p is not None)
-    checksums = {str(path): checksum(path) for path in paths}
     content = {
         "version": _VERSION,
         "config": config.model_dump(mode="json", include={"pictures", "tile"}),
-        "inputs": checksums,
+        "inputs": checksums(paths),
     }
-    key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    key = sha256(json.dumps(content, sort_keys=True).encode())
     if resume and (report := finished(out, key)) is not None:
         progress("nothing to do: the tiles are there already", 1.0)
         return report
@@ -185,8 +184,8 @@ def _files(entries: Sequence[Path]) -> list[tuple[str, Path]]:
     return found
 
 
-def _hash(name: str) -> bytes:
-    return hashlib.sha256(name.encode()).digest()
+def _hash(name: str) -> str:
+    return sha256(name.encode())
 
 
 # --------------------------------------------------------------------------------------- pixels

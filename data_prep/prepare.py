@@ -14,7 +14,6 @@ changed, neither a file nor the config, it does nothing.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -32,7 +31,7 @@ from data_prep.products import aligned_files, write_aligned
 from data_prep.reports import FieldReport, PrepareReport, finished
 from data_prep.split import Areas, FieldSky, divide, exclusion
 from data_prep.staging import Staged, piece_key, stage
-from data_prep.survey import FieldSurvey, checksum, survey
+from data_prep.survey import FieldSurvey, checksums, survey
 from data_prep.tile import Windows, cut, lay_tiles
 from imgturbo.config import PrepareConfig, StretchConfig
 from imgturbo.data.store import (
@@ -44,6 +43,7 @@ from imgturbo.data.store import (
     require_replaceable,
 )
 from imgturbo.errors import ImgturboError
+from imgturbo.files import sha256
 from imgturbo.side import Side
 from imgturbo.sky.frames import icrs
 from imgturbo.sky.stretch import Stretch
@@ -92,9 +92,8 @@ def prepare(
     require_replaceable(out)
     say("reading headers", 0.0)
     fields = survey(config)
-    paths = {str(path): path for f in fields for path in (*f.config.source, *f.config.target)}
-    checksums = {name: checksum(path) for name, path in paths.items()}
-    key = _store_key(config, checksums)
+    inputs = checksums(path for f in fields for path in (*f.config.source, *f.config.target))
+    key = _store_key(config, inputs)
     wanted = [] if folder is None else aligned_files(folder, fields, config.split)
     if resume and all(path.exists() for path in wanted):
         report = finished(out, key)
@@ -105,7 +104,7 @@ def prepare(
     work = out.parent / f".{out.name}.work"
     if not resume:
         shutil.rmtree(work, ignore_errors=True)
-    pieces = [work / piece_key(field, checksums) for field in fields]
+    pieces = [work / piece_key(field, inputs) for field in fields]
     _stage_all(fields, pieces, config, say)
     staged = [Staged.load(piece) for piece in pieces]
 
@@ -125,7 +124,7 @@ def prepare(
     recipe = {
         "key": key,
         "config": _config_content(config),
-        "inputs": checksums,
+        "inputs": inputs,
         "registration": {
             report.name: piece.facts["registration"]
             for report, piece in zip(reports, staged, strict=True)
@@ -164,9 +163,9 @@ def _config_content(config: PrepareConfig) -> dict[str, Any]:
     return config.model_dump(mode="json", by_alias=True, exclude={"workers", "out"})
 
 
-def _store_key(config: PrepareConfig, checksums: dict[str, str]) -> str:
-    content = {"version": _VERSION, "config": _config_content(config), "inputs": checksums}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+def _store_key(config: PrepareConfig, inputs: dict[str, str]) -> str:
+    content = {"version": _VERSION, "config": _config_content(config), "inputs": inputs}
+    return sha256(json.dumps(content, sort_keys=True).encode())
 
 
 # ---------------------------------------------------------------------------------------- align

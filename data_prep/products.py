@@ -13,7 +13,7 @@ from data_prep.staging import Staged
 from data_prep.survey import FieldSurvey
 from imgturbo.config import SplitConfig
 from imgturbo.data.store import TileStore
-from imgturbo.errors import ImgturboError
+from imgturbo.files import naming
 from imgturbo.sky import SkyImage, write_sky
 from imgturbo.sky.photometry import DISPLAY
 
@@ -49,12 +49,8 @@ def write_aligned(
     With the ``rows`` division, the held-out rows also as ``NAME_validation_source.fits`` and
     ``NAME_validation_target.fits``. Pictures are written as FITS too: their values stay floats.
     """
-    try:
+    with naming(folder, "choose another folder", "cannot be made for the aligned images"):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ImgturboError(
-            f"{folder}: cannot be made for the aligned images: {error.strerror or error}"
-        ) from None
     for field, piece, area in zip(fields, staged, areas, strict=True):
         for part in _parts(field, split):
             for side in piece.sides:

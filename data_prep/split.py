@@ -17,7 +17,6 @@ rectangles go from field to field as directions in the sky, whatever frames thei
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from skimage.draw import polygon
 
 from imgturbo.config import SplitConfig
 from imgturbo.errors import ImgturboError
+from imgturbo.files import sha256
 from imgturbo.sky.frames import directions, icrs, to_pixels
 from imgturbo.sky.headers import pixel_area
 
@@ -189,7 +189,7 @@ def _hold_out(
     return held or [min(candidates, key=lambda c: weights[c])]
 
 
-def _hash(field: FieldSky, rect: Rect) -> bytes:
+def _hash(field: FieldSky, rect: Rect) -> str:
     """A number that depends on the place in the sky alone, where that is known."""
     x, y = (rect.x0 + rect.x1 - 1) / 2, (rect.y0 + rect.y1 - 1) / 2
     if field.wcs is None:
@@ -197,7 +197,7 @@ def _hash(field: FieldSky, rect: Rect) -> bytes:
     else:
         ra, dec = icrs(field.wcs, x, y)
         place = f"{float(ra):.4f} {float(dec):.4f}"
-    return hashlib.sha256(place.encode()).digest()
+    return sha256(place.encode())
 
 
 # ------------------------------------------------------------------- what training must avoid

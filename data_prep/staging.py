@@ -3,16 +3,14 @@
 Registering and resampling a field takes minutes, cutting it takes seconds, and the cut needs all
 fields at once (one stretch, one division of the sky). So each aligned field is put aside in a work
 folder beside the store, named by a hash of everything that it depends on: an interrupted
-``prepare`` finds what is finished and goes on with the rest. A piece is written as ``NAME.part``
-and renamed, so what has its name is whole; arrays are ``.npy`` and read as memory maps.
+``prepare`` finds what is finished and goes on with the rest. What has its name is whole (see
+:mod:`imgturbo.files`); arrays are ``.npy`` and read as memory maps.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +24,7 @@ from scipy.ndimage import map_coordinates
 
 from data_prep.reproject import Aligned, align
 from data_prep.survey import FieldSurvey
-from imgturbo.errors import ImgturboError
+from imgturbo.files import sha256, whole, write_durably
 from imgturbo.sky import SkyImage, read_sky
 from imgturbo.sky.headers import celestial_wcs, wcs_cards
 
@@ -50,7 +48,7 @@ def piece_key(field: FieldSurvey, checksums: dict[str, str]) -> str:
         "register": field.register.model_dump(mode="json"),
         "pixel_scale": field.pixel_scale,
     }
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    digest = sha256(json.dumps(content, sort_keys=True).encode())
     return f"{field.config.name}-{digest[:16]}"
 
 
@@ -74,18 +72,10 @@ def stage(
     say(f"{name}: registering and resampling", 0.2)
     aligned = align(source, target, field.register, field.pixel_scale)
     say(f"{name}: storing", 0.9)
-    part = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        part.mkdir(parents=True)
-        _write(aligned, field, part)
-        part.rename(folder)
-    except OSError as error:
-        shutil.rmtree(part, ignore_errors=True)
-        raise ImgturboError(
-            f"{folder.parent}: the work folder cannot be written: {error.strerror or error}; "
-            "free some space or choose another 'prepare.out'"
-        ) from None
+    remedy = "free some space or choose another 'prepare.out'"
+    with whole(folder, remedy, "the work folder cannot be written") as aside:
+        aside.mkdir()
+        _write(aligned, field, aside)
 
 
 def _write(aligned: Aligned, field: FieldSurvey, folder: Path) -> None:
@@ -122,7 +112,7 @@ def _write(aligned: Aligned, field: FieldSurvey, folder: Path) -> None:
         "residual_before": _number(sources and sources.residual_before),
         "residual_after": _number(sources and sources.residual_after),
     }
-    (folder / "field.json").write_text(json.dumps(content))
+    write_durably(folder / "field.json", json.dumps(content).encode())
 
 
 def _json(tree: Any) -> Any:

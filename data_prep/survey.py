@@ -7,19 +7,19 @@ is read from headers, so a mistake in the last of a hundred fields is named with
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from imgturbo.config import FieldConfig, PrepareConfig, RegisterConfig
 from imgturbo.errors import ImgturboError
+from imgturbo.files import naming, sha256
 from imgturbo.sky import FluxScale, open_sky
 from imgturbo.sky.photometry import ARCSEC2
 from imgturbo.sky.resampling import SAME_SCALE
 
-__all__ = ["FieldSurvey", "SideSurvey", "checksum", "survey"]
+__all__ = ["FieldSurvey", "SideSurvey", "checksums", "survey"]
 
 _SAME_ZEROPOINT = 0.05  # mag: calibrations of one band drift by less, other units differ by more
 
@@ -190,10 +190,14 @@ def _scale_of(field: FieldSurvey, scale: float | None, config: PrepareConfig) ->
     return scale
 
 
-def checksum(path: Path) -> str:
-    """SHA-256 of a file."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ImgturboError(f"{path}: cannot be read: {error.strerror or error}") from None
+def checksums(paths: Iterable[Path]) -> dict[str, str]:
+    """SHA-256 of every file, by its path; a file that is named twice is read once.
+
+    Raises:
+        ImgturboError: one of them cannot be read.
+    """
+    found = {}
+    for path in dict.fromkeys(paths):
+        with naming(path, "look at its permissions and its disk", "cannot be read"):
+            found[str(path)] = sha256(path)
+    return found

@@ -52,7 +52,7 @@ def measure(
     decoder: Any = bundle.decoder
     translate_array(decoder, given[:, :WINDOW, :WINDOW], device=device)  # loads what loads once
     ways = {
-        "one_pass": lambda: translate_array(decoder, given, device=device)["SCI"],
+        "one_pass": lambda: translate_array(decoder, given, device=device).mean,
         "published": lambda: sliding_translate(
             decoder, given, stride=stride, batch=batch, device=device
         ),

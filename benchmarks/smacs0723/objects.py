@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from benchmarks.smacs0723.field import Strip, add_work, guarded, load_strip
 from benchmarks.smacs0723.score import read_prediction
 from imgturbo.errors import ImgturboError
+from imgturbo.files import whole
 from imgturbo.report.preview import colour
 
 __all__ = ["PLACES", "Place", "read_places", "render"]
@@ -93,13 +93,8 @@ def render(
             cell.set(xticks=[], yticks=[])
             if place is places[0]:
                 cell.text(6, 8, title, color="white", fontsize=9, va="top")
-    aside = out.with_name(f".{out.name}.part")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with whole(out) as aside:
         figure.savefig(aside, dpi=_DPI, format="png")
-        os.replace(aside, out)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def main() -> None:

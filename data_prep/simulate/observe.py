@@ -15,10 +15,8 @@ Pixels that no exposure saw are NaN with weight 0.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +28,7 @@ from data_prep.simulate.camera import Camera, Channel
 from data_prep.simulate.render import render
 from data_prep.simulate.sources import Scene, half_light_radius
 from data_prep.simulate.spectra import BANDS, ab_magnitude
-from imgturbo.errors import ImgturboError
+from imgturbo.files import whole
 
 __all__ = ["Exposure", "expose", "write_exposure", "write_truth"]
 
@@ -97,7 +95,8 @@ def write_exposure(exposure: Exposure, folder: Path) -> tuple[Path, ...]:
         path = folder / f"{camera.telescope.lower()}_{channel.band.lower()}.fits"
         layout = _drz if camera.telescope == "HST" else _i2d
         hdus = layout(exposure, c, channel)
-        _put(path, partial(hdus.writeto, overwrite=True))
+        with whole(path) as aside:
+            hdus.writeto(aside)
         paths.append(path)
     return tuple(paths)
 
@@ -151,21 +150,9 @@ def write_truth(
     table["half_light_radius"].unit = "arcsec"
     table.meta.update(meta)
     table.sort(["kind", f"mag_{scene.bands[reddest]}"])
-    _put(path, partial(table.write, format="ascii.ecsv", overwrite=True))
+    with whole(path) as aside:
+        table.write(aside, format="ascii.ecsv")
     return path
-
-
-def _put(path: Path, write: Callable[[Path], object]) -> None:
-    """Write aside, then rename."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        write(part)
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise ImgturboError(
-            f"{path}: cannot be written ({error.strerror or error}); choose another folder"
-        ) from None
 
 
 def _primary(camera: Camera, channel: Channel) -> fits.PrimaryHDU:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from imgturbo.bundle.blend import blend
 from imgturbo.bundle.export import Exported, export
 from imgturbo.bundle.folder import FORMAT, Bundle, Direction, load_bundle, save_bundle
+from imgturbo.bundle.translation import Translation
 
 __all__ = [
     "FORMAT",
     "Bundle",
     "Direction",
     "Exported",
+    "Translation",
     "blend",
     "export",
     "load_bundle",

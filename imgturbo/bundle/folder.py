@@ -16,27 +16,32 @@ float32 all the same. Bundles that travel with the package are loaded by their n
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack, overload
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import nn
 
 from imgturbo.bundle.card import NETWORKS, model_card
+from imgturbo.bundle.translation import Translation
 from imgturbo.config import Config
 from imgturbo.engines import build_network, settle
 from imgturbo.errors import ImgturboError
+from imgturbo.files import sha256, write_folder
 from imgturbo.nets import Generator
 from imgturbo.side import Side
+
+if TYPE_CHECKING:
+    from imgturbo.mosaic import SettingsDict
+    from imgturbo.sky import SkyImage
 
 __all__ = ["FORMAT", "Bundle", "Direction", "load_bundle", "save_bundle"]
 
@@ -103,28 +108,43 @@ class Bundle:
             )
         return Direction(name, self.encoder, self.target, self.source)
 
+    @overload
     def translate(
-        self, image: Any, direction: str = "forward", samples: int | None = None, **options: Any
-    ) -> Any:
+        self, image: SkyImage, direction: str = ..., **settings: Unpack[SettingsDict]
+    ) -> Translation[SkyImage]: ...
+
+    @overload
+    def translate(
+        self, image: NDArray[Any], direction: str = ..., **settings: Unpack[SettingsDict]
+    ) -> Translation[NDArray[np.float32]]: ...
+
+    def translate(
+        self,
+        image: SkyImage | NDArray[Any],
+        direction: str = "forward",
+        **settings: Unpack[SettingsDict],
+    ) -> Translation[SkyImage] | Translation[NDArray[np.float32]]:
         """Translate a ``SkyImage``, or an array (C, H, W) in flux, of any size.
 
         Args:
             image: bands in any order for a ``SkyImage``; in the bundle's order for an array. NaN
                 where not measured, and NaN there in the result.
             direction: see :meth:`direction`.
-            samples: draws of a stochastic model; None: without noise.
-            options: window, overlap, device, seed, …; see :func:`imgturbo.mosaic.translate_sky`.
+            settings: ``samples`` (draws of a stochastic model; without it there is no noise),
+                ``window``, ``overlap``, ``device``, …; see :class:`imgturbo.mosaic.Settings`.
 
         Returns:
-            What came in, translated; for two samples or more the pair (mean, deviation).
+            What came in, translated: ``.mean`` is the one output or the mean of the draws, and of
+            several draws there are ``.std``, and ``.quantiles`` and ``.draws`` if asked for.
 
         Raises:
             ImgturboError: other bands than the model's, named beside those that are wanted.
+            TypeError: a setting that there is not.
         """
         # The mosaic translator sits above the bundle and imports astropy, which loading needs not.
         from imgturbo.mosaic import translate_sky
 
-        return translate_sky(self, image, direction=direction, samples=samples, **options)
+        return translate_sky(self, image, direction, **settings)
 
 
 # --------------------------------------------------------------------------------- writing
@@ -165,7 +185,7 @@ def save_bundle(
         if network is not None
     }
     files = {
-        name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        name: {"bytes": len(content), "sha256": sha256(content)}
         for name, content in weights.items()
     }
     described = {side: description.to_dict() for side, description in sides.items()}
@@ -179,28 +199,9 @@ def save_bundle(
         "config": config.model_dump(mode="json", by_alias=True),
     }
     texts = {"bundle.json": json.dumps(content, indent=2) + "\n", "README.md": model_card(content)}
-    aside, old = (path.with_name(f".{path.name}.{suffix}") for suffix in ("part", "old"))
-    try:
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
-        for file, data in [*weights.items(), *((k, v.encode()) for k, v in texts.items())]:
-            with (aside / file).open("wb") as out:
-                out.write(data)
-                out.flush()
-                os.fsync(out.fileno())
-        shutil.rmtree(old, ignore_errors=True)
-        if path.exists():
-            path.rename(old)
-        aside.rename(path)
-    except OSError as error:
-        raise ImgturboError(
-            f"{path}: the bundle cannot be written: {error.strerror or error}; make room or choose "
-            "another folder"
-        ) from None
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-        if path.exists():
-            shutil.rmtree(old, ignore_errors=True)
+    files_in_full = {**weights, **{file: text.encode() for file, text in texts.items()}}
+    remedy = "make room or choose another folder"
+    write_folder(path, files_in_full, remedy, "the bundle cannot be written")
     return name
 
 
@@ -224,7 +225,7 @@ def _hash(files: Mapping[str, Mapping[str, Any]], sides: Mapping[str, dict[str, 
         "weights": {name: entry["sha256"] for name, entry in files.items()},
         "stretches": {name: side["stretch"] for name, side in sides.items()},
     }
-    return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:12]
+    return sha256(json.dumps(named, sort_keys=True).encode())[:12]
 
 
 # --------------------------------------------------------------------------------- reading
@@ -330,7 +331,7 @@ def _load_weights(
         data = (path / name).read_bytes()
     except OSError:
         raise ImgturboError(f"{path}: {name} is missing; get the bundle again") from None
-    if hashlib.sha256(data).hexdigest() != files[name]["sha256"]:
+    if sha256(data) != files[name]["sha256"]:
         raise ImgturboError(f"{path}: {name} is corrupt (its sha256 differs); get the bundle again")
     try:
         with torch.no_grad():

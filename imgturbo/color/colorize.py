@@ -17,8 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -27,8 +28,9 @@ from numpy.typing import NDArray
 from imgturbo.bundle import Bundle
 from imgturbo.color.grey import Grey, read_grey
 from imgturbo.errors import ImgturboError
+from imgturbo.files import naming
 from imgturbo.flows.upsampling import joint_bilateral_upsample
-from imgturbo.mosaic import translate_array
+from imgturbo.mosaic import Computing, translate_array
 from imgturbo.nets import Generator
 from imgturbo.report.sheet import contact_sheet
 from imgturbo.sky import write_sky
@@ -63,7 +65,7 @@ def colorize(
     grey: bool = False,
     overwrite: bool = False,
     progress: Report | None = None,
-    **settings: Any,
+    **settings: Unpack[Computing],
 ) -> list[Path]:
     """Colour grey images; of ``NAME`` writes ``NAME_s001.png``, …, and ``NAME_sheet.png``.
 
@@ -84,14 +86,15 @@ def colorize(
         grey: take the lightness of colour pictures.
         overwrite: replace what is there.
         progress: told what is being done.
-        settings: ``window``, ``overlap``, ``batch``, ``device``, ``precision``, as of
-            :func:`imgturbo.mosaic.translate_array`.
+        settings: ``window``, ``overlap``, ``batch``, ``device``, ``precision``; see
+            :class:`imgturbo.mosaic.Settings`.
 
     Returns:
         The files, in the order written.
 
     Raises:
         ImgturboError: no colour bundle, an image that is not grey, a file that is there already.
+        TypeError: a setting that there is not.
     """
     say = progress or (lambda what, fraction: None)
     colour_decoder(bundle)
@@ -177,37 +180,31 @@ def draw_colours(
     temperature: float = 1.0,
     seed: int = 0,
     mean: bool = True,
-    **settings: Any,
+    **settings: Unpack[Computing],
 ) -> dict[str, Planes]:
     """Colours (2, h, w) of L (1, h, w) by name: ``s001``, …, and last ``mean``, of ε = 0.
 
     Arguments as of :func:`colorize`; L is at the size that the network works at.
     """
     decoder = colour_decoder(bundle)
-    settings = {
-        **settings,
-        "stretch": bundle.source.stretch,
-        "target": bundle.target.stretch,
-    }
+    translate = partial(
+        translate_array,
+        decoder,
+        lightness,
+        stretch=bundle.source.stretch,
+        target=bundle.target.stretch,
+    )
     whole = lightness.shape[1] * lightness.shape[2] <= _ONE_PIECE
     if whole and settings.get("window") is None and settings.get("overlap") is None:
         # One window has no neighbour to agree with, so nobody need measure how far the network
         # sees, which for a deep one takes longer than the colours.
-        settings |= {"window": max(lightness.shape), "overlap": 0}
-    drawn = translate_array(
-        decoder,
-        lightness,
-        samples=samples,
-        seed=seed,
-        temperature=temperature,
-        keep_draws=samples > 1,
-        **settings,
+        settings["window"], settings["overlap"] = max(lightness.shape), 0
+    drawn = translate(
+        samples=samples, seed=seed, temperature=temperature, keep_draws=samples > 1, **settings
     )
-    if samples == 1:
-        drawn = {"S001": drawn["SCI"]}
-    named = {f"s{i + 1:03}": drawn[f"S{i + 1:03}"] for i in range(samples)}
+    named = {f"s{i + 1:03}": ab for i, ab in enumerate(drawn.draws or [drawn.mean])}
     if mean:
-        named["mean"] = translate_array(decoder, lightness, samples=None, **settings)["SCI"]
+        named["mean"] = translate(**settings).mean
     return named
 
 
@@ -255,7 +252,8 @@ def _write(
         bands=("R", "G", "B"),
         zeropoints=(None,) * 3,
     )
-    place.parent.mkdir(parents=True, exist_ok=True)
+    with naming(place.parent, "choose another folder", "cannot be made a folder"):
+        place.parent.mkdir(parents=True, exist_ok=True)
     paths = [place.with_name(place.name + suffix) for suffix in _suffixes(image)]
     write_sky(paths[0], picture, overwrite=overwrite)
     for path in paths[1:]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, TypedDict, Unpack, cast
 
 import numpy as np
 import torch
@@ -132,9 +132,23 @@ class Study:
         return lab_to_rgb(np.concatenate([self.lightness, colourless]))
 
 
-def _study(bundle: Bundle, path: Path | str, **options: Any) -> Study:
-    size = options.pop("size", None)
-    return Study(bundle, working_lightness(bundle, read_grey(path, **options), size))
+class Reading(TypedDict, total=False):
+    """How a grey image is read: as of :func:`imgturbo.color.colorize.colorize`."""
+
+    size: int | None
+    bands: str | None
+    grey: bool
+
+
+def _study(
+    bundle: Bundle,
+    path: Path | str,
+    *,
+    size: int | None = None,
+    bands: str | None = None,
+    grey: bool = False,
+) -> Study:
+    return Study(bundle, working_lightness(bundle, read_grey(path, bands, grey), size))
 
 
 def saturation(
@@ -144,7 +158,7 @@ def saturation(
     *,
     samples: int = 3,
     seed: int = 0,
-    **options: Any,
+    **reading: Unpack[Reading],
 ) -> None:
     """Write a sheet: a row a draw, its latents scaled from 0 to 1.5.
 
@@ -154,13 +168,13 @@ def saturation(
         out: PNG.
         samples: rows.
         seed: of the first.
-        options: ``size``, ``bands``, ``grey`` as of :func:`imgturbo.color.colorize.colorize`.
+        reading: ``size``, ``bands``, ``grey`` as of :func:`imgturbo.color.colorize.colorize`.
 
     Raises:
         ImgturboError: as ``colorize``; ``out`` is not named as a PNG.
     """
     _check_sheet(out)
-    study = _study(bundle, path, **options)
+    study = _study(bundle, path, **reading)
     rows = []
     for draw in range(samples):
         z = study.draw(seed + draw)
@@ -169,11 +183,11 @@ def saturation(
 
 
 def interpolate(
-    bundle: Bundle, path: Path | str, out: Path, *, seed: int = 0, **options: Any
+    bundle: Bundle, path: Path | str, out: Path, *, seed: int = 0, **reading: Unpack[Reading]
 ) -> None:
     """Write a sheet of 5 × 5: a₀z₀ + a₁z₁ of two draws; arguments as :func:`saturation`."""
     _check_sheet(out)
-    study = _study(bundle, path, **options)
+    study = _study(bundle, path, **reading)
     first, second = study.draw(seed), study.draw(seed + 1)
     steps = [math.copysign(math.sqrt(abs(u)), u) for u in _CORNERS]
     rows = [
@@ -196,7 +210,7 @@ def transfer(
     reference: Path | str,
     mix: Sequence[float] | None = None,
     seed: int = 0,
-    **options: Any,
+    **reading: Unpack[Reading],
 ) -> None:
     """Write a sheet: each grey image in the colours of the reference, and in colours of its own.
 
@@ -208,7 +222,7 @@ def transfer(
         mix: s, the share of new noise in each latent, finest first; None: the published one, cut to
             this flow, the coarsest kept.
         seed: of the new noise.
-        options: as of :func:`saturation`.
+        reading: as of :func:`saturation`.
 
     Raises:
         ImgturboError: no colour picture, shares outside 0…1 or of another number than latents.
@@ -217,7 +231,7 @@ def transfer(
     lab = read_colour(reference)
     rows = []
     for path in paths:
-        study = _study(bundle, path, **options)
+        study = _study(bundle, path, **reading)
         shares = _shares(mix, len(study.shapes))
         there = resize(lab, *study.lightness.shape[1:])
         seen = Study(bundle, there[:1]).encode(there[1:])
@@ -237,14 +251,14 @@ def scales(
     *,
     samples: int = 5,
     seed: int = 0,
-    **options: Any,
+    **reading: Unpack[Reading],
 ) -> None:
     """Write a sheet: a row a latent, finest first, drawn anew in each column, all others zero.
 
     Arguments as :func:`saturation`; ``samples`` are the columns.
     """
     _check_sheet(out)
-    study = _study(bundle, path, **options)
+    study = _study(bundle, path, **reading)
     rows = []
     for level in range(len(study.shapes)):
         row = []

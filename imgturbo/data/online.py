@@ -8,7 +8,6 @@ another draw. Validation has a stream of its own, the same for every seed.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from fractions import Fraction
@@ -22,6 +21,7 @@ from imgturbo.data.batch import Batch
 from imgturbo.data.philox import Use, stream
 from imgturbo.data.source import Source, asked_fraction, numbers_of, pairs_among
 from imgturbo.errors import ImgturboError
+from imgturbo.files import sha256
 from imgturbo.side import Side
 from imgturbo.simulators import Simulator, make_simulator
 
@@ -64,7 +64,7 @@ class SimulatorSource(Source):
         self.source, self.target = sides[::-1] if self._turned else sides
         content = [self.simulator.name, self.simulator.version, wish.given]
         described = json.dumps([*content, *(side.to_dict() for side in sides)], sort_keys=True)
-        self.digest = hashlib.sha256(described.encode()).hexdigest()[:16]
+        self.digest = sha256(described.encode())[:16]
         self.batch_size, self.workers, self.seed = config.batch_size, config.workers, seed
         self._count = wish.validation
         asked = asked_fraction(config)

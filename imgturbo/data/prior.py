@@ -8,7 +8,6 @@ it is the other way round. The two are never a pair: marginal terms alone bring 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -24,6 +23,7 @@ from imgturbo.data.philox import Use, stream
 from imgturbo.data.source import Source, asked_fraction, numbers_of
 from imgturbo.data.store import SplitName, TileStore
 from imgturbo.errors import ImgturboError
+from imgturbo.files import sha256
 from imgturbo.side import Side
 from imgturbo.sky.stretch import Stretch
 
@@ -65,7 +65,7 @@ class PriorSource(Source):
         self.source, self.target = (drawn, kept) if prior.side == "source" else (kept, drawn)
         self.name, self.path = str(store.path), store.path
         content = f"{store.digest} {prior.side} ~ {prior.numbers} {prior.shape}"
-        self.digest = hashlib.sha256(content.encode()).hexdigest()[:16]
+        self.digest = sha256(content.encode())[:16]
         self.batch_size, self.workers, self.seed = config.batch_size, config.workers, seed
         self.prior, self.store, self._kept = prior, store, name
         self._reader = Reader(store, config)

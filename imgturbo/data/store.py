@@ -21,11 +21,9 @@ chunks of one tile or a few (a random row costs one chunk) within shards of some
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import shutil
 import threading
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +34,7 @@ import zarr
 from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
+from imgturbo.files import aside_of, naming, put_in_place, remove, sha256
 from imgturbo.side import Kind, Side
 
 __all__ = [
@@ -270,7 +269,7 @@ class TileStore:
     def digest(self) -> str:
         """16 hexadecimal digits of the attributes, the recipe among them."""
         attrs = json.dumps(self.attrs, sort_keys=True).encode()
-        return hashlib.sha256(attrs).hexdigest()[:16]
+        return sha256(attrs)[:16]
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -332,19 +331,17 @@ class TileWriter:
     def __init__(self, path: Path, spec: TileSpec) -> None:
         self.path = path
         self.spec = spec
-        self._part = path.parent / f".{path.name}.part"
+        self._part = aside_of(path)
         self._waiting: dict[str, dict[str, list[NDArray[Any]]]] = {
             split: {column: [] for column in _DTYPES} for split in SPLITS
         }
         require_replaceable(path)
-        try:
+        with self._naming():
             path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(self._part, ignore_errors=True)
+            remove(self._part)
             self._group = zarr.open_group(self._part, mode="w", zarr_format=3)
             self._group.attrs.update(self._attrs(complete=False))
             self._shard_rows = self._create_arrays()
-        except OSError as error:
-            raise self._cannot_write(error) from None
 
     def _attrs(self, complete: bool) -> dict[str, Any]:
         spec = self.spec
@@ -377,11 +374,9 @@ class TileWriter:
                 )
         return shard
 
-    def _cannot_write(self, error: OSError) -> ImgturboError:
-        return ImgturboError(
-            f"{self.path}: the tile store cannot be written: {error.strerror or error}; "
-            "free some space or choose another 'prepare.out'"
-        )
+    def _naming(self) -> AbstractContextManager[None]:
+        remedy = "free some space or choose another 'prepare.out'"
+        return naming(self.path, remedy, "the tile store cannot be written")
 
     def append(self, split: SplitName, tiles: Tiles) -> None:
         """Add rows to a split. Shards are written whole, so some rows wait in memory."""
@@ -405,31 +400,21 @@ class TileWriter:
             values = np.concatenate(waiting)
             array = group[column]
             assert isinstance(array, zarr.Array)
-            try:
+            with self._naming():
                 if values.size:
                     array.append(values[:rows])
                 else:  # a side without channels
                     array.resize((array.shape[0] + rows, *array.shape[1:]))
-            except OSError as error:
-                raise self._cannot_write(error) from None
             waiting[:] = [values[rows:].copy()]
 
     def close(self) -> None:
         """Write what waits, mark the store complete, and put it in place."""
-        try:
-            for split in SPLITS:
-                self._flush(split, sum(map(len, self._waiting[split]["paired"])))
+        for split in SPLITS:
+            self._flush(split, sum(map(len, self._waiting[split]["paired"])))
+        with self._naming():
             # Once more, whole: a recipe may end with what only the writing has shown.
             self._group.attrs.update(self._attrs(complete=True))
-            _sync_tree(self._part)
-            old = self.path.parent / f".{self.path.name}.old"
-            shutil.rmtree(old, ignore_errors=True)
-            if self.path.exists():
-                self.path.rename(old)
-            self._part.rename(self.path)
-            shutil.rmtree(old, ignore_errors=True)
-        except OSError as error:
-            raise self._cannot_write(error) from None
+            put_in_place(self._part, self.path)
 
     def __enter__(self) -> TileWriter:
         return self
@@ -444,15 +429,4 @@ class TileWriter:
             if kind is None:
                 self.close()
         finally:
-            shutil.rmtree(self._part, ignore_errors=True)
-
-
-def _sync_tree(folder: Path) -> None:
-    """Force a folder's files to the disk: after the rename nothing of it may be missing."""
-    for parent, _, names in os.walk(folder):
-        for path in [Path(parent, name) for name in names] + [Path(parent)]:
-            handle = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            remove(self._part)

@@ -8,19 +8,21 @@ share the windows: the first makes the file, each writes its own part of it, the
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from imgturbo import __version__
+from imgturbo.bundle import Bundle
 from imgturbo.errors import ImgturboError
+from imgturbo.files import naming, sha256
 from imgturbo.mosaic.grid import GridReader
 from imgturbo.mosaic.journal import Journal
 from imgturbo.mosaic.matching import (
@@ -30,9 +32,10 @@ from imgturbo.mosaic.matching import (
     flux_factors,
     warn_assumed,
 )
+from imgturbo.mosaic.settings import Settings, SettingsDict
 from imgturbo.mosaic.sweep import sweep
-from imgturbo.mosaic.translate import Settings, in_unit, network_input, prepare, unstretch
-from imgturbo.sky import SkyReader, SkyWriter, open_sky
+from imgturbo.mosaic.translate import in_unit, network_input, prepare, unstretch
+from imgturbo.sky import SkyReader, SkySpec, SkyWriter, open_sky
 from imgturbo.sky.bands import stem
 from imgturbo.sky.picture import is_picture
 from imgturbo.team import Team
@@ -44,7 +47,7 @@ _PROVENANCE = ("TELESCOP", "INSTRUME", "DETECTOR", "OBJECT", "TARGNAME", "DATE-O
 
 
 def translate_file(
-    bundle: Any,
+    bundle: Bundle,
     paths: Path | str | Sequence[Path | str],
     out: Path | str,
     direction: str = "forward",
@@ -55,7 +58,7 @@ def translate_file(
     resume: bool = True,
     progress: Progress | None = None,
     team: Team | None = None,
-    **settings: Any,
+    **settings: Unpack[SettingsDict],
 ) -> Path:
     """Translate a FITS mosaic (or a picture) of any size, by windows, into a new file.
 
@@ -71,7 +74,7 @@ def translate_file(
         resume: continue an unfinished run of the same job.
         progress: called with (what, fraction done).
         team: the processes that share the job; None: those of ``accelerate launch``.
-        settings: as of `imgturbo.mosaic.translate_sky`.
+        settings: see `imgturbo.mosaic.Settings`.
 
     Returns:
         `out`, whole. Extensions are SCI; for two samples or more STD, and quantiles and draws if
@@ -86,7 +89,7 @@ def translate_file(
     files = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
     chosen = Settings(**settings)
     if chosen.device is None and team.size > 1:
-        chosen = chosen._replace(device=team.device)
+        chosen = replace(chosen, device=team.device)
     with team.together():
         _check_output(out, [*files, *([Path(grid)] if grid else [])], overwrite)
         source = _Source(bundle, files, direction, bands, grid)
@@ -113,7 +116,7 @@ class _Source:
 
     def __init__(
         self,
-        bundle: Any,
+        bundle: Bundle,
         files: Sequence[Path],
         direction: str,
         bands: Sequence[str] | None,
@@ -173,7 +176,7 @@ class _Job:
     """One output: planned, described, then made by one process or several."""
 
     def __init__(
-        self, source: _Source, out: Path, bundle: Any, settings: Settings, overwrite: bool
+        self, source: _Source, out: Path, bundle: Bundle, settings: Settings, overwrite: bool
     ) -> None:
         self.source, self.out, self.bundle, self.settings = source, out, bundle, settings
         self.overwrite = overwrite
@@ -184,21 +187,21 @@ class _Job:
     def run(self, team: Team, resume: bool, progress: Progress | None) -> None:
         """Make the output; every process of the team must call it."""
         with team.together():
-            digests = [_sha256(path) for path in self.source.files] if team.first else []
+            digests = [_digest(path) for path in self.source.files] if team.first else []
         digests = team.share(digests)
         fingerprint = self._fingerprint(digests)
-        arguments = self._description(digests)
+        spec = self._spec(digests)
         picture = is_picture(self.out)
         writer: SkyWriter | None = None
         done: set[int] = set()
         try:
             with team.together():
                 if team.first:
-                    writer, done = self._open(arguments, fingerprint, resume and not picture)
+                    writer, done = self._open(spec, fingerprint, resume and not picture)
             done = team.share(done)
             with team.together():
                 if writer is None and not picture:
-                    writer = SkyWriter.resume(*arguments, overwrite=self.overwrite)
+                    writer = SkyWriter.resume(self.out, spec, overwrite=self.overwrite)
                 left = [unit for unit in self.layout.units if unit not in done]
                 if writer is not None:
                     mine = left if picture else team.portion(left)
@@ -215,18 +218,16 @@ class _Job:
                 writer.__exit__(type(error), error, error.__traceback__)
             raise
 
-    def _open(
-        self, arguments: tuple[Any, ...], fingerprint: str, resume: bool
-    ) -> tuple[SkyWriter, set[int]]:
+    def _open(self, spec: SkySpec, fingerprint: str, resume: bool) -> tuple[SkyWriter, set[int]]:
         """The part file of an earlier run of this very job and what is in it, or a new one."""
         done = Journal.finished(self.out, fingerprint) if resume else None
         if done is not None:
             try:
-                return SkyWriter.resume(*arguments, overwrite=self.overwrite), done
+                return SkyWriter.resume(self.out, spec, overwrite=self.overwrite), done
             except ImgturboError:
                 pass  # the journal outlived its file: begin anew
         Journal.remove(self.out)
-        return SkyWriter(*arguments, overwrite=self.overwrite, keep_part=True), set()
+        return SkyWriter(self.out, spec, overwrite=self.overwrite, keep_part=True), set()
 
     def _journal(self, writer: SkyWriter, team: Team, fingerprint: str, done: set[int]) -> Journal:
         journal = Journal(self.out, fingerprint, writer.part, team.rank)
@@ -263,8 +264,8 @@ class _Job:
         if journal is not None:
             journal.commit()
 
-    def _description(self, digests: Sequence[str]) -> tuple[Any, ...]:
-        """Arguments of the writer: what the output is, and where it came from."""
+    def _spec(self, digests: Sequence[str]) -> SkySpec:
+        """What the output holds, and where it came from."""
         way, reader = self.source.way, self.source.reader
         _, height, width = reader.shape
         bands = way.output.names
@@ -303,16 +304,15 @@ class _Job:
             history += [f"input {path.name}", f"sha256 {digest}"]
         header = reader.header if reader.header is not None else {}
         history += [f"input {key} = {header[key]}" for key in _PROVENANCE if key in header]
-        return (
-            self.out,
-            (len(bands), height, width),
-            bands,
-            reader.wcs,
-            way.output.unit,
-            self.source.output.zeropoints,
-            cards,
-            history,
-            self.layout.reduction.extensions,
+        return SkySpec(
+            shape=(len(bands), height, width),
+            bands=bands,
+            wcs=reader.wcs,
+            unit=way.output.unit,
+            zeropoints=self.source.output.zeropoints,
+            header_cards=cards,
+            history=history,
+            extensions=self.layout.reduction.extensions,
         )
 
     def _fingerprint(self, digests: Sequence[str]) -> str:
@@ -321,7 +321,7 @@ class _Job:
         content = {
             "version": __version__,
             "inputs": list(digests),
-            "grid": None if grid is None else _sha256(Path(grid)),
+            "grid": None if grid is None else _digest(Path(grid)),
             "order": self.source.order,
             "model": [self.bundle.hash, self.source.way.name],
             "windows": [[*w.origin, *w.shape] for w in self.layout.windows],
@@ -330,9 +330,9 @@ class _Job:
             "draws": [self.settings.seed, self.settings.precision, self.settings.temperature],
             "reduction": self.layout.reduction,
         }
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+        return sha256(json.dumps(content).encode())
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _digest(path: Path) -> str:
+    with naming(path, "look at its permissions and its disk", "cannot be read"):
+        return sha256(path)

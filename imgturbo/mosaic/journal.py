@@ -3,16 +3,17 @@
 Beside the part file ``.NAME.part`` of an output lies ``.NAME.part.json`` (of the first process;
 ``.NAME.part-1.json`` and so on of the others), with the fingerprint of the job — inputs, model,
 plan — and the numbers of the finished units. Order of events (law 6): the pixels are written, the
-part file is fsynced, and only then does the journal name them, itself written aside, fsynced and
-renamed. A unit that the journal names is therefore on disk, whatever happened since.
+part file is fsynced, and only then does the journal name them, itself written whole. A unit that
+the journal names is therefore on disk, whatever happened since.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
+
+from imgturbo.files import aside_of, naming, remove, sync, write_whole
 
 __all__ = ["Journal"]
 
@@ -51,13 +52,10 @@ class Journal:
 
     def commit(self) -> None:
         """Make what has been marked durable."""
-        _fsync(self._part)
-        aside = self.path.with_name(self.path.name + ".tmp")
-        with aside.open("w") as file:
-            json.dump({"fingerprint": self._fingerprint, "done": self._done}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(self.path)
+        with naming(self._part):
+            sync(self._part)  # what any descriptor of this process has written to it
+        record = {"fingerprint": self._fingerprint, "done": self._done}
+        write_whole(self.path, json.dumps(record).encode())
         self._last = time.monotonic()
 
     def adopt(self, done: set[int]) -> None:
@@ -80,8 +78,9 @@ class Journal:
     @staticmethod
     def remove(out: Path) -> None:
         """Forget all processes' journals of `out`."""
-        for path in _journals(out):
-            path.unlink(missing_ok=True)
+        for path in {journal_path(out, 0), *_journals(out)}:
+            remove(path)
+            remove(aside_of(path))  # of a kill while it was written
 
 
 def journal_path(out: Path, rank: int) -> Path:
@@ -98,12 +97,3 @@ def _journals(out: Path) -> list[Path]:
         if path.name.startswith(stem) and path.name.endswith(".json")
     )
     return [path for path in (first, *sorted(others)) if path.exists()]
-
-
-def _fsync(path: Path) -> None:
-    """Bring to disk what any descriptor of this process has written to the file."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

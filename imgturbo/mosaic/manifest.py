@@ -13,13 +13,16 @@ takes its share of the fields.
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
+from imgturbo.bundle import Bundle
 from imgturbo.errors import ImgturboError
+from imgturbo.files import naming
 from imgturbo.mosaic.files import translate_file
+from imgturbo.mosaic.settings import Settings, SettingsDict
 from imgturbo.team import Team
 
 __all__ = ["Field", "ManifestSummary", "read_manifest", "translate_manifest"]
@@ -90,14 +93,17 @@ def read_manifest(path: Path | str) -> list[Field]:
 
 
 def translate_manifest(
-    bundle: Any,
+    bundle: Bundle,
     manifest: Path | str,
     out_dir: Path | str,
+    direction: str = "forward",
     *,
+    bands: Sequence[str] | None = None,
+    grid: Path | str | None = None,
     overwrite: bool = False,
-    bands: Any = None,
+    resume: bool = True,
     progress: Callable[[str, float], None] | None = None,
-    **options: Any,
+    **settings: Unpack[SettingsDict],
 ) -> ManifestSummary:
     """Translate every field into ``out_dir/NAME.fits``.
 
@@ -105,27 +111,25 @@ def translate_manifest(
         bundle: a loaded bundle.
         manifest: the CSV.
         out_dir: made if need be.
-        overwrite: do finished fields again.
+        direction, grid, resume: as of `translate_file`.
         bands: names that replace those of the header row.
+        overwrite: do finished fields again.
         progress: called with (what, fraction of the whole).
-        options: as of `translate_file`.
+        settings: see `imgturbo.mosaic.Settings`.
 
     Raises:
         ImgturboError: the manifest itself, or the folder, cannot be used. A field that cannot is in
             the summary instead.
     """
+    Settings(**settings)  # a setting that there is not is no failure of a field
     team = Team.current()
     out_dir = Path(out_dir)
     with team.together():
         fields = read_manifest(manifest)
-        try:
+        with naming(out_dir, "choose another --out-dir", "cannot be made a folder"):
             out_dir.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ImgturboError(
-                f"{out_dir}: cannot be made a folder ({error.strerror}); choose another --out-dir"
-            ) from None
-    if team.size > 1 and options.get("device") is None:
-        options["device"] = team.device
+    if team.size > 1 and settings.get("device") is None:
+        settings["device"] = team.device
     mine = ManifestSummary()
     share = team.portion(fields)
     for number, entry in enumerate(share):
@@ -145,11 +149,14 @@ def translate_manifest(
                 bundle,
                 entry.files,
                 out,
+                direction,
                 bands=bands or entry.bands,
+                grid=grid,
                 overwrite=overwrite,
+                resume=resume,
                 progress=report,
                 team=Team(),
-                **options,
+                **settings,
             )
         except Exception as error:  # whatever it was, the other fields do not depend on it
             known = isinstance(error, ImgturboError | OSError)

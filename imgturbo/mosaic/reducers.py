@@ -15,17 +15,19 @@ photometrist wants the expected flux. (Quantiles are the same on both.)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from imgturbo.bundle import Translation
 from imgturbo.errors import ImgturboError
 
 __all__ = ["Reducer", "Reduction", "quantile_name"]
 
 Array = npt.NDArray[np.float64]
+T = TypeVar("T")
 
 
 class Reduction(NamedTuple):
@@ -72,6 +74,16 @@ class Reduction(NamedTuple):
             "STD",
             *map(quantile_name, self.quantiles),
             *(f"S{draw:03d}" for draw in draws),
+        )
+
+    def translation(self, planes: Mapping[str, T]) -> Translation[T]:
+        """The planes by name as one answer."""
+        draws = range(1, (self.samples or 0) + 1) if self.keep_draws else ()
+        return Translation(
+            mean=planes["SCI"],
+            std=planes.get("STD"),
+            quantiles={level: planes[quantile_name(level)] for level in self.quantiles},
+            draws=tuple(planes[f"S{draw:03d}"] for draw in draws),
         )
 
     @property

@@ -11,27 +11,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, Unpack, overload
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from astropy.io import fits
 
+from imgturbo.bundle import Bundle, Translation
 from imgturbo.errors import ImgturboError
 from imgturbo.mosaic.apply import Applier, bytes_per_pixel, halo_of, pick_device
 from imgturbo.mosaic.grid import at_scale
 from imgturbo.mosaic.matching import band_order, check_values, flux_factors, warn_assumed
 from imgturbo.mosaic.reducers import Reduction
+from imgturbo.mosaic.settings import Settings, SettingsDict
 from imgturbo.mosaic.sweep import Layout, sweep
 from imgturbo.mosaic.windows import choose_window, plan
 from imgturbo.nets import Ensemble, Generator
 from imgturbo.sky import SkyImage, Stretch
 from imgturbo.sky.units import DISPLAY
-from imgturbo.symmetries import GROUPS, Symmetries
+from imgturbo.symmetries import GROUPS
 
 __all__ = [
-    "Settings",
     "in_unit",
     "network_input",
     "prepare",
@@ -41,26 +42,11 @@ __all__ = [
 ]
 
 Array = npt.NDArray[Any]
+Planes = npt.NDArray[np.float32]
 
 MEMORY_CPU = 704 << 20  # bytes that one batch of windows may take at its peak, by default
 MAX_BATCH = 16
 STRIP = 128
-
-
-class Settings(NamedTuple):
-    """How to compute, as opposed to what."""
-
-    samples: int | None = None
-    window: int | None = None
-    overlap: int | None = None
-    batch: int | None = None
-    device: str | torch.device | None = None
-    precision: str = "no"
-    seed: int = 0
-    temperature: float = 1.0
-    quantiles: tuple[float, ...] = ()
-    keep_draws: bool = False
-    ensemble: Symmetries = "none"
 
 
 # ------------------------------------------------------------------------------- in memory
@@ -72,25 +58,29 @@ def translate_array(
     *,
     stretch: Stretch | None = None,
     target: Stretch | None = None,
-    **settings: Any,
-) -> dict[str, npt.NDArray[np.float32]]:
+    **settings: Unpack[SettingsDict],
+) -> Translation[Planes]:
     """Translate an array in memory; without stretches, of values that are stretched already.
 
     Args:
         generator: keeps the contract of `imgturbo.nets`.
         array: (C, H, W), NaN where not measured.
         stretch, target: of the input and the output.
-        settings: as of `translate_sky`.
+        settings: see `imgturbo.mosaic.Settings`.
 
     Returns:
-        ``{"SCI": (C', H, W) float32}``, for two samples or more ``"STD"`` too, and quantiles
-        (``"Q05"``, …) and draws (``"S001"``, …) if asked for; NaN where any band of the input is.
+        Arrays (C', H, W) float32; NaN where any band of the input is.
+
+    Raises:
+        ImgturboError: an array or settings that do not fit.
+        TypeError: a setting that there is not.
     """
     _check_channels(generator, array)
     _, height, width = array.shape
-    apply, layout = prepare(generator, height, width, Settings(**settings))
+    chosen = Settings(**settings)
+    apply, layout = prepare(generator, height, width, chosen)
 
-    def read(rows: slice, cols: slice) -> tuple[Array, Array]:
+    def read(rows: slice, cols: slice) -> tuple[Planes, npt.NDArray[np.bool_]]:
         return network_input(array[:, rows, cols], stretch)
 
     shape = (apply.channels, height, width)
@@ -100,12 +90,27 @@ def translate_array(
         planes[name][:, rows, cols] = block
 
     sweep(layout, layout.units, read, apply, unstretch(target), put, lambda unit: None)
-    return planes
+    return layout.reduction.translation(planes)
+
+
+@overload
+def translate_sky(
+    bundle: Bundle, image: SkyImage, direction: str = ..., **settings: Unpack[SettingsDict]
+) -> Translation[SkyImage]: ...
+
+
+@overload
+def translate_sky(
+    bundle: Bundle, image: Array, direction: str = ..., **settings: Unpack[SettingsDict]
+) -> Translation[Planes]: ...
 
 
 def translate_sky(
-    bundle: Any, image: SkyImage | Array, direction: str = "forward", **settings: Any
-) -> Any:
+    bundle: Bundle,
+    image: SkyImage | Array,
+    direction: str = "forward",
+    **settings: Unpack[SettingsDict],
+) -> Translation[SkyImage] | Translation[Planes]:
     """Translate an image in memory.
 
     Args:
@@ -114,20 +119,15 @@ def translate_sky(
             a WCS with another one; or an array (C, H, W) in the unit and the band order of the
             bundle's input side, NaN where not measured.
         direction: ``"forward"``, source to target, or ``"backward"``.
-        settings: ``samples`` (draws of a stochastic network; None: without noise), ``window``
-            (pixels that the network sees at once; None: by memory), ``overlap`` (pixels shared by
-            neighbours; None: twice the receptive field, which is exact; less is blended),
-            ``batch``, ``device``, ``precision`` (``"no"``, ``"bf16"``), ``ensemble`` (``"flips"``,
-            ``"d4"``, …: the mean over symmetries, see `imgturbo.nets.ensemble`), ``seed``, and of
-            the draws ``temperature``, ``quantiles`` (levels), ``keep_draws``.
+        settings: see `imgturbo.mosaic.Settings`.
 
     Returns:
         What came in, translated: a `SkyImage`, the stretch of its new bands in its header, or an
-        array (C', H, W) float32; for two samples or more the pair (mean, standard deviation), or
-        with ``quantiles`` or ``keep_draws`` a dictionary of all planes by name.
+        array (C', H, W) float32, as the mean, and for several samples as the other parts too.
 
     Raises:
         ImgturboError: bands, unit or settings that do not fit.
+        TypeError: a setting that there is not.
     """
     way = bundle.direction(direction)
     source, target = way.input.stretch, way.output.stretch
@@ -135,8 +135,7 @@ def translate_sky(
         array = np.asarray(image)
         if way.input.unit == DISPLAY:
             check_values(array, way.input, "the array")
-        planes = translate_array(way.generator, array, stretch=source, target=target, **settings)
-        return _simplest(planes)
+        return translate_array(way.generator, array, stretch=source, target=target, **settings)
     what = str(image.path or "the image")
     order = band_order(way.input.names, image.bands, what)
     if way.input.unit and any(image.scales[k].unit.kind == "none" for k in order):
@@ -148,31 +147,21 @@ def translate_sky(
     factors = flux_factors(scales, way.input, what)
     output = way.output.on(scales[0].pixel_area)
     array = in_unit(image.data[order], factors)
-    planes = translate_array(
-        way.generator, array, stretch=source, target=output.stretch, **settings
-    )
+    found = translate_array(way.generator, array, stretch=source, target=output.stretch, **settings)
     header = fits.Header() if image.header is None else image.header.copy()
     header.update(fits.Header(output.stretch.header_cards(output.names)))
-    results = {
-        name: replace(
-            image,
-            header=header,
-            data=plane,
-            valid=np.all(np.isfinite(plane), axis=0),
-            unit=output.unit,
-            bands=output.names,
-            zeropoints=output.zeropoints,
-        )
-        for name, plane in planes.items()
-    }
-    return _simplest(results)
-
-
-def _simplest(planes: dict[str, Any]) -> Any:
-    """The mean, the pair (mean, deviation), or all planes by name if there are more."""
-    if len(planes) > 2:
-        return planes
-    return planes["SCI"] if len(planes) == 1 else tuple(planes.values())
+    like = replace(
+        image,
+        header=header,
+        unit=output.unit,
+        bands=output.names,
+        zeropoints=output.zeropoints,
+        data=found.mean,
+        valid=np.all(np.isfinite(found.mean), axis=0),
+    )
+    return found.map(
+        lambda plane: replace(like, data=plane, valid=np.all(np.isfinite(plane), axis=0))
+    )
 
 
 # ----------------------------------------------------------- shared with the road through files

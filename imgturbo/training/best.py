@@ -15,7 +15,6 @@ from torch import nn
 
 from imgturbo.bundle import save_bundle
 from imgturbo.training.checkpoint import Checkpoints
-from imgturbo.training.processes import naming
 from imgturbo.training.state import RunState, device_name, versions
 from imgturbo.training.tensors import copy_tensors, named_tensors
 from imgturbo.training.validate import validate, write_samples
@@ -44,7 +43,7 @@ def consider(state: RunState) -> tuple[dict[str, float], bool]:
     better = state.selection.prefers(scores, progress.best_scores)
     if better:
         progress.best_step, progress.best_scores = progress.step, scores
-    with naming(settings.out), team.together():
+    with state.writing(), team.together():
         if team.first:
             for direction, tiles in samples.items():
                 write_samples(

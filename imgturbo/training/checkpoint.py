@@ -19,11 +19,8 @@ Tensors are safetensors, the rest is JSON: no pickle is ever loaded.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import re
-import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -39,6 +36,7 @@ from imgturbo.config import Config
 from imgturbo.data.source import Source
 from imgturbo.engines import settle
 from imgturbo.errors import ImgturboError
+from imgturbo.files import naming, put_in_place, remove, sha256, write_durably
 from imgturbo.team import Team
 
 __all__ = [
@@ -112,7 +110,7 @@ class Checkpoint:
             for name, entry in manifest["files"].items():
                 if (self.path / name).stat().st_size != entry["bytes"]:
                     return f"{name} has the wrong size"
-                if _sha256(self.path / name) != entry["sha256"]:
+                if sha256(self.path / name) != entry["sha256"]:
                     return f"{name} is corrupt"
         except FileNotFoundError as error:
             return f"{Path(error.filename).name} is missing"
@@ -215,24 +213,23 @@ class Checkpoints:
         final = self.at(step).path
         aside = self.folder / f"tmp-{final.name}"
         mine = f"pools-{team.rank:04d}.safetensors"
+        remedy = "make room, then run the same command to continue from the one before"
         try:
-            with team.together():
-                if team.first:
-                    shutil.rmtree(aside, ignore_errors=True)
-                    aside.mkdir(parents=True)
-            with team.together():
-                if own:
-                    _write(aside / mine, _serialise(own))
-            with team.together():
-                if team.first:
-                    self._finish(aside, final, tensors, state)
-        except OSError as error:
+            with naming(final, remedy, "the checkpoint cannot be written"):
+                with team.together():
+                    if team.first:
+                        remove(aside)
+                        aside.mkdir(parents=True)
+                with team.together():
+                    if own:
+                        write_durably(aside / mine, _serialise(own))
+                with team.together():
+                    if team.first:
+                        self._finish(aside, final, tensors, state)
+        except ImgturboError:
             if team.first:
-                shutil.rmtree(aside, ignore_errors=True)
-            raise ImgturboError(
-                f"{final}: the checkpoint cannot be written: {error.strerror or error}; make room, "
-                "then run the same command to continue from the one before"
-            ) from None
+                remove(aside)
+            raise
         return Checkpoint(final)
 
     def _finish(
@@ -243,18 +240,16 @@ class Checkpoints:
         state: Mapping[str, Any],
     ) -> None:
         for name, contents in tensors.items():
-            _write(aside / f"{name}.safetensors", _serialise(contents))
-        _write(aside / "state.json", _json(state))
+            write_durably(aside / f"{name}.safetensors", _serialise(contents))
+        write_durably(aside / "state.json", _json(state))
         files = {
-            path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+            path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)}
             for path in sorted(aside.iterdir())
         }
-        _write(aside / "manifest.json", _json({"format": FORMAT, "files": files}))
-        _sync(aside)
+        write_durably(aside / "manifest.json", _json({"format": FORMAT, "files": files}))
         if final.exists():  # a damaged one that was passed over on resume
             self._remove(final)
-        aside.rename(final)
-        _sync(self.folder)
+        put_in_place(aside, final)
         step, best = Checkpoint(final).step, state["best"]["step"]
         self._point("last", step)
         if best is not None:
@@ -263,8 +258,8 @@ class Checkpoints:
 
     def _point(self, name: str, step: int) -> None:
         aside = self.folder / f"tmp-{name}.json"
-        _write(aside, _json({"checkpoint": self.at(step).path.name, "step": step}))
-        aside.replace(self.folder / f"{name}.json")
+        write_durably(aside, _json({"checkpoint": self.at(step).path.name, "step": step}))
+        put_in_place(aside, self.folder / f"{name}.json")
 
     def _prune(self, step: int, best: int | None) -> None:
         """Remove all but the best and the newest; later ones are of a course that was abandoned."""
@@ -274,13 +269,13 @@ class Checkpoints:
             if old not in kept:
                 self._remove(self.at(old).path)
         for path in self.folder.glob("tmp-*"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            remove(path)
 
     def _remove(self, path: Path) -> None:
         """Take the name away first, so that a half-deleted folder never looks like a checkpoint."""
         doomed = self.folder / f"tmp-removed-{path.name}"
         path.rename(doomed)
-        shutil.rmtree(doomed)
+        remove(doomed)
 
 
 def _serialise(tensors: Mapping[str, Tensor]) -> bytes:
@@ -289,23 +284,3 @@ def _serialise(tensors: Mapping[str, Tensor]) -> bytes:
 
 def _json(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, indent=1) + "\n").encode()
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

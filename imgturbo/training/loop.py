@@ -40,13 +40,14 @@ from imgturbo.data.choice import open_source
 from imgturbo.data.source import Source
 from imgturbo.engines import settle
 from imgturbo.errors import ImgturboError
+from imgturbo.files import write_whole
 from imgturbo.report.progress import ProgressReport
 from imgturbo.team import Team
 from imgturbo.training.best import consider, write_best_bundle
 from imgturbo.training.checkpoint import Checkpoints
-from imgturbo.training.processes import StopSignal, naming
 from imgturbo.training.schedule import learning_rate_factor
 from imgturbo.training.seeds import TRAINING, seed_step
+from imgturbo.training.signals import StopSignal
 from imgturbo.training.state import RunState
 from imgturbo.training.statistics import share_statistics
 from imgturbo.training.trackers import JsonlTracker, start_trackers
@@ -152,14 +153,14 @@ def _train(
     checkpoints = Checkpoints(settings.out / "checkpoints", settings.keep)
     report = ProgressReport(settings.steps, shown=team.first)
 
-    with naming(settings.out), team.together():
+    with state.writing(), team.together():
         if team.first:
             _open_folder(settings.out, resume)
     if resume:
         state.resume(checkpoints, report.line)
     if state.progress.step == 0:
         state.begin()
-    with naming(settings.out), team.together():
+    with state.writing(), team.together():
         if team.first:
             _write_config(config)
     progress = state.progress
@@ -335,8 +336,6 @@ def _open_folder(out: Path, resume: bool) -> None:
 
 
 def _write_config(config: Config) -> None:
-    out = config.train.out
     tree = config.model_dump(mode="json", by_alias=True)
-    aside = out / ".config.yaml.part"
-    aside.write_text(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    aside.replace(out / "config.yaml")
+    text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+    write_whole(config.train.out / "config.yaml", text.encode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ import imgturbo
 from imgturbo.config import Config
 from imgturbo.data.source import Source
 from imgturbo.engines import build_trainable
+from imgturbo.files import naming
 from imgturbo.losses import Trainable
 from imgturbo.team import Team
 from imgturbo.training.checkpoint import Checkpoint, Checkpoints
@@ -121,6 +123,11 @@ class RunState:
             decay = settings.weight_decay
             optimizers["matrices"] = Muon(matrices, lr=settings.lr, weight_decay=decay)
         return optimizers
+
+    def writing(self) -> AbstractContextManager[None]:
+        """A block that writes into the run's folder: what fails there is one line that names it."""
+        remedy = "make room, or choose another 'train.out'"
+        return naming(self.config.train.out, remedy, "the run's folder cannot be written")
 
     def begin(self) -> None:
         """Before the first step: weights of ``train.init``, else the best affine colour maps."""

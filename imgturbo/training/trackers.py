@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
 from accelerate.tracking import GeneralTracker, on_main_process
+
+from imgturbo.files import write_whole
 
 __all__ = ["JsonlTracker", "start_trackers"]
 
@@ -45,9 +46,7 @@ class JsonlTracker(GeneralTracker):
                     kept.append(line + "\n")
             except (ValueError, KeyError, TypeError):
                 continue
-        aside = self.path.with_name(f".{self.path.name}.part")
-        aside.write_text("".join(kept))
-        os.replace(aside, self.path)
+        write_whole(self.path, "".join(kept).encode())
 
     @on_main_process
     def log(self, values: dict[str, Any], step: int | None = None, **_: Any) -> None:

@@ -145,7 +145,7 @@ def test_translating_an_array(tmp_path):
     bundle = load_bundle(tmp_path / "b")
     flux = np.random.default_rng(0).normal(size=(2, 23, 31)).astype(np.float32)
     flux[:, 3:5, 7] = np.nan
-    found = bundle.translate(flux)
+    found = bundle.translate(flux).mean
     assert found.shape == (1, 23, 31)
     assert np.isnan(found[0, 3:5, 7]).all()
     assert np.isfinite(found).mean() > 0.9
@@ -222,7 +222,7 @@ def test_a_full_disk_leaves_the_older_bundle(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(module.os, "fsync", full)
+        patch.setattr(os, "fsync", full)
         with pytest.raises(ImgturboError, match="No space left on device"):
             save(tmp_path / "b")
     assert load_bundle(tmp_path / "b").hash == before
@@ -369,6 +369,6 @@ def test_shipped_bundles_load_by_name_are_small_and_translate(path, tmp_path):
         unit=source.unit,
         bands=source.names,
     )
-    translated = bundle.translate(picture)
+    translated = bundle.translate(picture).mean
     assert translated.shape == (len(target), 45, 37)
     assert np.isfinite(translated.data).all()

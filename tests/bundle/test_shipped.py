@@ -44,13 +44,15 @@ def compare(name: str, result: np.ndarray, stored: dict[str, np.ndarray]) -> Non
 
 @pytest.mark.parametrize("name", ["smacs0723-fidelity", "smacs0723-perceptual"])
 def test_translations_are_what_they_were(name, stored):
-    compare(name, load_bundle(name).translate(stored["rgb"], window=64, overlap=0), stored)
+    found = load_bundle(name).translate(stored["rgb"], window=64, overlap=0)
+    assert found.std is None
+    compare(name, found.mean, stored)
 
 
 def test_draws_are_what_they_were(stored):
     lightness = (100 * stored["rgb"][:1]).astype(np.float32)
-    mean, deviation = load_bundle("kodak-colours").translate(
+    found = load_bundle("kodak-colours").translate(
         lightness, samples=2, seed=3, window=64, overlap=0
     )
-    compare("kodak-colours-mean", mean, stored)
-    compare("kodak-colours-std", deviation, stored)
+    compare("kodak-colours-mean", found.mean, stored)
+    compare("kodak-colours-std", found.std, stored)

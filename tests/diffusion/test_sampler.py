@@ -167,15 +167,13 @@ def test_draws_repeat_with_their_seed_and_differ_across_seeds(sampler):
         return translate_array(network, array, samples=3, seed=seed, window=11, **settings)
 
     one, again, other = drawn(4, keep_draws=True), drawn(4), drawn(99)
-    assert set(one) == {"SCI", "STD", "S001", "S002", "S003"}
-    np.testing.assert_array_equal(one["SCI"], again["SCI"])
-    assert np.abs(one["SCI"] - other["SCI"]).max() > 1e-3
-    np.testing.assert_allclose(
-        one["SCI"], np.mean([one[f"S00{k}"] for k in (1, 2, 3)], axis=0), atol=1e-6
-    )
-    assert one["STD"].min() > 0
-    quantiles = translate_array(network, array, samples=5, window=11, quantiles=(0.25, 0.75))
-    assert (quantiles["Q25"] < quantiles["Q75"]).all()
+    assert (len(one.draws), dict(one.quantiles)) == (3, {})
+    np.testing.assert_array_equal(one.mean, again.mean)
+    assert np.abs(one.mean - other.mean).max() > 1e-3
+    np.testing.assert_allclose(one.mean, np.mean(one.draws, axis=0), atol=1e-6)
+    assert one.std.min() > 0
+    drawn = translate_array(network, array, samples=5, window=11, quantiles=(0.25, 0.75))
+    assert (drawn.quantiles[0.25] < drawn.quantiles[0.75]).all()
 
 
 def test_clipping_bounds_what_is_drawn():
@@ -191,9 +189,9 @@ def test_windows_must_be_blended_and_start_from_the_same_noise():
     for settings in ({}, {"window": 32}):
         with pytest.raises(ImgturboError, match=r"denoising steps.*--window 256 --overlap 64"):
             translate_array(network, array, samples=1, **settings)
-    whole = translate_array(network, array, samples=1, window=70)["SCI"]
-    parts = translate_array(network, array, samples=1, window=32, overlap=12)["SCI"]
-    others = translate_array(network, array, samples=1, window=70, seed=1)["SCI"]
+    whole = translate_array(network, array, samples=1, window=70).mean
+    parts = translate_array(network, array, samples=1, window=32, overlap=12).mean
+    others = translate_array(network, array, samples=1, window=70, seed=1).mean
     # Not the same pixels, but the same draw: much nearer than two draws are.
     assert 0 < np.abs(parts - whole).mean() < 0.05 * np.abs(others - whole).mean()
 
@@ -203,8 +201,8 @@ def test_windows_agree_to_the_pixel_where_the_network_sees_no_further():
     network = exact(sampler="ddpm", sampling_steps=10)
     whole = translate_array(network, array, samples=2, window=52)
     parts = translate_array(network, array, samples=2, window=20, overlap=8)
-    for name, plane in whole.items():
-        np.testing.assert_allclose(parts[name], plane, atol=1e-5)
+    np.testing.assert_allclose(parts.mean, whole.mean, atol=1e-5)
+    np.testing.assert_allclose(parts.std, whole.std, atol=1e-5)
 
 
 def test_positional_noise_makes_a_window_a_part_of_the_sky():
@@ -243,9 +241,9 @@ def test_a_bundle_gives_back_the_same_draws(tmp_path):
     noise = PositionalNoise(0, [(0, 0)])
     torch.testing.assert_close(bundle.decoder(u, noise), network(u, noise), rtol=0, atol=0)
     image = np.random.default_rng(0).random((2, 7, 9), np.float32)
-    mean, deviation = bundle.translate(image, samples=3, window=9)
-    assert mean.shape == deviation.shape == (1, 7, 9)
-    assert deviation.min() > 0
+    found = bundle.translate(image, samples=3, window=9)
+    assert found.mean.shape == found.std.shape == (1, 7, 9)
+    assert found.std.min() > 0
 
 
 def test_bad_input_is_named():

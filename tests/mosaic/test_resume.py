@@ -164,18 +164,18 @@ def test_the_journal_names_only_what_is_on_disk(bundle, sky, tmp_path, monkeypat
     from imgturbo.mosaic import journal as journal_module
 
     events = []
-    plain_sync, plain_replace = journal_module._fsync, Path.replace
+    plain_sync, plain_write = journal_module.sync, journal_module.write_whole
 
     def sync(path):
         events.append("sync")
         plain_sync(path)
 
-    def replace(self, target):
+    def write(path, content):
         events.append("journal")
-        return plain_replace(self, target)
+        plain_write(path, content)
 
-    monkeypatch.setattr(journal_module, "_fsync", sync)
-    monkeypatch.setattr(Path, "replace", replace)
+    monkeypatch.setattr(journal_module, "sync", sync)
+    monkeypatch.setattr(journal_module, "write_whole", write)
     translate_file(bundle, sky, tmp_path / "out.fits", window=40)
     assert len(events) > 6
     assert events[::2] == ["sync"] * (len(events) // 2)

@@ -56,7 +56,7 @@ def test_windows_equal_the_whole(generator, extra):
     with torch.inference_mode():
         noise = PositionalNoise(7, [[0, 0]]) if samples else None
         whole = generator(torch.from_numpy(image)[None], noise)[0].numpy()
-    tiled = translate_array(generator, image, window=window, samples=samples, seed=7)["SCI"]
+    tiled = translate_array(generator, image, window=window, samples=samples, seed=7).mean
     assert tiled.shape == whole.shape
     scale = whole.max() - whole.min()
     assert np.abs(tiled - whole).max() < 1e-4 * scale
@@ -68,12 +68,12 @@ def test_windows_equal_the_whole_for_ensembles_too(group):
     # Sides that are no multiples of the stride: mirrored windows must still find the same grid.
     generator = lively(*GENERATORS["unet"])
     image = sky(2, 93, 121)
-    whole = translate_array(generator, image, ensemble=group)["SCI"]
+    whole = translate_array(generator, image, ensemble=group).mean
     tiled = translate_array(
         generator, image, ensemble=group, window=small_window(generator, 13), batch=2
-    )["SCI"]
+    ).mean
     assert np.abs(tiled - whole).max() < 1e-4 * (whole.max() - whole.min())
-    alone = translate_array(generator, image)["SCI"]
+    alone = translate_array(generator, image).mean
     assert np.abs(alone - whole).max() > 1e-2 * (whole.max() - whole.min())
 
 
@@ -84,26 +84,24 @@ def test_ensembles_are_asked_for_rightly():
         translate_array(generator, image, ensemble="d8")
     with pytest.raises(ImgturboError, match="leave out --samples or --ensemble"):
         translate_array(generator, image, ensemble="d4", samples=2)
-    mean = translate_array(generator, image, ensemble="d4")["SCI"]  # of ε = 0
-    assert np.array_equal(mean, translate_array(generator, image, ensemble="d4")["SCI"])
+    mean = translate_array(generator, image, ensemble="d4").mean  # of ε = 0
+    assert np.array_equal(mean, translate_array(generator, image, ensemble="d4").mean)
 
 
 def test_too_little_overlap_would_show_seams(generator):
     """The law is not empty: cut without a halo, the same networks do differ."""
     image = sky(generator.in_channels, 101, 67)
-    whole = translate_array(generator, image)["SCI"]
-    cut = translate_array(generator, image, window=32, overlap=0)["SCI"]
+    whole = translate_array(generator, image).mean
+    cut = translate_array(generator, image, window=32, overlap=0).mean
     assert np.abs(cut - whole).max() > 1e-3 * (whole.max() - whole.min())
 
 
 def test_short_overlaps_are_blended_without_a_step():
     generator = lively(*GENERATORS["unet"])
     image = sky(2, 131, 127)
-    whole = translate_array(generator, image)["SCI"]
+    whole = translate_array(generator, image).mean
     seams = {
-        overlap: np.abs(
-            translate_array(generator, image, window=64, overlap=overlap)["SCI"] - whole
-        )
+        overlap: np.abs(translate_array(generator, image, window=64, overlap=overlap).mean - whole)
         for overlap in (0, 24)
     }
     assert seams[24].max() < seams[0].max()
@@ -114,8 +112,8 @@ def test_short_overlaps_are_blended_without_a_step():
 def test_batches_change_nothing(generator, overlap):
     image = sky(generator.in_channels, 97, 139)
     window = small_window(generator, 9)
-    one = translate_array(generator, image, window=window, overlap=overlap, batch=1)["SCI"]
-    many = translate_array(generator, image, window=window, overlap=overlap, batch=5)["SCI"]
+    one = translate_array(generator, image, window=window, overlap=overlap, batch=1).mean
+    many = translate_array(generator, image, window=window, overlap=overlap, batch=5).mean
     np.testing.assert_allclose(one, many, atol=1e-4 * np.ptp(one))
 
 
@@ -126,7 +124,7 @@ def test_what_was_not_measured_stays_so(generator, overlap):
     image[-1, :3] = np.nan
     image[:, 60:] = np.nan
     window = small_window(generator, 5)
-    result = translate_array(generator, image, window=window, overlap=overlap)["SCI"]
+    result = translate_array(generator, image, window=window, overlap=overlap).mean
     expected = np.isnan(image).any(0)
     for plane in result:
         np.testing.assert_array_equal(np.isnan(plane), expected)
@@ -134,19 +132,19 @@ def test_what_was_not_measured_stays_so(generator, overlap):
 
 def test_an_image_of_nothing_is_nothing(generator):
     image = np.full((generator.in_channels, 40, 50), np.nan, np.float32)
-    assert np.isnan(translate_array(generator, image)["SCI"]).all()
+    assert np.isnan(translate_array(generator, image).mean).all()
 
 
 def test_samples_have_a_mean_and_a_deviation():
     generator = lively(*GENERATORS["unet-noise"])
     image = sky(1, 61, 47)
     draws = np.stack(
-        [translate_array(generator, image, samples=1, seed=4 + i)["SCI"] for i in range(5)]
+        [translate_array(generator, image, samples=1, seed=4 + i).mean for i in range(5)]
     )
     planes = translate_array(generator, image, samples=5, seed=4)
-    np.testing.assert_allclose(planes["SCI"], draws.mean(0), atol=1e-5 * np.ptp(draws))
-    np.testing.assert_allclose(planes["STD"], draws.std(0, ddof=1), atol=1e-5 * np.ptp(draws))
-    assert planes["STD"].mean() > 0
+    np.testing.assert_allclose(planes.mean, draws.mean(0), atol=1e-5 * np.ptp(draws))
+    np.testing.assert_allclose(planes.std, draws.std(0, ddof=1), atol=1e-5 * np.ptp(draws))
+    assert planes.std.mean() > 0
 
 
 def test_without_samples_there_is_no_noise():
@@ -154,7 +152,7 @@ def test_without_samples_there_is_no_noise():
     image = sky(1, 40, 30)
     with torch.inference_mode():
         plain = generator(torch.from_numpy(image)[None])[0].numpy()
-    np.testing.assert_allclose(translate_array(generator, image)["SCI"], plain, atol=1e-5)
+    np.testing.assert_allclose(translate_array(generator, image).mean, plain, atol=1e-5)
 
 
 def test_samples_of_a_deterministic_network_are_refused():
@@ -190,6 +188,6 @@ def test_wrong_shapes_are_named():
 def test_bf16_is_close():
     generator = lively(*GENERATORS["unet"])
     image = sky(2, 64, 64)
-    exact = translate_array(generator, image)["SCI"]
-    rough = translate_array(generator, image, precision="bf16")["SCI"]
+    exact = translate_array(generator, image).mean
+    rough = translate_array(generator, image, precision="bf16").mean
     assert 0 < np.abs(rough - exact).max() < 0.1 * np.ptp(exact)

@@ -45,8 +45,8 @@ def sky(height: int, width: int) -> np.ndarray:
 def test_with_frozen_batch_norm_windows_equal_the_whole(name, window):
     generator = lively(FROZEN[name])
     image = sky(211, 263)
-    whole = translate_array(generator, image, window=300)["SCI"]
-    parts = translate_array(generator, image, window=window)["SCI"]
+    whole = translate_array(generator, image, window=300).mean
+    parts = translate_array(generator, image, window=window).mean
     assert whole.std() > 0.01
     assert np.abs(parts - whole).max() < 1e-4 * np.ptp(whole)
 
@@ -71,7 +71,7 @@ def test_one_window_around_the_image_is_the_whole(name):
     image = sky(61, 83)
     with torch.inference_mode():
         whole = generator.eval()(torch.from_numpy(image)[None])[0].numpy()
-    found = translate_array(generator, image, window=83)["SCI"]
+    found = translate_array(generator, image, window=83).mean
     np.testing.assert_allclose(found, whole, atol=1e-5)
 
 
@@ -80,14 +80,14 @@ def test_windows_are_blended_where_an_overlap_is_asked_for(name):
     generator = lively(WHOLE[name])
     image = sky(150, 170)
     image[:, :75] *= 0.3  # statistics differ from window to window
-    whole = translate_array(generator, image, window=170)["SCI"]
+    whole = translate_array(generator, image, window=170).mean
     windows = plan(150, 170, window=64, halo=0, stride=generator.stride)
     cuts = sorted({window.cols.start for window in windows} - {0})
     assert len(cuts) == 2
 
     def seam(overlap: int) -> float:
         """Mean jump across the places where windows of no overlap meet, beside the whole's."""
-        plane = translate_array(generator, image, window=64, overlap=overlap)["SCI"]
+        plane = translate_array(generator, image, window=64, overlap=overlap).mean
         assert np.isfinite(plane).all()
         jumps, smooth = (
             np.diff(u[0], axis=1)[:, [cut - 1 for cut in cuts]] for u in (plane, whole)

@@ -9,7 +9,7 @@ import tifffile
 from PIL import Image
 
 from imgturbo.errors import ImgturboError
-from imgturbo.sky import SkyImage, SkyWriter, open_sky, read_sky, write_sky
+from imgturbo.sky import SkyImage, SkySpec, SkyWriter, open_sky, read_sky, write_sky
 
 RGB8 = np.random.default_rng(0).integers(0, 256, (13, 7, 3), np.uint8)
 RGB16 = np.random.default_rng(1).integers(0, 65536, (13, 7, 3), np.uint16)
@@ -126,13 +126,13 @@ def test_a_tiff_keeps_fluxes(tmp_path, channels):
 
 def test_windows_make_the_whole(tmp_path):
     data = np.moveaxis(RGB8, -1, 0).astype(np.float32) / 255
-    with SkyWriter(tmp_path / "a.png", (3, 13, 7), "RGB", unit="display") as writer:
+    with SkyWriter(tmp_path / "a.png", SkySpec((3, 13, 7), "RGB", unit="display")) as writer:
         for top in (0, 5, 10):
             rows = slice(top, min(top + 5, 13))
             writer.write(data[:, rows], rows, slice(None))
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.png")), RGB8)
     with pytest.raises(ImgturboError, match="cannot be resumed"):
-        SkyWriter.resume(tmp_path / "b.png", (3, 13, 7), "RGB", unit="display")
+        SkyWriter.resume(tmp_path / "b.png", SkySpec((3, 13, 7), "RGB", unit="display"))
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif"])
@@ -153,11 +153,11 @@ def test_unreadable_pictures(tmp_path, name, keep):
 def test_what_a_picture_cannot_hold_is_refused_before_the_work(tmp_path):
     path = tmp_path / "a.png"
     with pytest.raises(ImgturboError, match="1 or 3 bands, not 2"):
-        SkyWriter(path, (2, 4, 4), "AB", unit="display")
+        SkyWriter(path, SkySpec((2, 4, 4), "AB", unit="display"))
     with pytest.raises(ImgturboError, match="not MJy/sr"):
-        SkyWriter(path, (1, 4, 4), "A", unit="MJy/sr")
+        SkyWriter(path, SkySpec((1, 4, 4), "A", unit="MJy/sr"))
     with pytest.raises(ImgturboError, match="cannot hold STD"):
-        SkyWriter(path, (1, 4, 4), "A", unit="display", extensions=("SCI", "STD"))
+        SkyWriter(path, SkySpec((1, 4, 4), "A", unit="display", extensions=("SCI", "STD")))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -12,7 +12,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from imgturbo.errors import ImgturboError
-from imgturbo.sky import SkyImage, SkyWriter, Stretch, open_sky, read_sky, write_sky
+from imgturbo.sky import SkyImage, SkySpec, SkyWriter, Stretch, open_sky, read_sky, write_sky
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def image(make_wcs):
     )
 
 
-def arguments(image, **other):
+def spec_of(image, **other):
     given = {
         "shape": image.shape,
         "bands": image.bands,
@@ -39,7 +39,7 @@ def arguments(image, **other):
         "header_cards": [("MODELSHA", "abc123", "hash of the model")],
         "history": ["input a.fits sha256 0123"],
     }
-    return given | other
+    return SkySpec(**given | other)
 
 
 def windows(height, width, step=17):
@@ -105,7 +105,7 @@ def test_other_programs_understand_the_file(tmp_path, image):
 
 
 def test_windows_make_the_whole(tmp_path, image):
-    with SkyWriter(tmp_path / "out.fits", **arguments(image)) as writer:
+    with SkyWriter(tmp_path / "out.fits", spec_of(image)) as writer:
         for rows, cols in windows(61, 47):
             writer.write(image.data[:, rows, cols].astype(">f8"), rows, cols)
         assert not (tmp_path / "out.fits").exists()
@@ -113,7 +113,7 @@ def test_windows_make_the_whole(tmp_path, image):
 
 
 def test_what_was_never_written_is_not_measured(tmp_path, image):
-    with SkyWriter(tmp_path / "out.fits", **arguments(image)) as writer:
+    with SkyWriter(tmp_path / "out.fits", spec_of(image)) as writer:
         writer.write(np.full((3, 2, 3), np.inf), slice(1, 3), slice(0, 3))
         writer.write(np.ones((3, 2, 3)), slice(3, 5), slice(0, 3))
     data = read_sky(tmp_path / "out.fits").data
@@ -123,7 +123,7 @@ def test_what_was_never_written_is_not_measured(tmp_path, image):
 def test_an_exception_leaves_nothing(tmp_path, image):
     with (  # noqa: PT012  the block is what fails
         pytest.raises(KeyError, match="boom"),
-        SkyWriter(tmp_path / "out.fits", **arguments(image)) as writer,
+        SkyWriter(tmp_path / "out.fits", spec_of(image)) as writer,
     ):
         writer.write(image.data, slice(None), slice(None))
         raise KeyError("boom")
@@ -135,16 +135,16 @@ def test_an_interrupted_file_is_continued(tmp_path, image):
     half = slice(0, 30)
     with (  # noqa: PT012  the block is what fails
         pytest.raises(KeyError, match="boom"),
-        SkyWriter(path, **arguments(image), keep_part=True) as writer,
+        SkyWriter(path, spec_of(image), keep_part=True) as writer,
     ):
         writer.write(image.data[:, half], half, slice(None))
         raise KeyError("boom")
     assert not path.exists()
     with pytest.raises(ImgturboError, match="other inputs, model or grid"):
-        SkyWriter.resume(path, **arguments(image, history=["input b.fits"]))
+        SkyWriter.resume(path, spec_of(image, history=["input b.fits"]))
     with pytest.raises(ImgturboError, match="other inputs, model or grid"):
-        SkyWriter.resume(path, **arguments(image, extensions=("SCI", "STD")))
-    with SkyWriter.resume(path, **arguments(image)) as writer:
+        SkyWriter.resume(path, spec_of(image, extensions=("SCI", "STD")))
+    with SkyWriter.resume(path, spec_of(image)) as writer:
         rest = slice(30, 61)
         writer.write(image.data[:, rest], rest, slice(None))
     np.testing.assert_array_equal(read_sky(path).data, image.data)
@@ -153,8 +153,8 @@ def test_an_interrupted_file_is_continued(tmp_path, image):
 
 def test_several_writers_share_one_file(tmp_path, image):
     path = tmp_path / "out.fits"
-    first = SkyWriter(path, **arguments(image))
-    second = SkyWriter.resume(path, **arguments(image))
+    first = SkyWriter(path, spec_of(image))
+    second = SkyWriter.resume(path, spec_of(image))
     for i, (rows, cols) in enumerate(windows(61, 47)):
         (first, second)[i % 2].write(image.data[:, rows, cols], rows, cols)
     second.detach()
@@ -165,7 +165,7 @@ def test_several_writers_share_one_file(tmp_path, image):
 
 def test_nothing_to_resume(tmp_path, image):
     with pytest.raises(ImgturboError, match="nothing to resume"):
-        SkyWriter.resume(tmp_path / "out.fits", **arguments(image))
+        SkyWriter.resume(tmp_path / "out.fits", spec_of(image))
 
 
 def test_existing_files_are_kept_unless_told_otherwise(tmp_path, image):
@@ -182,7 +182,7 @@ def test_a_file_that_appeared_meanwhile_is_kept(tmp_path, image):
     path = tmp_path / "out.fits"
     with (  # noqa: PT012  the block is what fails
         pytest.raises(ImgturboError, match="exists already"),
-        SkyWriter(path, **arguments(image)) as writer,
+        SkyWriter(path, spec_of(image)) as writer,
     ):
         writer.write(image.data, slice(None), slice(None))
         path.write_text("precious")
@@ -214,7 +214,7 @@ def test_a_full_disk_leaves_nothing_under_the_name(tmp_path, image, monkeypatch,
     monkeypatch.setattr(os, "pwrite", pwrite)
     with (  # noqa: PT012
         pytest.raises(ImgturboError, match="disk is full"),
-        SkyWriter(tmp_path / "out.fits", **arguments(image), keep_part=keep) as writer,
+        SkyWriter(tmp_path / "out.fits", spec_of(image), keep_part=keep) as writer,
     ):
         for rows, cols in windows(61, 47):
             writer.write(image.data[:, rows, cols], rows, cols)
@@ -243,7 +243,7 @@ def test_short_writes_are_finished(tmp_path, image, monkeypatch):
 def test_memory_is_a_windows_not_the_files(tmp_path):
     shape = (1, 6000, 1024)
     tracemalloc.start()
-    with SkyWriter(tmp_path / "tall.fits", shape, ["F606W"]) as writer:
+    with SkyWriter(tmp_path / "tall.fits", SkySpec(shape, ["F606W"])) as writer:
         for top in range(0, 6000, 500):
             window = np.full((1, 64, 1024), top, np.float32)
             writer.write(window, slice(top, top + 64), slice(None))
@@ -255,9 +255,9 @@ def test_memory_is_a_windows_not_the_files(tmp_path):
 
 
 def test_windows_must_fit(tmp_path, image):
-    writer = SkyWriter(tmp_path / "out.fits", **arguments(image))
+    writer = SkyWriter(tmp_path / "out.fits", spec_of(image))
     with pytest.raises(ValueError, match="does not fit"):
         writer.write(np.zeros((3, 9, 9)), slice(0, 9), slice(45, 54))
     writer.discard()
     with pytest.raises(ImgturboError, match="band names"):
-        SkyWriter(tmp_path / "out.fits", (2, 4, 4), ["A"])
+        SkySpec((2, 4, 4), ["A"])

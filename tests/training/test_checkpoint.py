@@ -101,7 +101,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint_as_it_was(tmp_path, team, mo
     checkpoints = Checkpoints(tmp_path, keep=1)
     write(checkpoints, team, 1)
     before = {p.name: p.read_bytes() for p in checkpoints.at(1).path.iterdir()}
-    real, calls = module._write, 0
+    real, calls = module.write_durably, 0
 
     def full(path: Path, content: bytes) -> None:
         nonlocal calls
@@ -111,7 +111,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint_as_it_was(tmp_path, team, mo
             raise OSError(errno.ENOSPC, "No space left on device")
         real(path, content)
 
-    monkeypatch.setattr(module, "_write", full)
+    monkeypatch.setattr(module, "write_durably", full)
     with pytest.raises(ImgturboError, match=r"step-00000002.*No space left on device"):
         write(checkpoints, team, 2)
     assert steps(checkpoints) == [1]

@@ -263,7 +263,7 @@ def test_fp16_without_a_gpu_is_refused_in_one_line(tmp_path, tiles):
 @pytest.mark.usefixtures("no_pictures")
 def test_a_full_disk_ends_the_run_with_the_last_checkpoint_intact(tmp_path, tiles, monkeypatch):
     config = tiny(tmp_path)
-    real = checkpoint._write
+    real = checkpoint.write_durably
 
     def full(path, content):
         if "step-00000006" in str(path):
@@ -271,7 +271,7 @@ def test_a_full_disk_ends_the_run_with_the_last_checkpoint_intact(tmp_path, tile
         real(path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "_write", full)
+        patch.setattr(checkpoint, "write_durably", full)
         with pytest.raises(ImgturboError, match=r"step-00000006.*No space left"):
             train(config)
     found = Checkpoints(config.train.out / "checkpoints").latest(pytest.fail)

@@ -56,7 +56,7 @@ def arm(harm: str) -> None:
     kind, _, number = harm.partition(":")
     n = int(number)
     if kind == "write":
-        checkpoint._write = before_the_nth(checkpoint._write, n, half_written)
+        checkpoint.write_durably = before_the_nth(checkpoint.write_durably, n, half_written)
     elif kind == "rename":
         Checkpoints._point = before_the_nth(Checkpoints._point, 2 * n - 1, lambda *_: kill())
     elif kind == "prune":

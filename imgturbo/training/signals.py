@@ -1,30 +1,13 @@
-"""The signal to stop, and the line that names an unwritable folder."""
+"""The signal to stop: noted, so that a run ends between two updates with a checkpoint."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from imgturbo.errors import ImgturboError
-
-__all__ = ["StopSignal", "naming"]
-
-
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Turn an OSError of the block into the one line that names the run's folder."""
-    try:
-        yield
-    except OSError as error:
-        raise ImgturboError(
-            f"{path}: the run's folder cannot be written: {error.strerror or error}; make room, or "
-            "choose another 'train.out'"
-        ) from None
+__all__ = ["StopSignal"]
 
 
 class StopSignal:
