@@ -209,9 +209,9 @@ def test_commands_know_a_registered_kind(linear, tmp_path, capsys):
     matrix = bundle.decoder.matrix.detach().numpy()
     expected = np.einsum("oc,chw->ohw", matrix, flux)
     np.testing.assert_allclose(read_sky(tmp_path / "out.fits").data, expected, atol=1e-5)
-    mean, deviation = bundle.translate(sky, samples=64, seed=1)
-    np.testing.assert_allclose(mean.data, expected, atol=0.1)
-    assert deviation.data.mean() == pytest.approx(0.1, rel=0.1)
+    found = bundle.translate(sky, samples=64, seed=1)
+    np.testing.assert_allclose(found.mean.data, expected, atol=0.1)
+    assert found.std.data.mean() == pytest.approx(0.1, rel=0.1)
     status, shown = run("calibrate", "--bundle", bundle.path, tiles, "--samples", 4)
     assert status == 0
     assert "no likelihood, only samples" in shown
@@ -384,7 +384,7 @@ def test_an_encoder_alone_is_trained_saved_and_applied(tmp_path):
     assert "backward (target to source)\nonly" in card
     assert "--direction backward" in card
     flux = np.ones((1, 9, 9), np.float32)
-    assert bundle.translate(flux, direction="backward").shape == (2, 9, 9)
+    assert bundle.translate(flux, direction="backward").mean.shape == (2, 9, 9)
     with pytest.raises(ImgturboError, match="holds no decoder, so it translates backward only"):
         bundle.translate(np.ones((2, 9, 9), np.float32))
     with pytest.raises(ImgturboError, match="holds no decoder"):
