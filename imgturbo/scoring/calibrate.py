@@ -369,7 +369,8 @@ def _likelihood(
     rows = rows[np.linspace(0, len(rows), min(len(rows), _TRAINING_TILES), False).astype(int)]
     used = 0
     for part in np.array_split(rows, max(1, len(rows) // 16)):
-        measured = train.target_valid.take(part).reshape(len(part), -1).all(1)
+        valid = train.target_valid.take(part)
+        measured = valid.all(tuple(range(1, valid.ndim)))
         x = torch.from_numpy(train.target.take(part[measured]))
         moments.update(_image(reduced(_on_stretch(x, store.target, bundle.target))))
         used += len(x)
