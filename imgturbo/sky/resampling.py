@@ -55,7 +55,7 @@ _UNIFORM = 1e-5
 """Relative differences below which pixels count as equally large over a field."""
 _BLOCK = 1 << 20  # pixels of the new grid at a time
 _LATTICE = 17
-_JUMP = 20.0  # times the usual step: more than any projection stretches, less than a map is wide
+_JUMP = 3.0  # times the usual step: a seam is a jump over the whole of the lattice
 _MARGIN = {"nearest": 2, "bilinear": 2, "bicubic": 24, "adaptive": 5}
 """Pixels of the wider of the two grids that reach into a new pixel; a spline's prefilter decays
 as 0.27ⁿ, so 24 leave 1e-13."""
