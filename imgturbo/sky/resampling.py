@@ -223,15 +223,16 @@ def coarser(old: WCS, new: WCS) -> bool:
 
 
 def _width(old: WCS, new: WCS) -> float:
-    """Old pixels that a new pixel is wide, in the middle of the new grid."""
-    old_area, new_area = pixel_area(old), pixel_area(new)
+    """Old pixels that a new pixel is wide: the median over the new grid."""
     size = new.array_shape
     if size is not None:
-        x, y = np.array([(size[1] - 1) / 2]), np.array([(size[0] - 1) / 2])
-        there = solid_angles(old, *to_pixels(new, old, x, y))[0]
-        old_area = there if np.isfinite(there) else old_area
-    assert old_area is not None
+        x, y = np.meshgrid(np.linspace(0, size[1] - 1, 5), np.linspace(0, size[0] - 1, 5))
+        ratio = solid_angles(new, x, y) / solid_angles(old, *to_pixels(new, old, x, y))
+        if np.isfinite(ratio).any():
+            return math.sqrt(np.nanmedian(ratio))
+    new_area, old_area = pixel_area(new), pixel_area(old)
     assert new_area is not None
+    assert old_area is not None
     return math.sqrt(new_area / old_area)
 
 
