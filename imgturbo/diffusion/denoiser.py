@@ -15,7 +15,6 @@ convolutions do.
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import torch
@@ -23,7 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from imgturbo.config import DiffusionConfig
-from imgturbo.nets.layers import ChannelNorm, ShuffleConv
+from imgturbo.nets.layers import ChannelNorm
+from imgturbo.nets.u_shaped import UShaped
 
 __all__ = ["Denoiser"]
 
@@ -31,7 +31,7 @@ _FREQUENCIES = 32
 _LONGEST = 10_000.0  # ratio of the fastest to the slowest of them
 
 
-class Denoiser(nn.Module):
+class Denoiser(UShaped):
     """(B, C + C', H, W) and t (B,) → (B, C', H, W); H and W multiples of ``stride``.
 
     The number of channels doubles at each of ``config.depth`` levels.
@@ -42,36 +42,16 @@ class Denoiser(nn.Module):
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.stride = 2**config.depth
-        widths = [config.width * 2**level for level in range(config.depth + 1)]
-
         self.time = _Time(config.steps, 4 * config.width)
-        self.stem = nn.Conv2d(in_channels, config.width, 3, padding=1)
-        self.encoder = nn.ModuleList(_Stage(width, config) for width in widths[:-1])
-        self.downs = nn.ModuleList(
-            nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in itertools.pairwise(widths)
-        )
-        self.bottom = _Stage(widths[-1], config)
-        self.ups = nn.ModuleList(
-            ShuffleConv(coarse, fine, factor=2, kernel=1)
-            for fine, coarse in itertools.pairwise(widths)
-        )
-        self.decoder = nn.ModuleList(_Stage(width, config) for width in widths[:-1])
-        self.norm = ChannelNorm(config.width)
-        self.last = nn.Conv2d(config.width + in_channels, out_channels, 3, padding=1)
+
+        def stage(level: int, channels: int) -> nn.Module:
+            return _Stage(channels, config)
+
+        self.make_levels(in_channels, config.width, config.depth, stage)
+        self.make_end(ChannelNorm(config.width), config.width, in_channels, out_channels)
 
     def forward(self, u: Tensor, t: Tensor) -> Tensor:
-        tau = self.time(t)
-        # From here on every layer keeps channels-last order, whatever the caller's.
-        h = self.stem(u.contiguous(memory_format=torch.channels_last))
-        skips = []
-        for stage, down in zip(self.encoder, self.downs, strict=True):
-            h = stage(h, tau)
-            skips.append(h)
-            h = down(h)
-        h = self.bottom(h, tau)
-        for level in reversed(range(len(self.ups))):
-            h = self.decoder[level](self.ups[level](h) + skips[level], tau)
-        return self.last(torch.cat([F.silu(self.norm(h)), u], dim=1))
+        return self.end(self.through_levels(u, self.time(t)), u)
 
 
 class _Time(nn.Module):

@@ -22,17 +22,16 @@ least squares before the first step (``fit_colours``), so that it starts at the 
 
 from __future__ import annotations
 
-import itertools
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from imgturbo.config import NAFNetConfig
 from imgturbo.nets.generator import ImageGenerator
-from imgturbo.nets.layers import ChannelNorm, ShuffleConv, gate, shrink
+from imgturbo.nets.layers import ChannelNorm, gate, shrink
 from imgturbo.nets.noise import Noise
 from imgturbo.nets.spread import Spread
+from imgturbo.nets.u_shaped import UShaped
 
 __all__ = ["GatedBlock", "NAFNet"]
 
@@ -70,7 +69,7 @@ class GatedBlock(nn.Module):
         return h + self.gamma * self.here_out(gate(self.here(self.here_norm(h))))
 
 
-class NAFNet(ImageGenerator):
+class NAFNet(UShaped, ImageGenerator):
     """(B, C, H, W) → (B, C', H, W) for any H, W ≥ 1; see the module's page for the layers.
 
     Its stride is ``stem · 2**depth``. The number of channels doubles at each level.
@@ -82,49 +81,40 @@ class NAFNet(ImageGenerator):
         super().__init__(in_channels, out_channels, stride=config.stem * 2**config.depth)
         self.config = config
         self.stem_factor = config.stem
-        widths = [config.width * 2**level for level in range(config.depth + 1)]
+        self.direct = direct
 
-        def stage(channels: int, blocks: int) -> nn.Sequential:
+        def stage(level: int, channels: int) -> nn.Module:
+            blocks = config.middle if level == config.depth else config.blocks
             return nn.Sequential(*(GatedBlock(channels, config.mixing) for _ in range(blocks)))
 
-        pairs = list(itertools.pairwise(widths))
-        self.stem = nn.Conv2d(in_channels * config.stem**2, config.width, 3, padding=1)
-        self.encoder = nn.ModuleList(stage(width, config.blocks) for width in widths[:-1])
-        self.downs = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairs)
-        self.bottom = stage(widths[-1], config.middle)
-        self.ups = nn.ModuleList(
-            ShuffleConv(coarse, fine, factor=2, kernel=1) for fine, coarse in pairs
-        )
-        self.spread: nn.Module = nn.Identity()
-        if config.spread:
-            self.spread = Spread(config.width, config.spread_maps, config.spread, direct=direct)
-        self.decoder = nn.ModuleList(stage(width, config.blocks) for width in widths[:-1])
-
+        self.make_levels(in_channels * config.stem**2, config.width, config.depth, stage)
         features = max(8, 2 * out_channels, config.width // config.stem**2)
-        self.norm = ChannelNorm(config.width)
-        self.head = ShuffleConv(config.width, features, factor=config.stem, kernel=3)
-        self.last = nn.Conv2d(features + in_channels, out_channels, 3, padding=1)
+        norm = ChannelNorm(config.width)
+        shuffled = (config.stem, features)
+        self.make_end(norm, config.width, in_channels, out_channels, shuffled=shuffled)
         shrink(self.last)
         self.colours = nn.Conv2d(in_channels, out_channels, 1)
         same = torch.eye(out_channels) if in_channels == out_channels else None
         mean = torch.full((out_channels, in_channels), 1 / in_channels)
         self._set_colours(mean if same is None else same, torch.zeros(out_channels))
 
+    def make_finest(self) -> None:
+        config = self.config
+        self.spread: nn.Module = nn.Identity()
+        if config.spread:
+            self.spread = Spread(
+                config.width, config.spread_maps, config.spread, direct=self.direct
+            )
+
+    def finest(self, h: Tensor) -> Tensor:
+        return self.spread(h)
+
+    def end(self, g: Tensor, u: Tensor) -> Tensor:
+        return self.beside(F.silu(self.head(self.norm(g))), u)
+
     def translate(self, u: Tensor, noise: Noise | None) -> Tensor:
-        h = F.pixel_unshuffle(u, self.stem_factor)
-        # From here on every layer keeps channels-last order, whatever the caller's.
-        h = self.stem(h.contiguous(memory_format=torch.channels_last))
-        skips = []
-        for stage, down in zip(self.encoder, self.downs, strict=True):
-            h = stage(h)
-            skips.append(h)
-            h = down(h)
-        h = self.bottom(h)
-        for level in reversed(range(len(self.ups))):
-            h = self.ups[level](h) + skips[level]
-            h = self.decoder[level](self.spread(h) if level == 0 else h)
-        h = F.silu(self.head(self.norm(h)))
-        return self.colours(u) + self.last(torch.cat([h, u], dim=1))
+        g = self.through_levels(F.pixel_unshuffle(u, self.stem_factor))
+        return self.colours(u) + self.end(g, u)
 
     def narrow(self) -> NAFNet:
         if not self.config.spread:

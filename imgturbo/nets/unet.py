@@ -16,19 +16,19 @@ from __future__ import annotations
 
 import itertools
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from imgturbo.config import UNetConfig
 from imgturbo.nets.generator import ImageGenerator
-from imgturbo.nets.layers import ResidualStage, ShuffleConv, make_norm, shrink
+from imgturbo.nets.layers import ResidualStage, make_norm, shrink
 from imgturbo.nets.noise import Noise
+from imgturbo.nets.u_shaped import UShaped
 
 __all__ = ["UNet"]
 
 
-class UNet(ImageGenerator):
+class UNet(UShaped, ImageGenerator):
     """(B, C, H, W) → (B, C', H, W) for any H, W ≥ 1; see the module's page for the layers.
 
     Its stride is ``stem · 2**depth``. The number of channels doubles at each level.
@@ -43,48 +43,24 @@ class UNet(ImageGenerator):
         )
         self.stem_factor = config.stem
         self.residual = config.residual and in_channels == out_channels
-        widths = [config.width * 2**level for level in range(config.depth + 1)]
-        grids = [config.stem * 2**level for level in range(config.depth + 1)]
-        stages = (
-            ResidualStage(widths[level], config, layer=order * config.blocks, stride=grids[level])
-            for order, level in enumerate([*range(config.depth + 1), *range(config.depth)])
-        )
+        order = itertools.count()  # of the stages, in which their layers of noise are numbered
 
-        self.stem = nn.Conv2d(in_channels * config.stem**2, config.width, 3, padding=1)
-        self.encoder = nn.ModuleList(itertools.islice(stages, config.depth))
-        self.downs = nn.ModuleList(
-            nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in itertools.pairwise(widths)
-        )
-        self.bottom = next(stages)
-        self.ups = nn.ModuleList(
-            ShuffleConv(coarse, fine, factor=2, kernel=1)
-            for fine, coarse in itertools.pairwise(widths)
-        )
-        self.decoder = nn.ModuleList(stages)
+        def stage(level: int, channels: int) -> nn.Module:
+            layer, grid = next(order) * config.blocks, config.stem * 2**level
+            return ResidualStage(channels, config, layer=layer, stride=grid)
 
-        features = config.width
-        # The sum of all stages grows in training; without this norm the activation after it dies.
-        self.norm = make_norm(config.norm, config.width)
-        self.head: nn.Module = nn.Identity()
-        if config.stem > 1:
-            features = max(8, 2 * out_channels, config.width // config.stem**2)
-            self.head = ShuffleConv(config.width, features, factor=config.stem, kernel=3)
-        self.last = nn.Conv2d(features + in_channels, out_channels, 3, padding=1)
+        self.make_levels(in_channels * config.stem**2, config.width, config.depth, stage)
+        features = max(8, 2 * out_channels, config.width // config.stem**2)
+        self.make_end(
+            make_norm(config.norm, config.width),
+            config.width,
+            in_channels,
+            out_channels,
+            shuffled=(config.stem, features) if config.stem > 1 else None,
+        )
         if self.residual:
             shrink(self.last)
 
     def translate(self, u: Tensor, noise: Noise | None) -> Tensor:
-        h = F.pixel_unshuffle(u, self.stem_factor)
-        # From here on every layer keeps channels-last order, whatever the caller's.
-        h = self.stem(h.contiguous(memory_format=torch.channels_last))
-        skips = []
-        for stage, down in zip(self.encoder, self.downs, strict=True):
-            h = stage(h, noise)
-            skips.append(h)
-            h = down(h)
-        h = self.bottom(h, noise)
-        for level in reversed(range(len(self.ups))):
-            h = self.decoder[level](self.ups[level](h) + skips[level], noise)
-        h = self.head(F.silu(self.norm(h)))
-        y = self.last(torch.cat([h, u], dim=1))
+        y = self.end(self.through_levels(F.pixel_unshuffle(u, self.stem_factor), noise), u)
         return u + y if self.residual else y

@@ -8,13 +8,14 @@ matters; docs/results.md has the figures at full width.
 from __future__ import annotations
 
 import copy
+import math
 from functools import cache
 
 import pytest
 import torch
 
 from imgturbo.config import FlowConfig, FlowDenseConfig, FlowStageConfig, PyramidConditionConfig
-from imgturbo.flows import MultiScaleCINN
+from imgturbo.flows import Chain, MultiScaleCINN, Transform
 
 SIDE = 32
 WITHIN = {torch.float32: 1e-4, torch.float64: 1e-10}
@@ -82,6 +83,25 @@ def inputs() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     }
 
 
+def of_roundings(model: MultiScaleCINN, latents: list[torch.Tensor], y: torch.Tensor) -> float:
+    """What the roundings of all layers amount to in x, in the precision of the model.
+
+    A rounding is half an ε of a number; how far x moves when the latents are rounded once (half an
+    ε times the condition number there) is found in float64. Each layer rounds on the way to w and
+    on the way back. Independent roundings add up as the root of their number, and no pixel is
+    farther off than four times that.
+    """
+    exact = copy.deepcopy(model).double()
+    y, latents = y.double(), [w.double() for w in latents]
+    generator = torch.Generator().manual_seed(3)
+    epsilon = torch.finfo(next(model.parameters()).dtype).eps
+    signs = [torch.randint(0, 2, w.shape, generator=generator) * 2 - 1 for w in latents]
+    moved = [w * (1 + 0.5 * epsilon * sign) for w, sign in zip(latents, signs, strict=True)]
+    one = float((exact.inverse(moved, y) - exact.inverse(latents, y)).abs().max())
+    layers = sum(isinstance(m, Transform) and not isinstance(m, Chain) for m in model.modules())
+    return 4 * math.sqrt(2 * layers) * one
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("when", WHEN)
 @pytest.mark.parametrize("dtype", WITHIN)
@@ -89,10 +109,15 @@ def inputs() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
 def test_images_come_back(when, dtype, kind):
     model = copy.deepcopy(network(when)).to(dtype)
     x, y = (tensor.to(dtype) for tensor in inputs()[kind])
+    within = WITHIN[dtype]
     with torch.no_grad():
         latents, log_det = model(x, y)
         assert torch.isfinite(log_det).all()
-        assert (model.inverse(latents, y) - x).abs().max() < WITHIN[dtype]
+        if kind == "three times the data":
+            # |x| is 35 there, and the trained network carries it through numbers of 2500, of which
+            # a single float32 is rounded by up to 1e-4: no arithmetic in float32 could do better.
+            within = max(within, of_roundings(model, latents, y))
+        assert (model.inverse(latents, y) - x).abs().max() < within
 
 
 @pytest.mark.slow
