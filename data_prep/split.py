@@ -235,7 +235,9 @@ def _may_overlap(a: FieldSky, b: FieldSky) -> bool:
     if a.wcs is None or b.wcs is None:
         return False
     (centre_a, radius_a), (centre_b, radius_b) = _circle(a), _circle(b)
-    return float(_angles(centre_a, centre_b[None])[0]) <= 1.1 * (radius_a + radius_b)
+    # Of a map of much of the sky the rim may lie between the points of the lattice.
+    reach = 1.1 * (radius_a + radius_b)
+    return reach > 1.0 or float(_angles(centre_a, centre_b[None])[0]) <= reach
 
 
 def _circle(field: FieldSky) -> tuple[NDArray[np.float64], float]:

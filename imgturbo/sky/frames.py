@@ -32,6 +32,9 @@ def icrs(wcs: WCS, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
     """
     x, y = np.asarray(x, float), np.asarray(y, float)
     with quiet():
+        if wcs.wcs.lngtyp == "RA" and wcs.wcs.radesys == "ICRS":
+            world = wcs.pixel_to_world_values(x, y)
+            return np.asarray(world[wcs.wcs.lng]), np.asarray(world[wcs.wcs.lat])
         place = wcs.pixel_to_world(x, y)
         if isinstance(place, SkyCoord):
             there = place.icrs

@@ -96,7 +96,7 @@ def quiet() -> Iterator[None]:
         for category in (VerifyWarning, FITSFixedWarning, AstropyUserWarning):
             warnings.simplefilter("ignore", category)
         # Far outside an image its polynomial cannot be inverted; the caller checks what comes out.
-        warnings.filterwarnings("ignore", message=".*failed to converge")
+        warnings.filterwarnings("ignore", message=".*(failed to converge|All-NaN slice)")
         yield
 
 
@@ -168,10 +168,10 @@ def celestial_wcs(header: fits.Header, where: str = "the header") -> WCS | None:
                     break
                 wcs, why = None, "no projection is called so"
         except _UNREADABLE as reason:
-            why = why or " ".join(str(reason).split()).rpartition(": ")[2] or type(reason).__name__
+            why = why or _said(reason)
     if wcs is None:
         raise ImgturboError(
-            f"{where}: {words} cannot be made out ({why.rstrip('.')}); correct these cards (or CD, "
+            f"{where}: {words} cannot be made out ({why}); correct these cards (or CD, "
             "PC, CUNIT, PV of the same axes), or delete them to go without coordinates"
         )
     shape = tuple(int(header.get(f"NAXIS{i}", 0) or 0) for i in axes)
@@ -184,6 +184,12 @@ def celestial_wcs(header: fits.Header, where: str = "the header") -> WCS | None:
             f"{where}: {words} put no pixel on the sky; correct CRVAL, CRPIX and CD (or CDELT)"
         )
     return wcs
+
+
+def _said(reason: BaseException) -> str:
+    """What wcslib says at last, after its files and lines."""
+    lines = [line.strip(" .:") for line in str(reason).splitlines()]
+    return next((line for line in reversed(lines) if line), type(reason).__name__)
 
 
 def _clean(

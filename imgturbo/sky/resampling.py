@@ -55,7 +55,7 @@ _UNIFORM = 1e-5
 """Relative differences below which pixels count as equally large over a field."""
 _BLOCK = 1 << 20  # pixels of the new grid at a time
 _LATTICE = 17
-_JUMP = 20.0  # times the usual step: more than any projection stretches, less than a map is wide
+_JUMP = 3.0  # times the usual step: a seam is a jump over the whole of the lattice
 _MARGIN = {"nearest": 2, "bilinear": 2, "bicubic": 24, "adaptive": 5}
 """Pixels of the wider of the two grids that reach into a new pixel; a spline's prefilter decays
 as 0.27ⁿ, so 24 leave 1e-13."""
@@ -223,15 +223,16 @@ def coarser(old: WCS, new: WCS) -> bool:
 
 
 def _width(old: WCS, new: WCS) -> float:
-    """Old pixels that a new pixel is wide, in the middle of the new grid."""
-    old_area, new_area = pixel_area(old), pixel_area(new)
+    """Old pixels that a new pixel is wide: the median over the new grid."""
     size = new.array_shape
     if size is not None:
-        x, y = np.array([(size[1] - 1) / 2]), np.array([(size[0] - 1) / 2])
-        there = solid_angles(old, *to_pixels(new, old, x, y))[0]
-        old_area = there if np.isfinite(there) else old_area
-    assert old_area is not None
+        x, y = np.meshgrid(np.linspace(0, size[1] - 1, 5), np.linspace(0, size[0] - 1, 5))
+        ratio = solid_angles(new, x, y) / solid_angles(old, *to_pixels(new, old, x, y))
+        if np.isfinite(ratio).any():
+            return math.sqrt(np.nanmedian(ratio))
+    new_area, old_area = pixel_area(new), pixel_area(old)
     assert new_area is not None
+    assert old_area is not None
     return math.sqrt(new_area / old_area)
 
 

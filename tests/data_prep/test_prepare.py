@@ -264,3 +264,18 @@ def test_real_hubble_and_webb(tmp_path, real_data):
     assert report.fields[0].residual_before > 1
     assert report.fields[0].residual_after < 0.5
     assert report.train > 10
+
+
+def test_places_in_the_store_are_icrs_whatever_the_header_says(tmp_path):
+    """A galactic field: its tiles' right ascensions and declinations, not l and b."""
+    cards = fits.Header({"CTYPE1": "GLON-TAN", "CTYPE2": "GLAT-TAN", "BUNIT": "MJy/sr"})
+    cards.update({"CRVAL1": 30.0, "CRVAL2": 60.0, "CRPIX1": 20.5, "CRPIX2": 24.5})
+    cards.update({"CDELT1": -1.4e-5, "CDELT2": 1.4e-5})
+    fits.writeto(tmp_path / "a.fits", stars((48, 40)), cards)
+    field = FieldConfig(name="a", target=[tmp_path / "a.fits"])
+    prepare(settings(tmp_path, field, split={"fraction": 0}))
+    split = TileStore.open(tmp_path / "out" / "tiles.zarr").split("train")
+    y, x = (split.position + 7.5).T
+    expected = WCS(cards).pixel_to_world(x, y).icrs
+    places = np.stack([expected.ra.deg, expected.dec.deg], axis=1)
+    np.testing.assert_allclose(split.sky, places, atol=1e-7)

@@ -124,6 +124,83 @@ def test_fields_that_see_the_same_sky_do_not_leak(angle, shift, scale, guard, fr
                 assert not inside.any()
 
 
+def in_frame(wcs, frame):
+    """The same pixels on the same sky, with another frame's coordinates in the header."""
+    names = {"galactic": ("GLON", "GLAT"), "fk4": ("RA--", "DEC-"), "icrs": ("RA--", "DEC-")}[frame]
+    x, y = np.meshgrid(np.linspace(0, 80, 9), np.linspace(0, 80, 9))
+    there = wcs.pixel_to_world(x.ravel(), y.ravel()).transform_to(frame)
+    centre = wcs.pixel_to_world(40.0, 40.0).transform_to(frame)
+    new = WCS(naxis=2)
+    new.wcs.ctype = [f"{name}-TAN" for name in names]
+    new.wcs.crval = [centre.spherical.lon.deg, centre.spherical.lat.deg]
+    new.wcs.crpix = [41.0, 41.0]
+    new.wcs.cd = np.eye(2)
+    if frame == "fk4":
+        new.wcs.radesys, new.wcs.equinox = "FK4", 1950.0
+    new.wcs.set()
+    sky = np.stack([there.spherical.lon.deg, there.spherical.lat.deg], axis=1)
+    plane = new.wcs_world2pix(sky, 1) - 41.0
+    pixels = np.stack([x.ravel() - 40, y.ravel() - 40], axis=1)
+    new.wcs.cd = np.linalg.lstsq(pixels, plane, rcond=None)[0].T
+    new.wcs.set()
+    return new
+
+
+def latitude_first(wcs):
+    new = WCS(naxis=2)
+    new.wcs.ctype = list(wcs.wcs.ctype)[::-1]
+    new.wcs.crval, new.wcs.cd = wcs.wcs.crval[::-1], wcs.wcs.cd[::-1]
+    new.wcs.crpix = wcs.wcs.crpix
+    new.wcs.set()
+    return new
+
+
+@pytest.mark.parametrize("frame", ["galactic", "fk4", "DEC first"])
+def test_the_same_sky_in_another_frame_does_not_leak(frame):
+    """Validation is the whole of one field; the other sees the same sky by other numbers."""
+    plain = tan(angle=33.0)
+    other = latitude_first(plain) if frame == "DEC first" else in_frame(plain, frame)
+    x, y = np.array([0.0, 70.0, 5.0]), np.array([3.0, 60.0, 70.0])
+    apart = plain.pixel_to_world(x, y).separation(other.pixel_to_world(x, y).icrs)
+    assert apart.arcsec.max() < 0.01
+    for here, there in ((plain, other), (other, plain)):
+        fields = [sky("a", 80, 80, wcs=here), sky("b", 64, 70, wcs=there, asked="validation")]
+        areas = divide(fields, SplitConfig(fraction=0), 8)
+        mask = exclusion(fields, areas, 0, 0)
+        assert mask[:64, :70].all()
+        assert not mask[67:].any()
+        assert not mask[:, 73:].any()
+    # Which blocks are held out depends on the place in the sky alone.
+    split = SplitConfig(fraction=0.3, block=1)
+    one, two = (divide([sky("a", 64, 64, wcs=w)], split, 16) for w in (plain, other))
+    assert one == two
+
+
+def test_a_map_of_the_whole_sky_excludes_what_it_saw():
+    """Outlines that the seam of a map tears apart are filled pixel by pixel."""
+    full = WCS(naxis=2)
+    full.wcs.ctype = ["GLON-AIT", "GLAT-AIT"]
+    full.wcs.crpix, full.wcs.crval, full.wcs.cdelt = [82.0, 41.5], [0.0, 0.0], [-2.0, 2.0]
+    full.wcs.set()
+    seam = WCS(naxis=2)
+    seam.wcs.ctype = ["GLON-TAN", "GLAT-TAN"]
+    seam.wcs.crpix, seam.wcs.crval, seam.wcs.cdelt = [10.5, 10.5], [180.0, 0.0], [-1.0, 1.0]
+    seam.wcs.set()
+    fields = [
+        sky("all", 82, 163, wcs=full, kind="target"),
+        sky("seam", 20, 20, wcs=seam, kind="source", asked="validation"),
+    ]
+    mask = exclusion(fields, divide(fields, SplitConfig(fraction=0), 8), 0, 0)
+    y, x = np.mgrid[:82, :163]
+    with np.errstate(invalid="ignore"):
+        lon, lat = full.pixel_to_world_values(x, y)
+    inside = (np.abs(lon - 180) < 8) & (np.abs(lat) < 8)
+    far = (np.abs(lon - 180) > 18) | (np.abs(lat) > 18)
+    assert inside.sum() > 20
+    assert mask[inside].all()
+    assert not mask[far].any()
+
+
 def test_far_fields_do_not_disturb_each_other():
     a = sky("a", 64, 64, wcs=tan())
     b = sky("b", 64, 64, wcs=tan(ra=330.0, dec=-2.0), asked="validation")

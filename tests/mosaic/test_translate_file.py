@@ -223,6 +223,36 @@ def test_pictures_go_in_and_out(make_bundle, tmp_path):
         np.testing.assert_allclose(read_sky(out).data, values, atol=1e-6)
 
 
+@pytest.fixture
+def pictures(make_bundle):
+    """A bundle of colour pictures that changes nothing."""
+    rgb = ("R", "G", "B")
+    same = Stretch.linear(3)
+    return make_bundle(
+        rgb, rgb, True, source_unit="display", target_unit="display", source_stretch=same,
+        target_stretch=same, source_zeropoint=None, target_zeropoint=None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("order", [None, "BOTTOM-UP", "TOP-DOWN"])
+def test_north_is_where_viewers_show_it(pictures, tmp_path, order):
+    """FITS rows run upward, picture rows downward; ROWORDER = 'TOP-DOWN' is the exception."""
+    values = np.random.default_rng(3).uniform(0, 1, (3, 61, 53)).astype(np.float32)
+    cards = fits.Header({"BUNIT": "display"} | ({} if order is None else {"ROWORDER": order}))
+    fits.writeto(tmp_path / "in.fits", values, cards)
+    png = translate_file(pictures, tmp_path / "in.fits", tmp_path / "out.png", window=32)
+    seen = values if order == "TOP-DOWN" else values[:, ::-1]
+    np.testing.assert_allclose(read_sky(png).data, seen, atol=0.51 / 255)
+    # Back into FITS the picture's rows stay, and the file says which way they run.
+    back = translate_file(pictures, png, tmp_path / "back.fits", window=32)
+    assert fits.getheader(back)["ROWORDER"] == "TOP-DOWN"
+    again = translate_file(pictures, back, tmp_path / "again.png", window=32)
+    np.testing.assert_array_equal(read_sky(again).data, read_sky(png).data)
+    fits_out = translate_file(pictures, tmp_path / "in.fits", tmp_path / "out.fits", window=32)
+    np.testing.assert_allclose(read_sky(fits_out).data, values, atol=1e-6)
+    assert fits.getheader(fits_out).get("ROWORDER") == (order if order == "TOP-DOWN" else None)
+
+
 # ------------------------------------------------------------------------------- bad input
 
 
