@@ -64,11 +64,11 @@ def test_positions_are_astropys(kind, tmp_path):
     assert f == pytest.approx(1 / 0.7)
     assert size == (-(-HEIGHT * 10 // 7), -(-WIDTH * 10 // 7))
     assert away(grid, (X + 0.5) * f - 0.5, (Y + 0.5) * f - 0.5, reference, X, Y) < 1e-3
-    for moved in (part, resample(whole, grid, size)):
-        again = read_sky(write_sky(tmp_path / f"{len(moved.valid)}.fits", moved))
-        places = (X - 11, Y - 7) if moved is part else ((X + 0.5) * f - 0.5, (Y + 0.5) * f - 0.5)
-        assert away(again.wcs, *places, reference, X, Y) < 0.05
-        assert same_grid(again.wcs, moved.wcs, moved.valid.shape)
+    moved = resample(whole, grid, size, "nearest").window(slice(3, 60), slice(5, 70))
+    again = read_sky(write_sky(tmp_path / "b.fits", moved))
+    there = away(again.wcs, (X + 0.5) * f - 5.5, (Y + 0.5) * f - 3.5, reference, X, Y)
+    assert there < 0.05
+    assert same_grid(again.wcs, moved.wcs, moved.valid.shape)
 
 
 @pytest.mark.parametrize("kind", KINDS)
