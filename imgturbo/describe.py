@@ -101,6 +101,8 @@ def _image(path: Path) -> Facts:
         warnings.append("less than half of it is valid: few tiles will pass prepare.tile.min_valid")
     if not image.unit:
         warnings.append("BUNIT is missing: fluxes cannot be compared with another instrument's")
+    elif not image.scales[0].unit.known:
+        warnings.append(f"{image.unit!r} is no known unit: its pixels cannot be resampled")
     elif not picture and None in image.zeropoints:
         warnings.append("no AB zero point (PHOTFLAM and PHOTPLAM, PIXAR_SR, or ABZP are missing)")
     return facts | {"warnings": warnings}

@@ -39,7 +39,7 @@ def image(tmp_path):
     def make(data=None, **fields):
         if data is None:
             data = np.random.default_rng(0).normal(size=(2, *SHAPE))
-        usual = {"unit": "MJy/sr", "zeropoints": (28.0,) * len(data), "wcs": sky_wcs()}
+        usual = {"unit": "MJy/sr", "zeropoints": (27.462,) * len(data), "wcs": sky_wcs()}
         usual |= {"bands": ("F150W", "F277W")[: len(data)]}
         path = tmp_path / "image.fits"
         return write_sky(path, SkyImage.from_array(data, **usual | fields), overwrite=True)
@@ -57,7 +57,7 @@ def test_nothing_is_wrong_with_a_good_image(image):
     assert facts["bands"] == "F150W, F277W"
     assert facts["size"] == "41 × 37 pixels"
     assert facts["unit"] == "MJy/sr"
-    assert facts["AB zero point"] == "28.000, 28.000"
+    assert facts["AB zero point"] == "27.462, 27.462"
     assert facts["valid"] == "100.0% of the pixels"
     assert facts["pixel scale"] == "0.0400 arcsec"
     json.dumps(facts, allow_nan=False)
@@ -75,6 +75,7 @@ def test_the_footprint_goes_round_the_corners(image):
     [
         ({"unit": "", "zeropoints": (None, None)}, "BUNIT is missing"),
         ({"unit": "DN", "zeropoints": (None, None)}, "no AB zero point"),
+        ({"unit": "furlong"}, "'furlong' is no known unit"),
         ({"wcs": None}, "no celestial WCS"),
     ],
 )

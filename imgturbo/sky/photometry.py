@@ -221,7 +221,8 @@ def check_display(values: NDArray[Any], what: str) -> None:
 
 def stated_unit(header: Mapping[str, Any]) -> Unit:
     """BUNIT; or the unit that :meth:`FluxScale.cards` wrote beside it, if they still agree."""
-    written = str(header.get("BUNIT", "")).strip()
+    value = header.get("BUNIT")
+    written = value.strip() if isinstance(value, str) else ""
     ours = header.get(_UNIT_CARD)
     if isinstance(ours, str) and parse_unit(ours).fits() == written:
         return parse_unit(ours)

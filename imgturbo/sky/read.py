@@ -71,7 +71,10 @@ class SkyReader:
             for band, moved in zip(self._bands, self._moved, strict=True):
                 if moved:
                     check_resizable(band.scale.unit, str(band.path))
+            self.bands = tuple(band.name for band in self._bands)
             self.unit = first.scale.unit.name
+            self.scales = tuple(map(self._scale, self._bands, self._moved))
+            self.zeropoints = tuple(scale.zeropoint for scale in self.scales)
             unstated = first.header is not None and stated_unit(first.header).kind == "none"
             self.unit_is_assumed = unstated and self.unit != ""
             if self.unit_is_assumed and self.unit == DISPLAY:
@@ -79,9 +82,6 @@ class SkyReader:
         except BaseException:
             self.close()
             raise
-        self.bands = tuple(band.name for band in self._bands)
-        self.scales = tuple(map(self._scale, self._bands, self._moved))
-        self.zeropoints = tuple(scale.zeropoint for scale in self.scales)
 
     @property
     def shape(self) -> tuple[int, int, int]:

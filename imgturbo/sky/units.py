@@ -67,6 +67,7 @@ _JANSKY = re.compile(
     r"(?P<prefix>nano|micro|milli|kilo|mega|giga|mu|[numkMGNU]?)(?:jy|janskys?)", re.I
 )
 _MAGGY = re.compile(r"(?P<prefix>nano|micro|milli|[num]?)(?:maggys?|maggies|mgys?|mggys?)", re.I)
+_LONGEST = 120  # characters; a FITS card holds 68
 _LARGEST = 1e12  # Jy: what is larger is no multiple of one, but W/m2/Hz and the like
 _SCALES = {"M": 1e6, "": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}  # spellings of the house
 
@@ -159,6 +160,8 @@ def parse_unit(bunit: str | None) -> Unit:
         return Unit("", "none")
     if given.lower() in _AS_THEY_ARE:
         return Unit(_AS_THEY_ARE[given.lower()], "display")
+    if len(given) > _LONGEST:
+        return Unit(given, "unknown")
     try:
         parsed = _read(_plain(given))
     except (ValueError, OverflowError, ZeroDivisionError):

@@ -258,6 +258,8 @@ def test_real_hubble_and_webb(tmp_path, real_data):
         name="he0435",
         source=[folder / "he0435_hst_f814w.fits"],
         target=[folder / "he0435_jwst_f115w.fits"],
+        source_unit="electron/s",  # neither file states one
+        target_unit="MJy/sr",
     )
     register = {"method": "sources", "model": "shift", "min_sources": 3}
     report = prepare(settings(tmp_path, field, register=register))

@@ -339,6 +339,30 @@ def test_without_a_unit_a_warning_is_given(bundle, make_fits, tmp_path):
         translate_file(bundle, plain, tmp_path / "out.fits")
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.float32])
+def test_values_to_255_without_a_unit_are_no_pictures(make_bundle, make_fits, tmp_path, kind):
+    linear = Stretch.linear(1)
+    pictures = make_bundle(
+        ("L",), ("L",), True, source_unit="display", target_unit="display",
+        source_stretch=linear, target_stretch=linear, source_zeropoint=None,
+        target_zeropoint=None,
+    )  # fmt: skip
+    levels = np.arange(256).reshape(16, 16)
+    bright = make_fits("a.fits", levels.astype(kind), "L", unit=None, zeropoint=None)
+    shown = make_fits("b.fits", (levels / 255).astype(">f4"), "L", unit=None, zeropoint=None)
+    with (
+        pytest.warns(UserWarning, match="no unit in the header; taken to be display"),
+        np.errstate(all="raise"),
+    ):
+        made = translate_file(pictures, shown, tmp_path / "out.fits")
+    assert np.nanmax(read_sky(made).data) == pytest.approx(1, abs=1e-5)
+    with pytest.raises(ImgturboError, match="values up to 255, but pictures"):
+        translate_file(pictures, bright, tmp_path / "white.fits")
+    with pytest.raises(ImgturboError, match="the array: states no unit and holds values up to 255"):
+        translate_sky(pictures, levels[None].astype(kind))
+    assert not (tmp_path / "white.fits").exists()
+
+
 def test_a_translation_is_silent(bundle, files, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -139,3 +139,11 @@ def test_coordinates_are_needed(make_wcs):
     image = SkyImage.from_array(np.ones((9, 9)))
     with pytest.raises(ImgturboError, match="without a celestial WCS"):
         resample(image, make_wcs((9, 9)), (9, 9))
+
+
+@pytest.mark.parametrize("unit", ["furlong", "mag", ""])
+def test_an_unknown_unit_is_asked_for_where_pixels_change_their_size(make_wcs, unit):
+    image = SkyImage.from_array(np.ones((30, 30)), wcs=make_wcs((30, 30)), unit=unit)
+    with pytest.raises(ImgturboError, match="set BUNIT to a flux per pixel"):
+        resample(image, make_wcs((30, 30), scale=0.04), (30, 30))
+    assert np.nanmedian(resample(image, make_wcs((30, 30), angle=50), (30, 30)).data) == 1

@@ -118,7 +118,8 @@ def test_dimensions_are_astropys(written, kind, same):
 @pytest.mark.parametrize(
     "written",
     ["furlong", "mag", "s", "km/s", "cm-2", "1/s", "10", "SNR", "%", "//", "Jy/", "MJy/sr/pixel",
-     "Jy)", "(Jy", "Jy sr", "Jy^", "W/m2 sr", "0 Jy", "Jy/beam/sr", "..", "1e999 Jy", "Jy^99999"],
+     "Jy)", "(Jy", "Jy sr", "Jy^", "W/m2 sr", "0 Jy", "Jy/beam/sr", "..", "1e999 Jy", "Jy^99999",
+     "10^400 Jy", "(" * 3000],
 )  # fmt: skip
 def test_what_is_not_understood_is_unknown_and_kept(written):
     found = parse_unit(written)
