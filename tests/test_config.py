@@ -29,6 +29,12 @@ def test_every_shipped_config_loads_and_survives_a_round_trip(path, tmp_path):
         ("train.steps=-1", ["train.steps", "-1"]),
         ("train.steps=many", ["train.steps", "many"]),
         ("objective.preset=pix3pix", ["objective.preset", "pix3pix"]),
+        ("objective.marginal={x_tilde: much}", ["objective.marginal.x_tilde:", "much"]),
+        ("objective.marginal={x_tilde: {mmd: much}}", ["objective.marginal.x_tilde.mmd:", "much"]),
+        ("objective.marginal={x_tilda: 1}", ["objective.marginal.x_tilda", "'x_tilde'"]),
+        ("objective.mmd_scales=[0.1, 0]", ["objective.mmd_scales.1", "0"]),
+        ("model.critics.y={kind: mlp}", ["model.critics.y", "valid keys"]),
+        ("model.critics.z={widht: 4}", ["model.critics.z.widht", "'width'"]),
         ("train.steps", ["section.key=value"]),
         ("train.steps.more=1", ["'steps'", "not a section"]),
         ("prepare.fields=[{name: a}]", ["'a'", "neither"]),
@@ -77,3 +83,12 @@ def test_tiles_default_to_what_prepare_writes():
 def test_no_is_a_precision_and_not_yaml_s_false(word):
     config = load_config(CONFIGS[0], [f"train.precision={word}"])
     assert config.train.precision == word.strip("'")
+
+
+def test_a_marginal_term_is_kept_as_it_was_written():
+    """A bare number, as configs and checkpoints before the mixes have it, or a mix."""
+    written = {"x_tilde": 1, "z_tilde": {"critic": 1, "mmd": 1e-2}, "x_hat": "1e-3"}
+    config = Config.model_validate({"objective": {"marginal": written}})
+    dumped = config.model_dump(mode="json")
+    assert dumped["objective"]["marginal"] == written | {"x_hat": 1e-3}
+    assert Config.model_validate(dumped) == config

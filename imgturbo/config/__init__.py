@@ -24,6 +24,7 @@ from imgturbo.config.flows import (
 )
 from imgturbo.config.networks import (
     CriticConfig,
+    CriticsConfig,
     CycleGANResNetConfig,
     GeneratorConfig,
     MLPConfig,
@@ -57,6 +58,7 @@ __all__ = [
     "ConditionConfig",
     "Config",
     "CriticConfig",
+    "CriticsConfig",
     "CycleGANResNetConfig",
     "DataConfig",
     "DiffusionConfig",

@@ -10,6 +10,7 @@ from imgturbo.config.section import Section
 
 __all__ = [
     "CriticConfig",
+    "CriticsConfig",
     "CycleGANResNetConfig",
     "GeneratorConfig",
     "MLPConfig",
@@ -117,3 +118,10 @@ class CriticConfig(Section):
         if self.kind == "mlp" and self.norm in ("batch", "instance"):
             raise ValueError("a dense critic has no image statistics; set its norm to spectral")
         return self
+
+
+class CriticsConfig(Section):
+    """A critic for each space where they differ, as dense critics of a table beside an image."""
+
+    z: CriticConfig | None = None  # of z̃ and ẑ; None: model.critic
+    x: CriticConfig | None = None  # of x̃ and x̂; None: model.critic

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Discriminator, Field, Tag, field_validator
 
 from imgturbo.config.section import Section
 
@@ -34,9 +34,15 @@ Output = Literal["z_tilde", "x_hat", "x_tilde", "z_hat"]
 Distance = Literal["l1", "l2", "charbonnier", "shifted", "texture", "lpips", "fourier", "spectrum"]
 DistanceMix = dict[Distance, float]
 
+MarginalTerm = Annotated[
+    Annotated[float, Tag("one_weight")] | Annotated[dict[str, float], Tag("mix")],
+    Discriminator(lambda term: "mix" if isinstance(term, dict) else "one_weight"),
+]
+"""A mix of divergences, such as {critic: 1, mmd: 10}; a bare number is the weight of a critic."""
+
 
 class ObjectiveConfig(Section):
-    """Eight free weights: ``paired`` are the L terms, ``marginal`` the D terms.
+    """Eight free terms: ``paired`` are the L terms, ``marginal`` the D terms.
 
     A weight left out takes the preset's; the preset ``custom`` sets all of them to zero. The preset
     ``likelihood`` is that of a decoder of kind cinn, which has no weights but ``noise``, and
@@ -49,7 +55,7 @@ class ObjectiveConfig(Section):
     ) = None  # None: likelihood for a cinn, diffusion for that kind, else turbo
     noise: float = Field(0.0, ge=0)  # likelihood: σ of the Gaussian added to the stretched target
     paired: dict[Output, float] = {}
-    marginal: dict[Output, float] = {}
+    marginal: dict[Output, MarginalTerm] = {}  # {z_tilde: 1} or {z_tilde: {critic: 1, mmd: 10}}
     identity: dict[Literal["x", "z"], float] = {}  # ‖decoder(x) − x‖ and ‖encoder(z) − z‖
     distance: dict[Output, DistanceMix] = {}  # left out: the preset's, else {l1: 1}
     signal: float = Field(0.0, ge=0)  # κ: l1, l2, charbonnier are weighted by 1 + κ · local level
@@ -59,6 +65,8 @@ class ObjectiveConfig(Section):
     pool: int | None = Field(None, ge=0)  # None: the preset's; 0: no image pool
     gradient_penalty: float = Field(10.0, ge=0)  # wgan-gp
     r1: float = Field(0.0, ge=0)  # ½γ‖∇D‖² on real samples
+    # mmd: its kernels' lengths, root mean squares over a sample's entries
+    mmd_scales: list[Annotated[float, Field(gt=0)]] = Field([0.05, 0.2, 0.9], min_length=1)
 
 
 class TrainConfig(Section):

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from imgturbo.config.diffusion import DiffusionConfig
 from imgturbo.config.flows import FlowConfig
-from imgturbo.config.networks import CriticConfig, GeneratorConfig, UNetConfig
+from imgturbo.config.networks import CriticConfig, CriticsConfig, GeneratorConfig, UNetConfig
 from imgturbo.config.preparation import PrepareConfig
 from imgturbo.config.section import Section
 from imgturbo.config.training import DataConfig, ObjectiveConfig, TrainConfig
@@ -34,6 +34,11 @@ class ModelConfig(Section):
     decoder: DecoderConfig = UNetConfig()  # z → x̃, source to target ("forward")
     encoder: GeneratorConfig | None = None  # x → z̃, target to source; None: like the decoder
     critic: CriticConfig = CriticConfig()
+    critics: CriticsConfig = CriticsConfig()  # where the two spaces need critics of unlike kinds
+
+    def critic_of(self, space: Literal["z", "x"]) -> CriticConfig:
+        """The critics of this space: its own ones, else the common ones."""
+        return getattr(self.critics, space) or self.critic
 
 
 # Decoders that only an objective of their own trains.
@@ -158,6 +163,8 @@ _TAGS = (
     "vgg",
     "convnext",
     "zhang",
+    "one_weight",
+    "mix",
 )
 
 
