@@ -38,18 +38,25 @@ from imgturbo.flows.decoder import CINNDecoder
 from imgturbo.flows.objective import Likelihood
 from imgturbo.losses import IMAGE_SCORES, Trainable
 from imgturbo.nets import Generator, build_generator
+from imgturbo.side import Side
 from imgturbo.turbo import PRESETS, build_objective
 
 __all__ = [
     "ENGINES",
     "Engine",
+    "Space",
     "build_network",
     "build_trainable",
+    "channels",
     "load_settled",
     "register",
     "settle",
     "unregister",
 ]
+
+
+Space = Side | int
+"""What an end of a translation is, or its number of channels."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +65,8 @@ class Engine:
 
     Attributes:
         network: makes it from its section of the config, its input and its output channels.
-        trainable: makes the networks and their loss from (config, source channels, target
-            channels); the config is a settled one, see :func:`settle`.
+        trainable: makes the networks and their loss from (config, z, x): what the two spaces are,
+            or how many channels they have; the config is a settled one, see :func:`settle`.
         presets: what ``objective.preset`` may be.
         preset: the one that is meant where none is named.
         score: what ``train.select`` is where it is left open.
@@ -68,7 +75,7 @@ class Engine:
     """
 
     network: Callable[..., Generator]
-    trainable: Callable[[Config, int, int], Trainable]
+    trainable: Callable[[Config, Space, Space], Trainable]
     presets: tuple[str, ...]
     preset: str
     score: str = "psnr"
@@ -76,16 +83,21 @@ class Engine:
     weights: bool = False
 
 
-def _likelihood(config: Config, source_channels: int, target_channels: int) -> Likelihood:
+def channels(space: Space) -> int:
+    """How many channels, columns or coordinates a space has."""
+    return space if isinstance(space, int) else len(space)
+
+
+def _likelihood(config: Config, source: Space, target: Space) -> Likelihood:
     flow = config.model.decoder
     assert isinstance(flow, FlowConfig)
-    return Likelihood(CINNDecoder(flow, source_channels, target_channels), config.objective.noise)
+    return Likelihood(CINNDecoder(flow, channels(source), channels(target)), config.objective.noise)
 
 
-def _denoising(config: Config, source_channels: int, target_channels: int) -> Denoising:
+def _denoising(config: Config, source: Space, target: Space) -> Denoising:
     model = config.model.decoder
     assert isinstance(model, DiffusionConfig)
-    return Denoising(DiffusionDecoder(model, source_channels, target_channels))
+    return Denoising(DiffusionDecoder(model, channels(source), channels(target)))
 
 
 _EIGHT_TERMS = Engine(
@@ -141,20 +153,20 @@ def build_network(section: NetworkConfig, in_channels: int, out_channels: int) -
     return ENGINES[section.kind].network(section, in_channels, out_channels)
 
 
-def build_trainable(config: Config, source_channels: int, target_channels: int) -> Trainable:
+def build_trainable(config: Config, source: Space, target: Space) -> Trainable:
     """Networks and loss that ``config`` describes, freshly initialised.
 
     Args:
         config: its ``model`` and ``objective`` sections are read.
-        source_channels: channels of z, or columns of a table.
-        target_channels: channels of x.
+        source: what z is, or how many channels it has.
+        target: the same of x.
 
     Raises:
         ImgturboError: what :func:`settle` refuses; weights that make no objective; a diffusion
             model without the package diffusers.
     """
     engine = ENGINES[config.model.decoder.kind]
-    return engine.trainable(settle(config), source_channels, target_channels)
+    return engine.trainable(settle(config), source, target)
 
 
 # ---------------------------------------------------------------------------- what goes together

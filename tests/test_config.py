@@ -41,6 +41,12 @@ def test_every_shipped_config_loads_and_survives_a_round_trip(path, tmp_path):
         ("prepare.register.metod=none", ["prepare.register.metod", "'method'"]),
         ("train.steps=-1", ["train.steps", "-1"]),
         ("train.steps=many", ["train.steps", "many"]),
+        ("objective.marginal={x_tilde: much}", ["objective.marginal.x_tilde:", "much"]),
+        ("objective.marginal={x_tilde: {mmd: much}}", ["objective.marginal.x_tilde.mmd:", "much"]),
+        ("objective.marginal={x_tilda: 1}", ["objective.marginal.x_tilda", "'x_tilde'"]),
+        ("objective.mmd_scales=[0.1, 0]", ["objective.mmd_scales.1", "0"]),
+        ("model.critics.y={kind: mlp}", ["model.critics.y", "valid keys"]),
+        ("model.critics.z={widht: 4}", ["model.critics.z.widht", "'width'"]),
         ("train.steps", ["section.key=value"]),
         ("train.steps.more=1", ["'steps'", "not a section"]),
         ("prepare.fields=[{name: a}]", ["'a'", "neither"]),
@@ -96,3 +102,12 @@ def test_every_key_is_described_by_the_docstring_below_it(section):
     for name, field in section.model_fields.items():
         assert field.description, f"{section.__name__}.{name} has no docstring"
         assert field.description.endswith("."), f"{section.__name__}.{name}: {field.description}"
+
+
+def test_a_marginal_term_is_kept_as_it_was_written():
+    """A bare number, as configs and checkpoints before the mixes have it, or a mix."""
+    written = {"x_tilde": 1, "z_tilde": {"critic": 1, "mmd": 1e-2}, "x_hat": "1e-3"}
+    config = Config.model_validate({"objective": {"marginal": written}})
+    dumped = config.model_dump(mode="json")
+    assert dumped["objective"]["marginal"] == written | {"x_hat": 1e-3}
+    assert Config.model_validate(dumped) == config

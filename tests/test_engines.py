@@ -98,7 +98,7 @@ def linear():
     """The engine, as a package of its own would add it."""
     engine = Engine(
         network=Linear,
-        trainable=lambda config, n, m: Fit(Linear(config.model.decoder, n, m)),
+        trainable=lambda config, z, x: Fit(Linear(config.model.decoder, len(z), len(x))),
         presets=("squares",),
         preset="squares",
         score="nearness",

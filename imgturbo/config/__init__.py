@@ -24,6 +24,7 @@ from imgturbo.config.flows import (
 )
 from imgturbo.config.networks import (
     CriticConfig,
+    CriticsConfig,
     CycleGANResNetConfig,
     GeneratorConfig,
     MLPConfig,
@@ -64,6 +65,7 @@ __all__ = [
     "ConditionConfig",
     "Config",
     "CriticConfig",
+    "CriticsConfig",
     "CycleGANResNetConfig",
     "DataConfig",
     "DiffusionConfig",

@@ -10,6 +10,7 @@ from imgturbo.config.section import NetworkConfig, Section
 
 __all__ = [
     "CriticConfig",
+    "CriticsConfig",
     "CycleGANResNetConfig",
     "GeneratorConfig",
     "MLPConfig",
@@ -184,3 +185,12 @@ class CriticConfig(Section):
         if self.reads_rows and self.norm in ("batch", "instance"):
             raise ValueError("a dense critic has no image statistics; set its norm to spectral")
         return self
+
+
+class CriticsConfig(Section):
+    """A critic for each space where they differ, as dense critics of a table beside an image."""
+
+    z: CriticConfig | None = None
+    """The critics of z̃ and ẑ; None: as model.critic says."""
+    x: CriticConfig | None = None
+    """The critics of x̃ and x̂; None: as model.critic says."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Discriminator, Field, Tag, field_validator
 
 from imgturbo.config.section import Section
 from imgturbo.config.sources import SourceConfig
@@ -53,9 +53,15 @@ Output = Literal["z_tilde", "x_hat", "x_tilde", "z_hat"]
 Distance = Literal["l1", "l2", "charbonnier", "shifted", "texture", "lpips", "fourier", "spectrum"]
 DistanceMix = dict[Distance, float]
 
+MarginalTerm = Annotated[
+    Annotated[float, Tag("one_weight")] | Annotated[dict[str, float], Tag("mix")],
+    Discriminator(lambda term: "mix" if isinstance(term, dict) else "one_weight"),
+]
+"""A mix of divergences, such as {critic: 1, mmd: 10}; a bare number is the weight of a critic."""
+
 
 class ObjectiveConfig(Section):
-    """Eight free weights: ``paired`` are the L terms, ``marginal`` the D terms.
+    """Eight free terms: ``paired`` are the L terms, ``marginal`` the D terms.
 
     A weight left out takes the preset's; the preset ``custom`` sets all of them to zero. The preset
     ``likelihood`` is that of a decoder of kind cinn, which has no weights but ``noise``, and
@@ -71,8 +77,9 @@ class ObjectiveConfig(Section):
     """Likelihood: σ of the Gaussian noise added to the stretched target in training."""
     paired: dict[Output, float] = {}
     """Weights of the paired terms L: how far each output is from the truth."""
-    marginal: dict[Output, float] = {}
-    """Weights of the marginal terms D: how well a critic tells each output from real data."""
+    marginal: dict[Output, MarginalTerm] = {}
+    """Weights of the marginal terms D: how far each output's distribution is from that of real
+    data. A number is the critic's weight; {critic: 1, mmd: 10} weighs several divergences."""
     identity: dict[Literal["x", "z"], float] = {}
     """Weights of ‖decoder(x) − x‖ (x) and ‖encoder(z) − z‖ (z): what is of its space already shall
     stay."""
@@ -94,6 +101,8 @@ class ObjectiveConfig(Section):
     """λ, the weight of the gradient penalty of wgan-gp."""
     r1: float = Field(0.0, ge=0)
     """γ of the penalty ½γ‖∇D‖² of critics on real samples; 0: none."""
+    mmd_scales: list[Annotated[float, Field(gt=0)]] = Field([0.05, 0.2, 0.9], min_length=1)
+    """Lengths of the kernels of the divergence mmd: root mean squares over a sample's entries."""
 
 
 class TrainConfig(Section):

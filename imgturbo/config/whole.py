@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, Tag, ValidationError
 
 from imgturbo.config.diffusion import DiffusionConfig
 from imgturbo.config.flows import FlowConfig
-from imgturbo.config.networks import CriticConfig, GeneratorConfig, UNetConfig
+from imgturbo.config.networks import CriticConfig, CriticsConfig, GeneratorConfig, UNetConfig
 from imgturbo.config.preparation import PrepareConfig
 from imgturbo.config.section import NetworkConfig, Section
 from imgturbo.config.training import DataConfig, ObjectiveConfig, TrainConfig
@@ -43,6 +43,12 @@ class ModelConfig(Section):
     """The network x → z̃, target to source; None: of the decoder's make."""
     critic: CriticConfig = CriticConfig()
     """The critics, where the objective has any."""
+    critics: CriticsConfig = CriticsConfig()
+    """Critics of one space alone, where z and x need unlike ones; left out: model.critic."""
+
+    def critic_of(self, space: Literal["z", "x"]) -> CriticConfig:
+        """The critics of this space: its own ones, else the common ones."""
+        return getattr(self.critics, space) or self.critic
 
 
 class Config(Section):
@@ -183,15 +189,19 @@ def _walk(where: Sequence[str]) -> tuple[list[str], list[type[BaseModel]]]:
     """
     keys: list[str] = []
     sections: list[type[BaseModel]] = [Config]
+    tags: set[str] = set()  # of unions of plain values, such as a weight or a mix of weights
     for part in where:
         chosen = [section for section in sections if part in _kinds(section)]
         if len(sections) > 1 and chosen:
             sections = chosen
             continue
+        if part in tags:
+            continue
         keys.append(part)
         if not part.isdigit():  # a place in a list is followed by what the list is of
             fields = [item for section in sections for item in section.model_fields.items()]
             found = [field for name, field in fields if part in (name, field.alias)]
+            tags |= {tag for field in found for tag in _tags_in(field.annotation)}
             sections = [model for field in found for model in _models_in(field.annotation)]
     return keys, sections
 
@@ -200,6 +210,12 @@ def _kinds(section: type[BaseModel]) -> tuple[Any, ...]:
     """Names under which a union of kinds knows this section."""
     kind = section.model_fields.get("kind")
     return get_args(kind.annotation) if kind is not None else ()
+
+
+def _tags_in(annotation: Any) -> list[str]:
+    """Names that unions within an annotation give to their members."""
+    own = [part.tag for part in getattr(annotation, "__metadata__", ()) if isinstance(part, Tag)]
+    return own + [tag for inner in get_args(annotation) for tag in _tags_in(inner)]
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from imgturbo.errors import ImgturboError
 from imgturbo.nets.noise import Noise
 
-__all__ = ["Generator", "ImageGenerator", "pad_to_multiple"]
+__all__ = ["Generator", "ImageGenerator", "carry", "pad_to_multiple"]
 
 
 class Generator(nn.Module, ABC):
@@ -54,6 +54,18 @@ class Generator(nn.Module, ABC):
     @abstractmethod
     def forward(self, u: Tensor, noise: Noise | None = None) -> Tensor:
         """(B, C, …) → (B, C', …); ``noise`` is the source of ε, None meaning ε = 0."""
+
+    def carry(self, valid: Tensor, output: Tensor) -> Tensor:
+        """Which entries of an output are valid, given which ones of the input were.
+
+        Args:
+            valid: (B, 1, …) bool, of the input.
+            output: (B, C', …), what became of it.
+
+        Returns:
+            (B, 1, …) bool of the output's height and width, if it has them; see :func:`carry`.
+        """
+        return carry(valid, output)
 
     def narrow(self) -> Generator:
         """A network that sees as far and costs less to probe; itself unless a kind knows better."""
@@ -148,6 +160,26 @@ class ImageGenerator(Generator):
     @abstractmethod
     def translate(self, u: Tensor, noise: Noise | None) -> Tensor:
         """(B, C, H, W) → (B, C', H, W), with H and W multiples of ``stride``."""
+
+
+def carry(valid: Tensor, output: Tensor) -> Tensor:
+    """What becomes of validity under a map that does not say so itself.
+
+    On the same grid an output is valid where its input is. From vector to image, from image to
+    vector and to another grid no entry stands for another: all of a sample is valid if anything
+    was in its input.
+
+    Args:
+        valid: (B, 1, H, W) or (B, 1) bool, of the input.
+        output: (B, C, H', W') or (B, C).
+
+    Returns:
+        (B, 1, H', W') or (B, 1) bool.
+    """
+    if valid.shape[2:] == output.shape[2:]:
+        return valid
+    anything = valid.flatten(1).any(1).view(-1, *[1] * (output.ndim - 1))
+    return anything.expand(-1, 1, *output.shape[2:])
 
 
 def pad_to_multiple(u: Tensor, multiple: int) -> Tensor:

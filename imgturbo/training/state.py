@@ -74,8 +74,7 @@ class RunState:
         self.progress = Progress()
 
         seed_step(config.seed, INITIAL, 0, 0)  # all processes start from the same weights
-        counts = map(len, source.sides.values())
-        self.objective: Trainable = build_trainable(config, *counts)
+        self.objective: Trainable = build_trainable(config, source.source, source.target)
         assert config.train.select is not None  # of a settled config
         self.selection = Selection.named(config.train.select, self.objective)
         self.objective.check(source)

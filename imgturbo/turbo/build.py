@@ -3,74 +3,107 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 from imgturbo.config import Config
 from imgturbo.errors import ImgturboError
 from imgturbo.nets import FreshNoise, build_critic, build_generator
+from imgturbo.side import Side
 from imgturbo.turbo.objective import Objective
-from imgturbo.turbo.presets import SPACE, Terms, resolve
+from imgturbo.turbo.presets import resolve
+from imgturbo.turbo.terms import SPACE, Terms
 
 __all__ = ["build_objective"]
 
 
-def build_objective(config: Config, source_channels: int, target_channels: int) -> Objective:
+class _End(NamedTuple):
+    """What is known of a space: its channels, and whether it holds images; None: may be either."""
+
+    channels: int
+    image: bool | None
+
+
+Ends = dict[str, _End]
+
+
+def build_objective(config: Config, source: int | Side, target: int | Side) -> Objective:
     """The objective that ``config`` describes, with freshly initialised networks.
 
     Args:
         config: its ``model`` and ``objective`` sections are read.
-        source_channels: channels of z, or columns of a table.
-        target_channels: channels of x.
+        source: what z is; or its number of channels (of columns), where both spaces hold images
+            or both hold rows of numbers, as the kind of the decoder says.
+        target: the same of x.
 
     Raises:
-        ImgturboError: weights that make no objective (see ``presets.resolve``), identity terms
-            between spaces of unlike channel counts, a dense critic on images or the reverse.
+        ImgturboError: weights that make no objective (see ``presets.resolve``), identity terms or
+            conditional critics between spaces of unlike shape, a dense critic on images or the
+            reverse.
     """
-    terms = _with_possible_identity(
-        resolve(config.objective), config, source_channels, target_channels
-    )
     model = config.model
-    if terms.critics and model.decoder.reads_rows != model.critic.reads_rows:
-        raise ImgturboError(
-            f"model.critic.kind is {model.critic.kind!r} beside a decoder of kind "
-            f"{model.decoder.kind!r}; dense networks go with dense ones, set it to "
-            f"{'mlp' if model.decoder.reads_rows else 'patchgan'!r}"
-        )
-    channels = {"z": source_channels, "x": target_channels}
-    encoder = None
-    if terms.needs_encoder:
-        encoder = build_generator(
-            model.encoder or model.decoder,
-            in_channels=target_channels,
-            out_channels=source_channels,
-        )
-    decoder = None
-    if terms.needs_decoder:
-        decoder = build_generator(
-            model.decoder, in_channels=source_channels, out_channels=target_channels
-        )
+    images = not model.decoder.reads_rows
+    ends = {"z": _end(source, images), "x": _end(target, images)}
+    terms = _with_possible_identity(resolve(config.objective), config, ends)
+    _check_critics(terms, config, ends)
+    z, x = ends["z"].channels, ends["x"].channels
+    encoder = build_generator(model.encoder or model.decoder, x, z) if terms.needs_encoder else None
+    decoder = build_generator(model.decoder, z, x) if terms.needs_decoder else None
     critics = {}
     for name, output in terms.critics.items():
-        space = SPACE[output]
-        other = channels["z" if space == "x" else "x"]
-        critics[name] = build_critic(
-            model.critic, channels[space], other if terms.is_conditional(output) else 0
-        )
+        own = SPACE[output]
+        beside = ends["x" if own == "z" else "z"].channels if terms.is_conditional(output) else 0
+        critics[name] = build_critic(model.critic_of(own), ends[own].channels, beside)
     return Objective(encoder, decoder, critics, terms, FreshNoise())
 
 
-def _with_possible_identity(
-    terms: Terms, config: Config, source_channels: int, target_channels: int
-) -> Terms:
-    """Without the preset's identity terms where the spaces have unlike channel counts.
+def _end(end: int | Side, images: bool) -> _End:
+    if isinstance(end, int):
+        return _End(end, images)
+    # A latent code may be a vector or a map: its critic finds out.
+    return _End(len(end), None if end.kind == "latent" else end.kind == "image")
 
-    decoder(x) exists only if x has as many channels as z. A weight the user wrote is not dropped
-    in silence.
+
+def _unlike(ends: Ends) -> bool:
+    """Whether one space is known to hold images and the other rows of numbers."""
+    return {end.image for end in ends.values()} == {True, False}
+
+
+def _check_critics(terms: Terms, config: Config, ends: Ends) -> None:
+    """Dense critics judge rows of numbers, patch critics images."""
+    model = config.model
+    for output in terms.critics.values():
+        own = SPACE[output]
+        if terms.is_conditional(output) and _unlike(ends):
+            raise ImgturboError(
+                f"objective.conditional: the critic of {output} cannot see images beside rows of "
+                "numbers; set it to false"
+            )
+        critic, image = model.critic_of(own), ends[own].image
+        if image is None or image != critic.reads_rows:
+            continue
+        wanted = "patchgan" if image else "mlp"
+        key = "model.critic" if getattr(model.critics, own) is None else f"model.critics.{own}"
+        place = f"model.critics.{own}.kind" if _unlike(ends) else "it"
+        raise ImgturboError(
+            f"{key}.kind is {critic.kind!r} but {own} holds "
+            f"{'images' if image else 'rows of numbers'}; patch critics judge images, dense ones "
+            f"rows: set {place} to {wanted!r}"
+        )
+
+
+def _with_possible_identity(terms: Terms, config: Config, ends: Ends) -> Terms:
+    """Without the preset's identity terms where the spaces are of unlike shape.
+
+    decoder(x) exists only if x has as many channels as z, and is an image if z is one. A weight the
+    user wrote is not dropped in silence.
     """
-    if source_channels == target_channels or not any(terms.identity.values()):
+    z, x = ends["z"].channels, ends["x"].channels
+    if (z == x and not _unlike(ends)) or not any(terms.identity.values()):
         return terms
     if any(config.objective.identity.values()):
+        found = f"there are {z} and {x}" if z != x else "and these are an image and a row"
         raise ImgturboError(
-            f"objective.identity needs as many source bands as target bands, there are "
-            f"{source_channels} and {target_channels}; set its weights to 0"
+            f"objective.identity needs as many source bands as target bands, {found}; set its "
+            "weights to 0"
         )
     return replace(terms, identity={"x": 0.0, "z": 0.0})

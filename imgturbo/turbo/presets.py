@@ -8,7 +8,7 @@ Turbo-Sim (Quétant et al. 2021, arXiv:2112.10629) minimises
     L^Turbo   = L^Direct + γ L^Reverse                                                     (8)
 
 and since every L also has the λ of its exponential likelihood, all eight weights are free. They
-are written out here one by one: ``paired`` the Ls, ``marginal`` the Ds.
+are written out here one by one: ``paired`` the Ls, ``marginal`` the Ds, each D that of a critic.
 
     turbo       all eight; L(z̃) = L(x̃) = 10, L(x̂) = L(ẑ) = 1, every D = 1
     pix2pix     L(x̃) = 100, D(x̃) = 1, the critic conditional on z, vanilla (arXiv:1611.07004)
@@ -29,126 +29,75 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import Any, TypeVar
 
 from imgturbo.config import ObjectiveConfig
 from imgturbo.errors import ImgturboError
+from imgturbo.turbo.divergences import DIVERGENCES
+from imgturbo.turbo.terms import OUTPUTS, Terms
 
-__all__ = ["OUTPUTS", "PRESETS", "SPACE", "Terms", "resolve"]
+__all__ = ["PRESETS", "resolve"]
 
-OUTPUTS = ("z_tilde", "x_hat", "x_tilde", "z_hat")
-SPACE = {"z_tilde": "z", "x_hat": "x", "x_tilde": "x", "z_hat": "z"}
-"""The space an output lives in."""
+T = TypeVar("T")
 
 
 def _outputs(**weights: float) -> dict[str, float]:
     return {name: weights.get(name, 0.0) for name in OUTPUTS}
 
 
-@dataclass(frozen=True)
-class Terms:
-    """Every choice of the objective made explicit; nothing is left to a default elsewhere.
-
-    Attributes:
-        paired: weight of L for each output.
-        marginal: weight of D for each output, in the generators' loss. A critic's own loss is
-            not weighted.
-        identity: weights of ‖decoder(x) − x‖₁ (``x``) and ‖encoder(z) − z‖₁ (``z``).
-        distance: for each output the distances in L and their weights.
-        adversarial: a key of ``adversarial.MODES``.
-        conditional: the critics of z̃ and x̃ see the network's input too, and then judge pairs.
-            Those of x̂ and ẑ never do: the input of the cycle is its answer.
-        shared_critics: one critic a space instead of one an output.
-        pool: how many past fakes each critic remembers.
-        gradient_penalty: λ of wgan-gp.
-        r1: γ of ½γ‖∇D‖² on real samples.
-        signal: κ of the weights that keep the black sky from ruling (see ``distances``).
-    """
-
-    paired: Mapping[str, float] = field(default_factory=_outputs)
-    marginal: Mapping[str, float] = field(default_factory=_outputs)
-    identity: Mapping[str, float] = field(default_factory=lambda: {"x": 0.0, "z": 0.0})
-    distance: Mapping[str, Mapping[str, float]] = field(
-        default_factory=lambda: {name: {"l1": 1.0} for name in OUTPUTS}
-    )
-    adversarial: str = "lsgan"
-    conditional: bool = False
-    shared_critics: bool = False
-    pool: int = 0
-    gradient_penalty: float = 10.0
-    r1: float = 0.0
-    signal: float = 0.0
-
-    def needs(self, output: str) -> bool:
-        """Whether this output must be computed for a term of its own."""
-        return bool(self.paired[output] or self.marginal[output])
-
-    @property
-    def needs_encoder(self) -> bool:
-        """Whether some term depends on the encoder."""
-        return any(map(self.needs, ("z_tilde", "x_hat", "z_hat"))) or bool(self.identity["z"])
-
-    @property
-    def needs_decoder(self) -> bool:
-        """Whether some term depends on the decoder."""
-        return any(map(self.needs, ("x_tilde", "x_hat", "z_hat"))) or bool(self.identity["x"])
-
-    def is_conditional(self, output: str) -> bool:
-        """Whether the critic of this output sees the network's input."""
-        return self.conditional and output.endswith("_tilde")
-
-    def critic_of(self, output: str) -> str:
-        """The name of the critic that judges this output."""
-        return SPACE[output] if self.shared_critics else output
-
-    @property
-    def critics(self) -> dict[str, str]:
-        """Names of the critics in use, each with one output that it judges."""
-        return {self.critic_of(name): name for name in OUTPUTS if self.marginal[name]}
+def _critics(**weights: float) -> dict[str, dict[str, float]]:
+    return {name: {"critic": weights[name]} if name in weights else {} for name in OUTPUTS}
 
 
 PRESETS: dict[str, Terms] = {
     "custom": Terms(),
     "turbo": Terms(
         paired=_outputs(z_tilde=10, x_hat=1, x_tilde=10, z_hat=1),
-        marginal=_outputs(z_tilde=1, x_hat=1, x_tilde=1, z_hat=1),
+        marginal=_critics(z_tilde=1, x_hat=1, x_tilde=1, z_hat=1),
     ),
     "pix2pix": Terms(
         paired=_outputs(x_tilde=100),
-        marginal=_outputs(x_tilde=1),
+        marginal=_critics(x_tilde=1),
         adversarial="vanilla",
         conditional=True,
     ),
     "cyclegan": Terms(
         paired=_outputs(x_hat=10, z_hat=10),
-        marginal=_outputs(z_tilde=1, x_tilde=1),
+        marginal=_critics(z_tilde=1, x_tilde=1),
         identity={"x": 5.0, "z": 5.0},
         pool=50,
     ),
     "one_cycle": Terms(
         paired=_outputs(x_tilde=10, z_hat=1),
-        marginal=_outputs(x_tilde=1, z_hat=1),
+        marginal=_critics(x_tilde=1, z_hat=1),
     ),
 }
 
 
-def _merged(preset: Mapping[str, Any], user: Mapping[Any, Any]) -> dict[str, Any]:
+def _merged(preset: Mapping[str, T], user: Mapping[Any, Any]) -> dict[str, T]:
     return {**preset, **user}
+
+
+def _explicit(term: float | Mapping[str, float]) -> dict[str, float]:
+    """A marginal term as a mix of divergences: a bare number is the weight of a critic."""
+    return dict(term) if isinstance(term, Mapping) else {"critic": term}
 
 
 def resolve(config: ObjectiveConfig) -> Terms:
     """The preset with the user's changes, every weight explicit.
 
     Raises:
-        ImgturboError: a weight that is negative or not finite, no weight at all, or conditional
-            critics that would have to be shared with unconditional ones.
+        ImgturboError: a weight that is negative or not finite, no weight at all, a divergence
+            that there is not, or conditional critics that would have to be shared with
+            unconditional ones.
     """
     preset = PRESETS[config.preset or "turbo"]
     terms = replace(
         preset,
         paired=_merged(preset.paired, config.paired),
-        marginal=_merged(preset.marginal, config.marginal),
+        marginal=_merged(preset.marginal, {o: _explicit(d) for o, d in config.marginal.items()}),
         identity=_merged(preset.identity, config.identity),
         distance=_merged(preset.distance, config.distance),
         adversarial=config.adversarial or preset.adversarial,
@@ -158,19 +107,15 @@ def resolve(config: ObjectiveConfig) -> Terms:
         gradient_penalty=config.gradient_penalty,
         r1=config.r1,
         signal=config.signal,
+        mmd_scales=tuple(config.mmd_scales),
     )
-    for section in ("paired", "marginal", "identity"):
-        for name, weight in getattr(terms, section).items():
-            if not (math.isfinite(weight) and weight >= 0):
-                raise ImgturboError(
-                    f"objective.{section}.{name} = {weight}; weights are finite and not negative"
-                )
+    _check_weights(config)
     if not (terms.needs_encoder or terms.needs_decoder):
         raise ImgturboError(
             "objective: all weights are 0, nothing would be trained; "
             "give objective.paired or objective.marginal, or choose a preset"
         )
-    judged = {name for name in OUTPUTS if terms.marginal[name]}
+    judged = {name for name in OUTPUTS if "critic" in terms.divergences(name)}
     for tilde, hat in (("x_tilde", "x_hat"), ("z_tilde", "z_hat")):
         if terms.conditional and terms.shared_critics and {tilde, hat} <= judged:
             raise ImgturboError(
@@ -178,3 +123,22 @@ def resolve(config: ObjectiveConfig) -> Terms:
                 f"{hat}; set conditional or shared_critics to false"
             )
     return terms
+
+
+def _check_weights(config: ObjectiveConfig) -> None:
+    """Refuse weights that are negative or not finite, and divergences that there are not."""
+    weights = {f"paired.{name}": weight for name, weight in config.paired.items()}
+    weights |= {f"identity.{name}": weight for name, weight in config.identity.items()}
+    for output, term in config.marginal.items():
+        if not isinstance(term, Mapping):
+            weights[f"marginal.{output}"] = term
+            continue
+        weights |= {f"marginal.{output}.{name}": weight for name, weight in term.items()}
+        for name in term:
+            if name not in DIVERGENCES:
+                near = get_close_matches(name, DIVERGENCES, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"take {', '.join(DIVERGENCES)}"
+                raise ImgturboError(f"objective.marginal.{output}: no divergence {name!r}; {hint}")
+    for key, weight in weights.items():
+        if not (math.isfinite(weight) and weight >= 0):
+            raise ImgturboError(f"objective.{key} = {weight}; weights are finite and not negative")

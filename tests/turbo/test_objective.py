@@ -14,7 +14,8 @@ from imgturbo.config import ObjectiveConfig
 from imgturbo.turbo import objective as objective_module
 from imgturbo.turbo.adversarial import MODES
 from imgturbo.turbo.distances import Lpips
-from imgturbo.turbo.presets import OUTPUTS, PRESETS, resolve
+from imgturbo.turbo.presets import PRESETS, resolve
+from imgturbo.turbo.terms import OUTPUTS
 
 TURBO = PRESETS["turbo"]
 

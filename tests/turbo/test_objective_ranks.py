@@ -26,6 +26,18 @@ CASES = {
         {"scales": 2, "spectral": True},
     ),
     "wgan-gp": (replace(PRESETS["one_cycle"], adversarial="wgan-gp", conditional=True), {}),
+    "mmd": (
+        replace(
+            PRESETS["turbo"],
+            marginal={
+                "z_tilde": {"mmd": 10.0},
+                "x_hat": {"critic": 1.0, "mmd": 3.0},
+                "x_tilde": {"mmd": 1.0},
+                "z_hat": {"mmd": 2.0},
+            },
+        ),
+        {},
+    ),
     "distances": (
         replace(
             PRESETS["one_cycle"],

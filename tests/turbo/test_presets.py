@@ -6,15 +6,23 @@ import pytest
 
 from imgturbo.config import ObjectiveConfig
 from imgturbo.errors import ImgturboError
-from imgturbo.turbo.presets import OUTPUTS, PRESETS, resolve
+from imgturbo.turbo.presets import PRESETS, resolve
+from imgturbo.turbo.terms import OUTPUTS
 
 
 def on(weights):
     return {name: weight for name, weight in weights.items() if weight}
 
 
+def critics(terms):
+    """Weights of the marginal terms, each of which is a critic's alone."""
+    mixes = {name: terms.divergences(name) for name in OUTPUTS}
+    assert all(set(mix) <= {"critic"} for mix in mixes.values())
+    return {name: mix["critic"] for name, mix in mixes.items() if mix}
+
+
 def test_presets_are_these_terms():
-    found = {name: (on(t.paired), on(t.marginal), on(t.identity)) for name, t in PRESETS.items()}
+    found = {name: (on(t.paired), critics(t), on(t.identity)) for name, t in PRESETS.items()}
     assert found == {
         "custom": ({}, {}, {}),
         "turbo": (
@@ -56,12 +64,36 @@ def test_the_users_values_win_and_the_rest_is_the_presets():
         )
     )
     assert on(terms.paired) == {"x_hat": 10, "z_hat": 10, "x_tilde": 3}
-    assert on(terms.marginal) == {"x_tilde": 1}
+    assert critics(terms) == {"x_tilde": 1}
     assert terms.distance["x_hat"] == {"l2": 1, "fourier": 0.1}
     assert terms.distance["z_hat"] == {"l1": 1}
     assert (terms.adversarial, terms.pool, terms.identity["x"]) == ("hinge", 0, 5)
     assert set(terms.critics) == {"x_tilde"}
-    assert PRESETS["cyclegan"].marginal["z_tilde"] == 1
+    assert PRESETS["cyclegan"].marginal["z_tilde"] == {"critic": 1}
+
+
+def test_a_bare_number_is_a_critic_and_a_mix_replaces_the_presets_term():
+    section = {"x_tilde": 3, "z_tilde": {"mmd": 10}, "x_hat": {"critic": 0, "mmd": 0}}
+    config = ObjectiveConfig(preset="turbo", marginal=section, mmd_scales=[0.5])
+    assert config.model_dump(mode="json")["marginal"] == section  # as it was written
+    terms = resolve(config)
+    found = {name: terms.divergences(name) for name in OUTPUTS}
+    assert found == {
+        "x_tilde": {"critic": 3},
+        "z_tilde": {"mmd": 10},
+        "x_hat": {},
+        "z_hat": {"critic": 1},
+    }
+    assert set(terms.critics) == {"x_tilde", "z_hat"}
+    assert terms.mmd_scales == (0.5,)
+    assert resolve(
+        ObjectiveConfig(
+            preset="turbo",
+            shared_critics=True,
+            conditional=True,
+            marginal={"x_hat": {"mmd": 1}, "z_hat": 0},
+        )
+    ).critics == {"x": "x_tilde", "z": "z_tilde"}
 
 
 def test_papers_without_a_preset_are_configurations():
@@ -97,6 +129,9 @@ def test_shared_critics_are_one_a_space():
         ({"preset": "custom"}, "all weights are 0"),
         ({"paired": {"x_tilde": -1}}, "objective.paired.x_tilde = -1"),
         ({"marginal": {"x_hat": float("nan")}}, "objective.marginal.x_hat = nan"),
+        ({"marginal": {"x_hat": {"mmd": -1}}}, "objective.marginal.x_hat.mmd = -1"),
+        ({"marginal": {"x_hat": {"mdm": 1}}}, "no divergence 'mdm'; did you mean 'mmd'?"),
+        ({"marginal": {"x_hat": {"energy": 1}}}, "no divergence 'energy'; take critic, mmd"),
         ({"identity": {"x": float("inf")}}, "objective.identity.x = inf"),
         ({"conditional": True, "shared_critics": True}, "cannot be shared"),
     ],

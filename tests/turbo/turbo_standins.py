@@ -10,7 +10,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from imgturbo.data.batch import Batch
 from imgturbo.turbo.objective import Objective
-from imgturbo.turbo.presets import SPACE, Terms
+from imgturbo.turbo.terms import SPACE, Terms
 
 KINDS = ("conv", "dense")
 OTHER = {"z": "x", "x": "z"}

@@ -1,0 +1,101 @@
+"""The two spaces z and x, whose samples may be of unlike shape: (B, C) here, (B, C', H, W) there.
+
+Only what lives in one space is compared. A map q: x → z carries values and validity,
+
+    z̃ = q(x),   valid(z̃) = carry(valid(x), z̃)
+
+and from there on z̃ has the shape of z, so that masks of like shapes meet: a paired term counts
+where truth and output are valid, and where a pair is known a divergence sees both in one mask.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from imgturbo.errors import ImgturboError
+from imgturbo.nets.generator import carry
+
+__all__ = ["Contest", "Samples", "carried", "contest", "require_like"]
+
+
+class Samples(NamedTuple):
+    """Samples of one space: values (B, C, …) and (B, 1, …), where they are valid."""
+
+    data: Tensor
+    valid: Tensor
+
+    def masked(self) -> Samples:
+        """With 0 where not valid, whatever was there."""
+        return Samples(torch.where(self.valid, self.data, 0.0), self.valid)
+
+    def where(self, known: Tensor) -> Samples:
+        """With 0 where not valid or not ``known``, (B, 1, …) bool."""
+        return Samples(self.data, self.valid & known).masked()
+
+
+class Contest(NamedTuple):
+    """What a divergence compares: samples of data and of outputs, 0 where not valid.
+
+    Attributes:
+        real: data of the space, without gradient.
+        fake: outputs of a network, through which the gradient goes.
+        condition: (B, C', …), the network's input, where pairs are judged; None: outputs alone.
+    """
+
+    real: Samples
+    fake: Samples
+    condition: Tensor | None
+
+
+def carried(network: nn.Module, valid: Tensor, output: Tensor) -> Tensor:
+    """Where an output is valid (B, 1, …), by the network's own ``carry`` if it has one."""
+    return getattr(network, "carry", carry)(valid, output)
+
+
+def require_like(name: str, output: Tensor, truth: Tensor) -> None:
+    """Refuse an output that does not live in the space of the truth.
+
+    Raises:
+        ImgturboError: an output of another shape than the data of its space.
+    """
+    if output.shape[1:] != truth.shape[1:]:
+        raise ImgturboError(
+            f"objective: {name} is of shape {tuple(output.shape[1:])} but the data of its space of "
+            f"shape {tuple(truth.shape[1:])}; choose a network that writes those"
+        )
+
+
+def contest(
+    name: str, fake: Samples, own: Samples, other: Samples, paired: Tensor, conditional: bool
+) -> Contest:
+    """Real and fake as those who judge the output ``name`` see them.
+
+    Where a pair is known both wear the same mask, so that holes which one telescope has and
+    the other has not are no clue.
+
+    Args:
+        name: of the output; that of a cycle (``x_hat``, ``z_hat``) is compared with its own input.
+        fake: the output, not yet masked.
+        own, other: the data of the space that it lives in, and those of the other space.
+        paired: (B,) bool.
+        conditional: whether pairs are judged: (output, input).
+
+    Raises:
+        ImgturboError: conditional, but the two spaces are of unlike shape.
+    """
+    if name.endswith("_hat"):
+        return Contest(own.where(fake.valid), fake.where(own.valid), None)
+    known = paired.view(-1, *[1] * (fake.data.ndim - 1))
+    if not conditional:
+        return Contest(own.where(fake.valid | ~known), fake.where(own.valid | ~known), None)
+    if own.data.shape[2:] != other.data.shape[2:]:
+        raise ImgturboError(
+            f"objective.conditional: the critic of {name} cannot see {tuple(own.data.shape[1:])} "
+            f"beside {tuple(other.data.shape[1:])}, of unlike height and width; set it to false"
+        )
+    known = known & own.valid & fake.valid
+    condition = torch.where(known, other.data, 0.0)
+    return Contest(own.where(known), fake.where(known), condition)
