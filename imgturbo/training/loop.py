@@ -25,7 +25,6 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
@@ -39,7 +38,7 @@ from imgturbo.data.batch import Batch
 from imgturbo.data.loader import TileLoader
 from imgturbo.data.store import TileStore
 from imgturbo.errors import ImgturboError
-from imgturbo.report.progress import ProgressReport
+from imgturbo.report.progress import WorkProgress
 from imgturbo.team import Team
 from imgturbo.training.best import consider, write_best_bundle
 from imgturbo.training.checkpoint import Checkpoints
@@ -48,7 +47,7 @@ from imgturbo.training.schedule import learning_rate_factor
 from imgturbo.training.seeds import TRAINING, seed_step
 from imgturbo.training.state import RunState
 from imgturbo.training.statistics import share_statistics
-from imgturbo.training.trackers import JsonlTracker, start_trackers
+from imgturbo.training.trackers import resolve_trackers, start_trackers
 
 __all__ = ["TrainResult", "train"]
 
@@ -104,6 +103,7 @@ def train(config: Config, resume: bool = True, store: TileStore | None = None) -
             finite (before the update, naming the tiles), a disk that is full or not writable.
     """
     store = store or TileStore.open(config.tiles)
+    resolve_trackers(config.train.trackers)  # before anything is written
     # Accelerate keeps one state a process; an earlier run's may be of another precision.
     AcceleratorState._reset_state()
     try:
@@ -118,16 +118,11 @@ def train(config: Config, resume: bool = True, store: TileStore | None = None) -
 
 def _accelerator(config: Config) -> Accelerator:
     out, settings = config.train.out, config.train
-    trackers: list[Any] = [
-        JsonlTracker(out / "metrics.jsonl") if name == "jsonl" else name
-        for name in dict.fromkeys(settings.trackers)
-    ]
     try:
         accelerator = Accelerator(
             # Without this, processes started by torchrun on CPUs would not find one another.
             cpu=not torch.accelerator.is_available(),
             mixed_precision=settings.precision,
-            log_with=trackers,
             project_config=ProjectConfiguration(project_dir=str(out), logging_dir=str(out)),
         )
     except ValueError as error:
@@ -149,7 +144,7 @@ def _train(
     state = RunState(config, store, accelerator, team)
     loader = TileLoader(store, config.data, config.seed, team.rank, team.size)
     checkpoints = Checkpoints(settings.out / "checkpoints", settings.keep)
-    report = ProgressReport(settings.steps, shown=team.first)
+    report = WorkProgress("training", settings.steps, shown=team.first)
 
     with naming(settings.out), team.together():
         if team.first:
@@ -162,7 +157,8 @@ def _train(
         if team.first:
             _write_config(config)
     progress = state.progress
-    start_trackers(accelerator, progress.step)
+    with naming(settings.out), team.together():
+        start_trackers(accelerator, config, progress.step)
 
     batches = loader.iterate(progress.step * settings.accumulate)
     earlier, started = progress.seconds, time.monotonic()
@@ -299,7 +295,7 @@ class _Rate:
         self._time += seconds
 
 
-def _log(state: RunState, values: dict[str, Tensor], rate: float, report: ProgressReport) -> None:
+def _log(state: RunState, values: dict[str, Tensor], rate: float, report: WorkProgress) -> None:
     """Every process calls this: losses are averaged over them (of the step's last micro-batch)."""
     stacked = torch.stack([value.float() for value in values.values()])
     means = (state.team.sum(stacked) / state.team.size).tolist()
