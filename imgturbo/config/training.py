@@ -83,7 +83,8 @@ class TrainConfig(Section):
     checkpoint_every: int = Field(500, ge=1)
     keep: int = Field(2, ge=1)  # checkpoints kept, besides the best
     log_every: int = Field(20, ge=1)
-    trackers: list[Literal["jsonl", "tensorboard"]] = ["jsonl", "tensorboard"]
+    # Where numbers go: jsonl, and any that Accelerate knows (tensorboard, wandb, mlflow, …).
+    trackers: list[str] = ["jsonl", "tensorboard"]
     # What "best" means, on validation tiles; None: bits for a cinn, else psnr; last: the newest.
     select: Literal["psnr", "ssim", "l1", "bits", "last"] | None = None
     channels_last: bool = True
