@@ -1,23 +1,18 @@
-"""What preparation leaves for people: aligned images of each field, and a glance at the tiles."""
+"""What preparation leaves for people: the aligned images of each field."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from data_prep.split import Areas
 from data_prep.staging import Staged
 from data_prep.survey import FieldSurvey
 from imgturbo.config import SplitConfig
-from imgturbo.data.store import TileStore
 from imgturbo.files import naming
-from imgturbo.sky import SkyImage, write_sky
-from imgturbo.sky.photometry import DISPLAY
+from imgturbo.sky import write_sky
 
-__all__ = ["aligned_files", "quick_look", "write_aligned"]
+__all__ = ["aligned_files", "write_aligned"]
 
 
 def _parts(field: FieldSurvey, split: SplitConfig) -> list[str]:
@@ -60,28 +55,3 @@ def write_aligned(
                     image = image.window(slice(y0, y1), slice(x0, x1))
                 path = folder / f"{field.config.name}_{part}{side}.fits"
                 write_sky(path, image, overwrite=True)  # of an earlier preparation
-
-
-def quick_look(store: TileStore, path: Path | str, count: int = 8) -> None:
-    """A picture of some training tiles: sources above, targets below, three bands at most.
-
-    Args:
-        store: the tiles.
-        path: PNG or TIFF to write.
-        count: tiles, spread evenly over the split.
-    """
-    split = store.split("train")
-    rows = np.unique(np.linspace(0, len(split) - 1, min(count, len(split))).astype(int))
-    strips = []
-    for side in ("source", "target"):
-        tiles: NDArray[np.float32] = getattr(split, side).take(rows)
-        if tiles.shape[1]:
-            order = [0, tiles.shape[1] // 2, -1]
-            # Bands go from blue to red, the channels of a picture from red to blue.
-            shown = tiles[:, order if getattr(store, side).names[0] == "R" else order[::-1]]
-            up = getattr(store, side).unit != DISPLAY  # rows of the sky run upward
-            strips.append(np.concatenate(list(shown[:, :, ::-1] if up else shown), axis=-1))
-    picture = SkyImage.from_array(
-        np.clip(np.concatenate(strips, axis=-2), 0, 1), unit="display", bands=("R", "G", "B")
-    )
-    write_sky(path, picture)

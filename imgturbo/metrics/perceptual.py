@@ -12,12 +12,13 @@ pictures are), any other number of bands one by one as grey, averaged.
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.util import find_spec
 
 import torch
 from torch import Tensor, nn
 
-from imgturbo.nets.lpips import MissingWeights, load_lpips
+from imgturbo.nets.lpips import load_lpips
+from imgturbo.nets.st_lpips import load_st_lpips
+from imgturbo.nets.weights import MissingWeights
 
 __all__ = ["Unavailable", "lpips_distance", "st_lpips_distance"]
 
@@ -47,11 +48,11 @@ def st_lpips_distance(pred: Tensor, target: Tensor) -> Tensor:
     Raises:
         Unavailable: the extra is not installed.
     """
-    if find_spec("stlpips_pytorch") is None:
-        raise Unavailable("ST-LPIPS skipped: pip install 'imgturbo[perceptual]'")
-    from imgturbo.nets.st_lpips import load_st_lpips
-
-    return _over_patches(load_st_lpips(), pred, target)
+    try:
+        model = load_st_lpips()
+    except MissingWeights as reason:
+        raise Unavailable(f"ST-LPIPS skipped: {reason}") from None
+    return _over_patches(model, pred, target)
 
 
 @torch.inference_mode()

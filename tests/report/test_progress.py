@@ -40,3 +40,39 @@ def test_long_work_says_a_line_now_and_then(capsys, clock):
         "preparing: tile 12 (12%)",
         "preparing: tile 22 (22%)",
     ]
+
+
+def test_steps_say_their_numbers_and_other_processes_nothing(capsys):
+    for shown in (True, False):
+        with progress.WorkProgress("training", 20, shown=shown) as report:
+            report.advance(9)
+            report.values(10, {"generators": 0.12345, "samples/s": 3.0})
+            report.scores(10, {"forward/psnr": 31.0})
+            report.scores(20, {})
+    assert capsys.readouterr().err.splitlines() == [
+        "step 10/20  generators 0.1235  samples/s 3",
+        "validation at step 10: forward/psnr 31",
+        "validation at step 20: no pairs to score",
+    ]
+
+
+@pytest.mark.parametrize(("steps", "done"), [(None, "25%"), (200, "50/200")])
+def test_a_terminal_has_one_bar_for_fractions_and_steps(capsys, monkeypatch, steps, done):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    with progress.WorkProgress("preparing", steps) as report:
+        report("field [a]", 0.25)  # names are no markup
+        report.line("a line that stays")
+    shown = capsys.readouterr().err
+    assert "preparing" in shown
+    assert done in shown
+    assert "field [a]" in shown
+    assert "a line that stays" in shown
+
+
+def test_another_process_says_no_fractions(capsys, clock):
+    with progress.WorkProgress("preparing", shown=False) as report:
+        clock.now += 60
+        report("tile 1", 0.5)
+    assert capsys.readouterr().err == ""
