@@ -22,6 +22,8 @@ __all__ = ["BOTTOM_UP", "TOP_DOWN", "SkyImage", "measured", "row_order"]
 
 TOP_DOWN, BOTTOM_UP = "TOP-DOWN", "BOTTOM-UP"
 
+_SAME_AREA = 1e-3  # relative; a thousandth of a magnitude
+
 
 def row_order(wcs: WCS | None, header: fits.Header | None, path: Path | None) -> str:
     """Where the first row of an image is shown: ``"TOP-DOWN"``, ``"BOTTOM-UP"``, or ``""``.
@@ -128,13 +130,21 @@ class SkyImage:
         return tuple(FluxScale(unit, zero, area) for zero in self.zeropoints)
 
     def window(self, rows: slice, cols: slice) -> SkyImage:
-        """The part ``[rows, cols]``, its WCS moved along; bounds are clipped to the image."""
+        """The part ``[rows, cols]``, its WCS moved along; bounds are clipped to the image.
+
+        Where pixels differ in size over the sky (all-sky maps), zero points are those of the pixel
+        in the middle of the part.
+        """
         height, width = self.valid.shape
         top, bottom, _ = rows.indices(height)
         left, right, _ = cols.indices(width)
         part = (slice(top, max(top, bottom)), slice(left, max(left, right)))
         wcs = None if self.wcs is None else wcs_window(self.wcs, *part)
-        return replace(self, data=self.data[:, *part], valid=self.valid[part], wcs=wcs)
+        image = replace(self, data=self.data[:, *part], valid=self.valid[part], wcs=wcs)
+        here, there = pixel_area(wcs, image.shape[1:]), pixel_area(self.wcs, self.shape[1:])
+        if here is None or there is None or abs(here / there - 1) < _SAME_AREA:
+            return image
+        return replace(image, zeropoints=tuple(s.on(here).zeropoint for s in self.scales))
 
     def select(self, bands: Sequence[str]) -> SkyImage:
         """The named bands in the given order.
