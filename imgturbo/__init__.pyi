@@ -1,4 +1,5 @@
 from .bundle import Bundle, load_bundle
+from .mosaic import translate_sky
 from .scoring.evaluate import evaluate
 from .sky import SkyImage, Stretch, read_sky, write_sky
 
@@ -11,5 +12,6 @@ __all__ = [
     "evaluate",
     "load_bundle",
     "read_sky",
+    "translate_sky",
     "write_sky",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from imgturbo.bundle.blend import blend
 from imgturbo.bundle.export import Exported, export
 from imgturbo.bundle.folder import FORMAT, Bundle, Direction, load_bundle, save_bundle
+from imgturbo.bundle.settings import Settings
 from imgturbo.bundle.translation import Translation
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Bundle",
     "Direction",
     "Exported",
+    "Settings",
     "Translation",
     "blend",
     "export",

@@ -30,6 +30,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import nn
 
+import imgturbo
 from imgturbo.bundle.card import NETWORKS, model_card
 from imgturbo.bundle.translation import Translation
 from imgturbo.config import Config
@@ -40,7 +41,7 @@ from imgturbo.nets import Generator
 from imgturbo.side import Side
 
 if TYPE_CHECKING:
-    from imgturbo.mosaic import SettingsDict
+    from imgturbo.bundle.settings import SettingsDict
     from imgturbo.sky import SkyImage
 
 __all__ = ["FORMAT", "Bundle", "Direction", "load_bundle", "save_bundle"]
@@ -131,7 +132,7 @@ class Bundle:
                 where not measured, and NaN there in the result.
             direction: see :meth:`direction`.
             settings: ``samples`` (draws of a stochastic model; without it there is no noise),
-                ``window``, ``overlap``, ``device``, …; see :class:`imgturbo.mosaic.Settings`.
+                ``window``, ``overlap``, ``device``, …; see :class:`imgturbo.bundle.Settings`.
 
         Returns:
             What came in, translated: ``.mean`` is the one output or the mean of the draws, and of
@@ -141,10 +142,9 @@ class Bundle:
             ImgturboError: other bands than the model's, named beside those that are wanted.
             TypeError: a setting that there is not.
         """
-        # The mosaic translator sits above the bundle and imports astropy, which loading needs not.
-        from imgturbo.mosaic import translate_sky
-
-        return translate_sky(self, image, direction, **settings)
+        # The translator sits above the bundle and imports astropy, which loading needs not: this
+        # is a short way to the public function, by the package's front door.
+        return imgturbo.translate_sky(self, image, direction, **settings)
 
 
 # --------------------------------------------------------------------------------- writing

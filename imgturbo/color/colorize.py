@@ -26,11 +26,12 @@ import torch
 from numpy.typing import NDArray
 
 from imgturbo.bundle import Bundle
+from imgturbo.bundle.settings import Computing
 from imgturbo.color.grey import Grey, read_grey
 from imgturbo.errors import ImgturboError
 from imgturbo.files import naming
 from imgturbo.flows.upsampling import joint_bilateral_upsample
-from imgturbo.mosaic import Computing, translate_array
+from imgturbo.mosaic import translate_array
 from imgturbo.nets import Generator
 from imgturbo.report.sheet import contact_sheet
 from imgturbo.sky import write_sky

@@ -2,16 +2,12 @@
 
 from imgturbo.mosaic.files import translate_file
 from imgturbo.mosaic.manifest import Field, ManifestSummary, read_manifest, translate_manifest
-from imgturbo.mosaic.settings import Computing, Settings, SettingsDict
 from imgturbo.mosaic.translate import translate_array, translate_sky
 from imgturbo.mosaic.windows import Window, plan
 
 __all__ = [
-    "Computing",
     "Field",
     "ManifestSummary",
-    "Settings",
-    "SettingsDict",
     "Window",
     "plan",
     "read_manifest",

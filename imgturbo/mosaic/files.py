@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from imgturbo import __version__
 from imgturbo.bundle import Bundle
+from imgturbo.bundle.settings import Settings, SettingsDict
 from imgturbo.errors import ImgturboError
 from imgturbo.files import naming, sha256
 from imgturbo.mosaic.grid import GridReader
@@ -32,7 +33,6 @@ from imgturbo.mosaic.matching import (
     flux_factors,
     warn_assumed,
 )
-from imgturbo.mosaic.settings import Settings, SettingsDict
 from imgturbo.mosaic.sweep import sweep
 from imgturbo.mosaic.translate import in_unit, network_input, prepare, unstretch
 from imgturbo.sky import SkyReader, SkySpec, SkyWriter, open_sky

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Unpack
 
 from imgturbo.bundle import Bundle
+from imgturbo.bundle.settings import Settings, SettingsDict
 from imgturbo.errors import ImgturboError
 from imgturbo.files import naming
 from imgturbo.mosaic.files import translate_file
-from imgturbo.mosaic.settings import Settings, SettingsDict
 from imgturbo.team import Team
 
 __all__ = ["Field", "ManifestSummary", "read_manifest", "translate_manifest"]

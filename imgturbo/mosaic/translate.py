@@ -19,12 +19,12 @@ import torch
 from astropy.io import fits
 
 from imgturbo.bundle import Bundle, Translation
+from imgturbo.bundle.settings import Settings, SettingsDict
 from imgturbo.errors import ImgturboError
 from imgturbo.mosaic.apply import Applier, bytes_per_pixel, halo_of, pick_device
 from imgturbo.mosaic.grid import at_scale
 from imgturbo.mosaic.matching import band_order, check_values, flux_factors, warn_assumed
 from imgturbo.mosaic.reducers import Reduction
-from imgturbo.mosaic.settings import Settings, SettingsDict
 from imgturbo.mosaic.sweep import Layout, sweep
 from imgturbo.mosaic.windows import choose_window, plan
 from imgturbo.nets import Ensemble, Generator

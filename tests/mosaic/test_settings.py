@@ -12,8 +12,9 @@ import typer
 from small_skies import noise_sky
 
 from imgturbo.bundle import Translation
+from imgturbo.bundle.settings import Computing, Settings, SettingsDict
 from imgturbo.cli.main import app
-from imgturbo.mosaic import Computing, Settings, SettingsDict, translate_sky
+from imgturbo.mosaic import translate_sky
 from imgturbo.mosaic.reducers import Reduction
 from imgturbo.sky import SkyImage
 
