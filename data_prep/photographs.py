@@ -42,7 +42,7 @@ __all__ = ["prepare_photographs", "strip_edge"]
 Report = Callable[[str, float], None]
 Planes = NDArray[np.float32]
 
-_VERSION = 1
+_VERSION = 2
 """Part of the store's key: raise it when division or tiles change."""
 
 _GUARD = 4  # pixels left unused beside a strip: no filter of the resampling reaches further
@@ -130,7 +130,7 @@ def prepare_photographs(
 def _list(config: PicturesConfig) -> list[_Picture]:
     """Every picture with its role, in the order of the config."""
     hold_out = config.hold_out or ("none" if config.validation else "pictures")
-    targets = {path.stem: path for _, path in _files(config.targets)}
+    partner = _partners(config) if config.kind == "pairs" else lambda path: None
     given = _files(config.files)
     held = set()
     if hold_out == "pictures":
@@ -155,15 +155,45 @@ def _list(config: PicturesConfig) -> list[_Picture]:
     stems = [path.stem for _, path, _ in roles]
     listed = []
     for group, path, role in roles:
-        target = targets.get(path.stem) if config.kind == "pairs" else None
-        if config.kind == "pairs" and target is None:
+        target = partner(path)
+        name = path.stem if stems.count(path.stem) == 1 else f"{path.parent.name}/{path.name}"
+        listed.append(_Picture(name, path, target, group, role))
+    return listed
+
+
+def _partners(config: PicturesConfig) -> Callable[[Path], Path]:
+    """How the target of a picture is found: by its name, and by the folder where that is not all.
+
+    Where two targets have one name (day/0.png, night/0.png), the picture of the n-th entry of
+    ``files`` belongs to the one of the n-th entry of ``targets``.
+    """
+    by_name: dict[str, list[tuple[int, Path]]] = {}
+    for place, entry in enumerate(config.targets):
+        for _, path in _files([entry]):
+            by_name.setdefault(path.stem, []).append((place, path))
+    entries = {path: i for i, entry in enumerate(config.files) for _, path in _files([entry])}
+    sources = [path.stem for path in entries]
+    aligned = len(config.files) == len(config.targets)
+
+    def partner(path: Path) -> Path:
+        named = by_name.get(path.stem, [])
+        if not named:
             raise ImgturboError(
                 f"{path}: no picture named {path.stem!r} among 'prepare.pictures.targets'; "
                 "add it, or take this one out"
             )
-        name = path.stem if stems.count(path.stem) == 1 else f"{path.parent.name}/{path.name}"
-        listed.append(_Picture(name, path, target, group, role))
-    return listed
+        if len(named) == 1 and sources.count(path.stem) <= 1:
+            return named[0][1]
+        here = [target for place, target in named if aligned and place == entries.get(path)]
+        if len(here) == 1:
+            return here[0]
+        others = ", ".join(str(target) for _, target in named)
+        raise ImgturboError(
+            f"{path}: cannot be told which is its target ({others}), since names are not unique; "
+            "rename them, or list 'files' and 'targets' in the same order"
+        )
+
+    return partner
 
 
 def _files(entries: Sequence[Path]) -> list[tuple[str, Path]]:
@@ -171,7 +201,11 @@ def _files(entries: Sequence[Path]) -> list[tuple[str, Path]]:
     found = []
     for entry in entries:
         if entry.is_dir():
-            inside = sorted(p for p in entry.iterdir() if p.is_file() and is_picture(p))
+            inside = sorted(
+                p
+                for p in entry.iterdir()
+                if p.is_file() and is_picture(p) and not p.name.startswith(".")
+            )
             if not inside:
                 raise ImgturboError(
                     f"{entry}: holds no pictures (PNG, JPEG, TIFF); name another folder"

@@ -30,7 +30,7 @@ from imgturbo.sky.headers import celestial_wcs, wcs_cards
 
 __all__ = ["Staged", "piece_key", "stage"]
 
-_VERSION = 2
+_VERSION = 3
 """Part of every key: raise it when alignment changes its results."""
 
 _LATTICE = 16
@@ -45,6 +45,7 @@ def piece_key(field: FieldSurvey, checksums: dict[str, str]) -> str:
             side: [checksums[str(path)] for path in getattr(field.config, side)]
             for side in ("source", "target")
         },
+        "bands": [side and side.bands for side in (field.source, field.target)],
         "register": field.register.model_dump(mode="json"),
         "pixel_scale": field.pixel_scale,
     }
@@ -66,7 +67,7 @@ def stage(
     name = field.config.name
     say(f"{name}: reading", 0.0)
     source, target = (
-        read_sky(side.paths, unit=side.unit) if side else None
+        read_sky(side.paths, unit=side.unit, names=side.bands) if side else None
         for side in (field.source, field.target)
     )
     say(f"{name}: registering and resampling", 0.2)

@@ -89,7 +89,10 @@ def survey(config: PrepareConfig) -> list[FieldSurvey]:
                 f"field {name!r}: the name becomes a file name, use letters, digits, - and _"
             )
     sides = {
-        side: [_look(getattr(f, side), getattr(f, f"{side}_unit")) for f in config.fields]
+        side: [
+            _look(getattr(f, side), getattr(f, f"{side}_unit"), getattr(f, f"{side}_bands"))
+            for f in config.fields
+        ]
         for side in ("source", "target")
     }
     for side, looks in sides.items():
@@ -104,10 +107,10 @@ def survey(config: PrepareConfig) -> list[FieldSurvey]:
     return [replace(field, pixel_scale=_scale_of(field, scale, config)) for field in fields]
 
 
-def _look(paths: Sequence[Path], unit: str) -> SideSurvey | None:
+def _look(paths: Sequence[Path], unit: str, names: Sequence[str]) -> SideSurvey | None:
     if not paths:
         return None
-    with open_sky(paths, unit=unit) as reader:
+    with open_sky(paths, unit=unit, names=names) as reader:
         return SideSurvey(
             paths=tuple(paths),
             bands=tuple(reader.bands),

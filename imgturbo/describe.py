@@ -24,6 +24,9 @@ Facts = dict[str, Any]
 
 _SAMPLE = 1 << 25  # values looked at; a larger mosaic is sampled
 _STRIPS = 32
+_FILL_SAMPLE = 1 << 20
+_FILLED = 0.05  # share of one value that no measurement of floats has
+_OUTSTANDING = 5  # times as frequent as the next
 _MISSING_SPLIT = {
     "train": "there is nothing to train on; hold less out in prepare.split",
     "validation": "the best weights cannot be told from the last; raise prepare.split.fraction",
@@ -37,6 +40,10 @@ def describe(path: Path) -> Facts:
         ImgturboError: nothing is there, or it is none of these.
     """
     path = Path(path)
+    if not path.exists():
+        from imgturbo.bundle.folder import located
+
+        path = located(path)
     if not path.exists():
         raise ImgturboError(
             f"{path}: no such file or folder; name an image, a tile store, a bundle or a run"
@@ -66,6 +73,7 @@ def _image(path: Path) -> Facts:
         data, whole = _sample(image)
     measured = np.isfinite(data)
     valid = float(measured.all(0).mean())
+    masked_by, unused = image.masked_by, image.unused
     picture = image.unit == "display"
     facts: Facts = {
         "what": "picture" if picture else "sky image",
@@ -73,11 +81,15 @@ def _image(path: Path) -> Facts:
         "size": f"{width} × {height} pixels",
         "unit": "display values, 0 to 1" if picture else image.unit or "not stated",
     }
-    warnings = []
+    warnings = list(image.notes)
     if not picture:
         zeros = ("unknown" if z is None else f"{z:.3f}" for z in image.zeropoints)
         facts["AB zero point"] = ", ".join(zeros)
     facts["valid"] = f"{valid:.1%} of {'the pixels' if whole else 'a sample of the rows'}"
+    if masked_by:
+        facts["masked by"] = ", ".join(masked_by)
+    if unused:
+        facts["not used"] = ", ".join(unused)
     if image.wcs is None:
         facts["WCS"] = "none"
         if not picture:
@@ -97,6 +109,12 @@ def _image(path: Path) -> Facts:
         facts[f"flux {band}"] = f"0.1 %: {low:.4g}  median: {middle:.4g}  99.9 %: {high:.4g}"
         if low == high:
             warnings.append(f"band {band} is constant: nothing can be learnt from it")
+        elif not picture and (filled := _filled(plane[here])):
+            value, share = filled
+            warnings.append(
+                f"{share:.0%} of band {band} is exactly {value:g} and counts as measured; if it is "
+                "not, make it NaN, or put a weight map beside the file (NAME_wht.fits)"
+            )
     if valid < 0.5:
         warnings.append("less than half of it is valid: few tiles will pass prepare.tile.min_valid")
     if not image.unit:
@@ -106,6 +124,21 @@ def _image(path: Path) -> Facts:
     elif not picture and None in image.zeropoints:
         warnings.append("no AB zero point (PHOTFLAM and PHOTPLAM, PIXAR_SR, or ABZP are missing)")
     return facts | {"warnings": warnings}
+
+
+def _filled(values: NDArray[np.float32]) -> tuple[float, float] | None:
+    """The value that fills more than some per cent of an image, and its share; None without.
+
+    Whole numbers repeat by nature: theirs must stand out from the next most frequent one.
+    """
+    some = values[:: max(1, len(values) // _FILL_SAMPLE)]
+    found, counts = np.unique(some, return_counts=True)
+    order = np.argsort(counts)[::-1]
+    share = counts[order[0]] / len(some)
+    whole = bool((found == np.rint(found)).all())
+    if share < _FILLED or (whole and counts[order[0]] < _OUTSTANDING * counts[order[1]]):
+        return None
+    return float(found[order[0]]), float(share)
 
 
 def _sample(image: SkyReader) -> tuple[NDArray[np.float32], bool]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -221,3 +222,30 @@ def test_a_run_without_a_checkpoint_yet(tmp_path):
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     with pytest.raises(ImgturboError, match="without a complete checkpoint yet"):
         describe(tmp_path / "run")
+
+
+def test_one_value_that_fills_an_image_is_told(tmp_path):
+    sky = np.random.default_rng(0).normal(0, 1, (60, 50)).astype(np.float32)
+    sky[:20] = 0
+    fits.writeto(tmp_path / "zeros.fits", sky)
+    told = [line for line in describe(tmp_path / "zeros.fits")["warnings"] if "exactly 0" in line]
+    assert len(told) == 1
+    assert told[0].startswith("33% of band ZEROS")
+    counts = np.random.default_rng(0).poisson(3, (60, 50)).astype(np.float32)
+    fits.writeto(tmp_path / "counts.fits", counts)
+    assert not [n for n in describe(tmp_path / "counts.fits")["warnings"] if "exactly" in n]
+
+
+def test_companions_are_told(tmp_path):
+    sky = np.ones((20, 30), np.float32)
+    names = {"SCI": sky, "WHT": sky, "ERR": sky, "DQ": sky[:4].astype(np.int16)}
+    images = [fits.ImageHDU(data, name=name) for name, data in names.items()]
+    fits.HDUList([fits.PrimaryHDU(), *images]).writeto(tmp_path / "x.fits")
+    facts = describe(tmp_path / "x.fits")
+    assert facts["masked by"] == "WHT"
+    assert facts["not used"] == "ERR, DQ"
+    assert any(line.startswith("DQ is not used as a mask") for line in facts["warnings"])
+
+
+def test_a_shipped_bundle_goes_by_its_name():
+    assert describe(Path("kodak-colours"))["what"].startswith("bundle")

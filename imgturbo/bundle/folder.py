@@ -241,7 +241,7 @@ def load_bundle(path: Path | str) -> Bundle:
         ImgturboError: no bundle there (saying what is), a file missing or corrupt, a newer format,
             or a config that this version does not know.
     """
-    path = _located(Path(path))
+    path = located(Path(path))
     content = _read_description(path)
     try:
         config = Config.model_validate(content["config"])
@@ -282,8 +282,8 @@ def _shipped() -> list[str]:
     return sorted(file.parent.name for file in PRETRAINED.glob("*/bundle.json"))
 
 
-def _located(path: Path) -> Path:
-    """The folder that is meant."""
+def located(path: Path) -> Path:
+    """The folder that is meant: that of a bundle that travels with the package, by its name."""
     return PRETRAINED / path if not path.exists() and str(path) in _shipped() else path
 
 

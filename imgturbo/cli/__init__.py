@@ -6,3 +6,7 @@ the library, and prints what came of it. Words that several commands understand 
 :mod:`imgturbo.cli.options`. Heavy imports happen inside the commands, so that ``imgturbo --help``
 answers at once.
 """
+
+from imgturbo.cli.main import main
+
+__all__ = ["main"]

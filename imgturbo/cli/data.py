@@ -64,6 +64,12 @@ def prepare(
     target: Annotated[
         list[Path] | None, typer.Option(help="A target file; repeat it, one a band.")
     ] = None,
+    source_bands: Annotated[
+        Names | None, names("--source-bands", "Names of the source bands, where headers lack them.")
+    ] = None,
+    target_bands: Annotated[
+        Names | None, names("--target-bands", "The same of the target.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The tile store to write (DIR.zarr).")] = None,
     aligned: Annotated[
         Path | None,
@@ -83,6 +89,10 @@ def prepare(
     from imgturbo.report.tables import prepare_table
 
     config, values = config_and_overrides(config, overrides)
+    if config is not None and (source_bands or target_bands):
+        raise ImgturboError(
+            f"prepare: {config} names its own fields; put source_bands and target_bands there"
+        )
     if config is not None and (source or target):
         raise ImgturboError(
             f"prepare: {config} names its own fields; leave out --source and --target, or the file"
@@ -91,7 +101,15 @@ def prepare(
         settings = load_config(config, values).prepare
     elif source or target:
         settings = Config.from_overrides(values).prepare
-        settings.fields = [FieldConfig(name="field", source=source or [], target=target or [])]
+        settings.fields = [
+            FieldConfig(
+                name="field",
+                source=source or [],
+                target=target or [],
+                source_bands=list(source_bands or ()),
+                target_bands=list(target_bands or ()),
+            )
+        ]
     else:
         raise ImgturboError("prepare: name a config file, or give --source and --target files")
     if out is not None:

@@ -72,6 +72,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         fail(_usage(error))
     except typer.Abort:
         sys.exit(130)
+    except MemoryError:
+        fail("there is not memory enough for this; give smaller images, or parts of them")
     except OSError as error:
         # What no part of the library has foreseen: a disk that fills up, a folder not ours.
         where = f"{error.filename}: " if error.filename else ""

@@ -52,6 +52,11 @@ class FieldConfig(Section):
     nJy."""
     target_unit: str = ""
     """Unit of the target files that have no BUNIT in their headers."""
+    source_bands: list[str] = []
+    """What the bands of the source files are called, in their order, where headers do not say it or
+    lie; empty: as the headers say, else like the files."""
+    target_bands: list[str] = []
+    """The same of the target files."""
     split: Literal["auto", "train", "validation"] = "auto"
     """Where the field goes: all to training, all to validation, or divided as prepare.split says
     (auto)."""
@@ -89,7 +94,7 @@ class TileConfig(Section):
 
     size: int = Field(128, ge=8)
     """Side of a tile in pixels."""
-    stride: int | None = None
+    stride: int | None = Field(None, ge=1)
     """Pixels from one tile to the next; None: the size, so that tiles don't overlap."""
     min_valid: float = Field(0.8, ge=0, le=1)
     """Least share of a tile's pixels that must have been measured."""

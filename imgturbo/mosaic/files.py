@@ -124,7 +124,7 @@ class _Source:
     ) -> None:
         self.way = bundle.direction(direction)
         self.files, self.grid = list(files), grid
-        reader = open_sky(files, unit=self.way.input.unit)
+        reader = open_sky(files, unit=self.way.input.unit, names=bands)
         self.reader: SkyReader | GridReader = reader
         try:
             scale = self.way.input.pixel_scale
@@ -133,14 +133,8 @@ class _Source:
             else:
                 self.reader = GridReader.at_scale(reader, scale)
             what = ", ".join(map(str, files))
-            names = list(bands or reader.bands)
-            if len(names) != len(reader.bands):
-                raise ImgturboError(
-                    f"{what}: {len(names)} band names for {len(reader.bands)} bands "
-                    f"({', '.join(reader.bands)}); name each of them once"
-                )
             stems = [stem(path) for path in files]
-            self.order = band_order(self.way.input.names, names, what, stems)
+            self.order = band_order(self.way.input.names, reader.bands, what, stems, reader.named)
             scales = [self.reader.scales[k] for k in self.order]
             self.factors = flux_factors(scales, self.way.input, what)
             self.output = self.way.output.on(scales[0].pixel_area)

@@ -13,7 +13,8 @@ takes its share of the fields.
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Unpack
@@ -23,6 +24,8 @@ from imgturbo.bundle.settings import Settings, SettingsDict
 from imgturbo.errors import ImgturboError
 from imgturbo.files import naming
 from imgturbo.mosaic.files import translate_file
+from imgturbo.sky import open_sky
+from imgturbo.sky.bands import ascii_name
 from imgturbo.team import Team
 
 __all__ = ["Field", "ManifestSummary", "read_manifest", "translate_manifest"]
@@ -61,35 +64,60 @@ def read_manifest(path: Path | str) -> list[Field]:
     path = Path(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
+            rows = _rows(csv.reader(file))
     except FileNotFoundError:
         raise ImgturboError(f"{path}: no such manifest") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ImgturboError(f"{path}: cannot be read as CSV: {error}") from None
-    if len(rows) < 2 or len(rows[0]) < 2:
+    if len(rows) < 2 or len(rows[0][1]) < 2:
         raise ImgturboError(
             f"{path}: a manifest has a header such as 'field,F606W,F814W' and one row a field"
         )
-    header = [cell.strip() for cell in rows[0]]
+    header = [cell.strip() for cell in rows[0][1]]
     first = next((k for k, cell in enumerate(header) if cell.lower() == "field"), 0)
     columns = [k for k in range(len(header)) if k != first]
     single = len(columns) == 1 and header[columns[0]].lower() in ("file", "files", "path")
     fields: list[Field] = []
-    for number, row in enumerate(rows[1:], start=2):
+    for number, row in rows[1:]:
         cells = [cell.strip() for cell in row]
         if len(cells) != len(header):
             raise ImgturboError(
-                f"{path}: row {number} has {len(cells)} columns, the header {len(header)}"
+                f"{path}: line {number} has {len(cells)} columns, the header {len(header)}"
             )
         name = cells[first]
         if not name or Path(name).name != name or name.startswith("."):
-            raise ImgturboError(f"{path}: row {number}: {name!r} cannot be the name of a field")
+            raise ImgturboError(f"{path}: line {number}: {name!r} cannot be the name of a field")
         if any(known.name == name for known in fields):
-            raise ImgturboError(f"{path}: row {number}: the field {name!r} is named twice")
+            raise ImgturboError(f"{path}: line {number}: the field {name!r} is named twice")
         files = tuple(path.parent / cells[k] for k in columns if cells[k])
         bands = None if single else tuple(header[k] for k in columns if cells[k])
         fields.append(Field(name, files, bands))
     return fields
+
+
+def _rows(reader: Iterable[list[str]]) -> list[tuple[int, list[str]]]:
+    """Rows that are not empty, each with the line of the file on which it begins."""
+    rows, line = [], 1
+    for row in reader:
+        if any(cell.strip() for cell in row):
+            rows.append((line, row))
+        line = reader.line_num + 1  # type: ignore[attr-defined]
+    return rows
+
+
+def _note_names(entry: Field) -> None:
+    """Say where a header calls a band something else than the manifest does."""
+    if entry.bands is None:
+        return
+    for name, path in zip(entry.bands, entry.files, strict=True):
+        with open_sky(path) as reader:
+            own, named = reader.bands[0], reader.named[0]
+        if named and own.upper() != ascii_name(name).upper():
+            warnings.warn(
+                f"{path}: is {name} in the manifest, but {own} by its FILTER; the manifest is "
+                "believed",
+                stacklevel=2,
+            )
 
 
 def translate_manifest(
@@ -145,6 +173,8 @@ def translate_manifest(
             mine.skipped.append(entry.name)
             continue
         try:
+            if bands is None:
+                _note_names(entry)
             translate_file(
                 bundle,
                 entry.files,

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from imgturbo.errors import ImgturboError
 from imgturbo.side import Side
 from imgturbo.sky import FluxScale, Stretch
+from imgturbo.sky.bands import ascii_name, is_filter
 from imgturbo.sky.photometry import DISPLAY, check_display
 
 __all__ = ["band_order", "check_scale", "check_values", "flux_factors", "warn_assumed"]
@@ -30,33 +31,47 @@ SCALE_TOLERANCE = 0.02
 _NOTHING = 1e-4  # mag
 _FAR = 1.5  # decades of noise that no two skies differ by
 PICTURE_BANDS = {"L", "R", "G", "B", "A"}
-FILTER = re.compile(r"F\d{3,4}")
 
 
 def band_order(
-    wanted: Sequence[str], given: Sequence[str], what: str, stems: Sequence[str] = ()
+    wanted: Sequence[str],
+    given: Sequence[str],
+    what: str,
+    stems: Sequence[str] = (),
+    stated: Sequence[bool] = (),
 ) -> list[int]:
     """Index within `given` of each wanted band.
 
     Names decide, in any order and any case; extra bands are left out. Bands without a name of their
     own (pictures, FITS without FILTER, which are called like their file) are taken by count, in the
-    order in which they come.
+    order in which they come, with a word to the user where they come from several files. A file
+    that is called like a filter (``i.fits``) has a name.
 
     Args:
         wanted: the bands of the model's input side.
         given: the bands of the image.
         what: the file, for the message.
-        stems: names of the files, which say nothing about bands.
+        stems: names of the files, which say nothing about bands unless they are filters'.
+        stated: for each band of the image, whether its header names it; empty: not known.
 
     Raises:
         ImgturboError: bands are missing, or their number differs where they have no names.
     """
-    names = [name.upper() for name in given]
-    if len(set(names)) == len(names) and all(name.upper() in names for name in wanted):
-        return [names.index(name.upper()) for name in wanted]
-    files = {stem.upper() for stem in stems}
-    nameless = all(_says_nothing(name, files) for name in names)
+    names, asked = ([ascii_name(name).upper() for name in some] for some in (given, wanted))
+    if len(set(names)) == len(names) and all(name in names for name in asked):
+        return [names.index(name) for name in asked]
+    files = {ascii_name(stem).upper() for stem in stems}
+    known = list(stated) if len(stated) == len(names) else [False] * len(names)
+    nameless = all(
+        not header and _says_nothing(name, files) for name, header in zip(names, known, strict=True)
+    )
     if nameless and len(given) == len(wanted):
+        if stated and len(files) > 1 and files & set(names):
+            warnings.warn(
+                f"{what}: no FILTER in the headers; taken to be {', '.join(wanted)}, in the order "
+                "in which they are given",
+                stacklevel=2,
+            )
         return list(range(len(wanted)))
     got = ", ".join(given) if not nameless else f"{len(given)} without a name"
     raise ImgturboError(
@@ -67,10 +82,10 @@ def band_order(
 
 def _says_nothing(name: str, files: set[str]) -> bool:
     """Whether a band is called like a colour of a picture, by a number, or like its file."""
-    if name in PICTURE_BANDS or name.startswith("BAND"):
-        return True
     bare = re.sub(r"_\d+$", "", name)  # the number tells two bands of one name apart
-    return not name or (bare in files and not FILTER.match(bare))
+    if bare in files:
+        return not is_filter(bare)
+    return not name or name in PICTURE_BANDS or name.startswith("BAND")
 
 
 def flux_factors(

@@ -137,7 +137,7 @@ def translate_sky(
             check_values(array, way.input, "the array")
         return translate_array(way.generator, array, stretch=source, target=target, **settings)
     what = str(image.path or "the image")
-    order = band_order(way.input.names, image.bands, what)
+    order = band_order(way.input.names, image.bands, what, stated=image.named)
     if way.input.unit and any(image.scales[k].unit.kind == "none" for k in order):
         warn_assumed(way.input, what)
         check_values(image.data[order], way.input, what)

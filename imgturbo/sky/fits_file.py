@@ -2,24 +2,22 @@
 
 Which HDUs are images is decided by EXTNAME, never by position:
 
-- ``SCI`` (one an EXTVER) are the bands; of the same EXTVER, ``WHT`` ≤ 0 and ``DQ`` flags are masks,
-  all else (ERR, CON, CTX, VAR_…, PSF) is not an image of the sky;
-- without SCI, the primary array or else the first image HDU that is not such a companion; a cube
+- ``SCI`` (one an EXTVER) are the bands;
+- without SCI, the primary array or else the first image HDU that is no companion of another; a cube
   is as many bands as it has planes along its two celestial axes (without such, its last two).
 
+What was not measured, the companions say (:mod:`imgturbo.sky.masks`), in the file or beside it.
+
 Pixels come through ``.section``: memory is a window's, whatever the mosaic's size. Integers are
-scaled here (BSCALE, BZERO) and become NaN where they equal BLANK. Gzip cannot be read at random:
-such a file is unpacked once, to a temporary file. A file shorter than its headers promise is
-refused, since missing pixels would otherwise read as zeros.
+scaled here (BSCALE, BZERO) and become NaN where they equal BLANK. A file shorter than its headers
+promise is refused, since missing pixels would otherwise read as zeros. A card that is no FITS
+(``PHOTFLAM = NaN``) counts as missing, with a word to the user.
 """
 
 from __future__ import annotations
 
-import gzip
 import math
 import os
-import shutil
-import tempfile
 import threading
 import warnings
 import zlib
@@ -33,27 +31,27 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
-from imgturbo.sky.bands import band_name
+from imgturbo.sky.bands import named_band, plane_names
 from imgturbo.sky.headers import (
     celestial_axes,
     celestial_wcs,
+    drop_unreadable,
     inherit,
     pixel_area,
     quiet,
     same_grid,
 )
+from imgturbo.sky.masks import Kind, Mask, convention, files_beside, mask_of, pair
+from imgturbo.sky.packed import open_unpacked
 from imgturbo.sky.photometry import FluxScale
 
 __all__ = ["FitsBand", "FitsFile"]
 
-_COMPANIONS = ("ERR", "WHT", "DQ", "CON", "CTX", "PSF", "RMS", "WEIGHT", "MASK", "EXP", "STD")
 _BLOCK_BYTES = 1 << 22
-_DO_NOT_USE = 1  # JWST: the one flag that means "no data"; others are remarks
 _UNREADABLE = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, zlib.error)
 
 
 Plane = tuple[int | slice, ...]
-_WHOLE: Plane = (slice(None), slice(None))
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,8 @@ class FitsBand:
     """A band: which plane of which HDU, on which grid, on which flux scale, under which masks.
 
     ``plane`` is a Python index of the HDU's array: a number for every axis of a cube that is not
-    the image's, a slice for its rows and another for its columns.
+    the image's, a slice for its rows and another for its columns. ``named`` says whether the name
+    is the header's, and not the file's or a number.
     """
 
     name: str
@@ -71,15 +70,16 @@ class FitsBand:
     header: fits.Header
     hdu: Any
     plane: Plane
-    weight: Any = None
-    quality: Any = None
+    named: bool
+    masks: tuple[Mask, ...] = ()
 
 
 @dataclass
 class FitsFile:
     """An open FITS file; ``bands`` in the file's order. Close it, or use it as a context.
 
-    ``unit`` is taken where a header has no BUNIT.
+    ``unit`` is taken where a header has no BUNIT. ``companion``: it is itself a mask or weight, so
+    its first image counts, whatever it is called. ``notes`` holds what ``inspect`` should tell.
 
     Raises:
         ImgturboError: not FITS, shorter than its headers say, or without an image.
@@ -87,24 +87,36 @@ class FitsFile:
 
     path: Path
     unit: str = ""
+    companion: bool = False
     bands: list[FitsBand] = field(init=False)
+    masked_by: list[str] = field(init=False, default_factory=list)
+    unused: list[str] = field(init=False, default_factory=list)
+    notes: list[str] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()  # one file position for all threads
-        self._stream = _open_stream(self.path)
-        self._weights: FitsFile | None = None
+        self._stream = open_unpacked(self.path)
+        self._beside: list[tuple[Kind, FitsFile]] | None = None
+        self._spare: list[Any] = []
         try:
             with quiet():
                 self._hdus = fits.open(
                     self._stream, memmap=False, do_not_scale_image_data=True, lazy_load_hdus=False
                 )
                 self._hdus.readall()
+                cards = [card for hdu in self._hdus for card in drop_unreadable(hdu.header)]
         except _UNREADABLE as reason:
             self._stream.close()
             raise ImgturboError(
                 f"{self.path}: is not a FITS file, or is damaged ({_first_line(reason)}); give a "
                 "FITS file, or a picture (.png, .jpg, .tif)"
             ) from reason
+        if cards and not self.companion:
+            warnings.warn(
+                f"{self.path}: {', '.join(dict.fromkeys(cards))}: no value that FITS knows; "
+                "taken as missing, correct the header",
+                stacklevel=2,
+            )
         try:
             _check_whole(self.path, self._stream, self._hdus)
             with quiet():
@@ -117,8 +129,8 @@ class FitsFile:
         """Let go of the file."""
         self._hdus.close()
         self._stream.close()
-        if self._weights is not None:
-            self._weights.close()
+        for _, file in self._beside or ():
+            file.close()
 
     def read(self, band: int, rows: slice, cols: slice) -> NDArray[np.float32]:
         """A window of a band: float32, native byte order; NaN where masked or not finite."""
@@ -126,26 +138,17 @@ class FitsFile:
         try:
             with self._lock, quiet():
                 data = _physical(what.hdu, what.plane, rows, cols)
-                weight = quality = None
-                if what.weight is not None:
-                    weight = _physical(what.weight, _WHOLE, rows, cols)
-                if what.quality is not None:
-                    quality = _physical(what.quality, _WHOLE, rows, cols, np.float64)
+                inside = [mask for mask in what.masks if mask.hdu is not None]
+                bad = [m.bad(_physical(m.hdu, m.plane, rows, cols, np.float64)) for m in inside]
         except _UNREADABLE as reason:
             raise ImgturboError(
                 f"{self.path}: band {what.name} cannot be read ({_first_line(reason)}); "
                 "is the file whole?"
             ) from reason
         data[~np.isfinite(data)] = np.nan
-        if weight is None and self._weights is not None:
-            weight = self._weights.read(0, rows, cols)
-        if weight is not None:
-            data[~(weight > 0)] = np.nan
-        if quality is not None:
-            flags = np.nan_to_num(quality).astype(np.int64)
-            if str(what.header.get("TELESCOP", "")).strip().upper() == "JWST":
-                flags &= _DO_NOT_USE
-            data[flags != 0] = np.nan
+        bad += [m.bad(m.file.read(0, rows, cols)) for m in what.masks if m.file is not None]
+        for where in bad:
+            data[where] = np.nan
         return data
 
     # ---------------------------------------------------------------------------- the bands
@@ -155,18 +158,22 @@ class FitsFile:
         images = [hdu for hdu in images if 0 not in _shape(hdu)]
         science = [hdu for hdu in images if _name(hdu) == "SCI"]
         if not science:
-            science = [
-                hdu
-                for hdu in images
-                if _name(hdu) not in _COMPANIONS and not _name(hdu).startswith("VAR_")
-            ][:1]
+            free = [hdu for hdu in images if self.companion or convention(_name(hdu)) is None]
+            science = free[:1]
         if not science:
             there = ", ".join(hdu.name or "unnamed" for hdu in self._hdus)
             raise ImgturboError(
                 f"{self.path}: has no image of the sky among its HDUs ({there}); give a file with "
                 "a SCI extension, or an image in the primary HDU"
             )
-        bands = [band for hdu in science for band in self._bands_of(hdu, images)]
+        self._spare = [] if self.companion else [h for h in images if h not in science]
+        twins = [] if self.companion else self._twins(science, images)
+        bands = [
+            band
+            for i, hdu in enumerate(science)
+            for band in self._bands_of(hdu, [twin[i] for twin in twins])
+        ]
+        self._note_spare(bands[0].shape)
         for other in bands[1:]:
             if not _one_grid(bands[0], other):
                 raise ImgturboError(
@@ -175,27 +182,101 @@ class FitsFile:
                 )
         return bands
 
-    def _bands_of(self, hdu: Any, images: list[Any]) -> list[FitsBand]:
+    def _twins(self, science: list[Any], images: list[Any]) -> list[list[Any]]:
+        """For each name of a companion that the file has, those of all its images."""
+        names = dict.fromkeys(_name(hdu) for hdu in images)
+        return [
+            pair(science, [hdu for hdu in images if _name(hdu) == name], images)
+            for name in names
+            if convention(name) in ("weight", "noise", "flags")
+        ]
+
+    def _bands_of(self, hdu: Any, twins: list[Any]) -> list[FitsBand]:
         planes, size = _planes(hdu)
         primary = self._hdus[0].header
         header = inherit(hdu.header, primary)
         wcs = self._coordinates(_with_frame(hdu.header, primary))
         scale = FluxScale.of_header(header, pixel_area(wcs, size), self.unit, str(self.path))
-        masks = {}
-        if _name(hdu) == "SCI":
-            for kind in ("WHT", "DQ"):
-                twins = [h for h in images if _name(h) == kind and h.ver == hdu.ver]
-                masks[kind] = twins[0] if twins and _shape(twins[0]) == size else None
-        weight = masks.get("WHT")
-        if weight is None and self._weights is None:
-            self._weights = _weight_file(self.path, size)
-        names = [band_name(header, self.path)]
+        names = [named_band(header, self.path)]
         if len(planes) > 1:
-            names = [str(header.get(f"BAND{i + 1}", f"BAND{i + 1}")) for i in range(len(planes))]
+            names = plane_names(header, len(planes), str(self.path))
+        masks = [self._masks(hdu, plane, size, header, twins) for plane in planes]
         return [
-            FitsBand(name, size, wcs, scale, header, hdu, plane, weight, masks.get("DQ"))
-            for name, plane in zip(names, planes, strict=True)
+            FitsBand(name, size, wcs, scale, header, hdu, plane, named, tuple(mask))
+            for (name, named), plane, mask in zip(names, planes, masks, strict=True)
         ]
+
+    def _masks(
+        self,
+        hdu: Any,
+        plane: Plane,
+        size: tuple[int, int],
+        header: fits.Header,
+        twins: list[Any],
+    ) -> list[Mask]:
+        """What masks a plane: weights and flags of the file, noise where no weight is, files."""
+        found: list[Mask] = []
+        for twin in twins:
+            if twin is None:
+                continue
+            where = plane if _shape(twin) == _shape(hdu) else _flat(twin, size)
+            if where is not None:
+                found.append(mask_of(twin, where, header))
+        if any(mask.kind == "weight" for mask in found):
+            found = [mask for mask in found if mask.kind != "noise"]
+        found = [m for m in found if m.kind != "noise" or self._says_anything(m, size)]
+        for mask in found:
+            self._spare = [other for other in self._spare if other is not mask.hdu]
+        if not self.companion and not any(m.kind in ("weight", "noise") for m in found):
+            found += self._files_beside(size)
+        self.masked_by += [mask.name for mask in found if mask.name not in self.masked_by]
+        return found
+
+    def _says_anything(self, mask: Mask, size: tuple[int, int]) -> bool:
+        """Whether noise is a map; a plane of zeros alone is a place that was left free."""
+        step = max(1, _BLOCK_BYTES // (8 * size[1]))
+        for top in range(0, size[0], step):
+            rows = slice(top, min(top + step, size[0]))
+            try:
+                values = _physical(mask.hdu, mask.plane, rows, slice(None), np.float64)
+            except _UNREADABLE:
+                return False
+            if (values > 0).any():
+                return True
+        return False
+
+    def _files_beside(self, size: tuple[int, int]) -> list[Mask]:
+        """Weights or noise in files of their own, if they are of this image's size."""
+        if self._beside is None:
+            self._beside = []
+            for kind, path in files_beside(self.path):
+                if kind == "other" or (self._beside and kind == "noise"):
+                    self.unused.append(path.name)
+                else:
+                    self._beside.append((kind, FitsFile(path, companion=True)))
+        found = []
+        for kind, file in self._beside:
+            if file.bands[0].shape == size:
+                found.append(Mask(file.path.name, kind, zero=kind == "noise", file=file))
+                continue
+            there, here = (" × ".join(map(str, s)) for s in (file.bands[0].shape, size))
+            note = f"{file.path.name} beside it has {there} pixels, not {here}, and is not used"
+            self.notes += [note] if note not in self.notes else []
+        return found
+
+    def _note_spare(self, size: tuple[int, int]) -> None:
+        """Say which images of the file play no part."""
+        for hdu in self._spare:
+            name, kind = _name(hdu) or "unnamed", convention(_name(hdu))
+            self.unused.append(name)
+            if kind in ("weight", "flags"):
+                self.notes.append(
+                    f"{name} is not used as a mask: it is not of the image's size, or there are "
+                    "more of its name than images"
+                )
+            elif kind is None and _shape(hdu)[-2:] == size:
+                self.notes.append(f"{name} is not read: bands are the SCI images, or the first")
+        self.unused = list(dict.fromkeys(self.unused))
 
     def _coordinates(self, header: fits.Header) -> WCS | None:
         """The header's WCS; a word to the user where it speaks of coordinates that are no sky's."""
@@ -227,21 +308,6 @@ def _with_frame(header: fits.Header, primary: fits.Header) -> fits.Header:
     return named
 
 
-def _weight_file(path: Path, shape: tuple[int, ...]) -> FitsFile | None:
-    """grizli keeps ``…_sci.fits`` and ``…_wht.fits`` apart: the second masks the first."""
-    base, mark, tail = path.name.rpartition("_sci.fits")
-    if not mark or tail not in ("", ".gz"):
-        return None
-    for twin in (f"{base}_wht.fits", f"{base}_wht.fits.gz"):
-        beside = path.with_name(twin)
-        if beside.is_file():
-            weights = FitsFile(beside)
-            if weights.bands[0].shape == tuple(shape):
-                return weights
-            weights.close()
-    return None
-
-
 def _name(hdu: Any) -> str:
     return str(hdu.name).strip().upper()
 
@@ -268,30 +334,15 @@ def _planes(hdu: Any) -> tuple[list[Plane], tuple[int, int]]:
     return planes, (shape[rows], shape[cols])
 
 
+def _flat(hdu: Any, size: tuple[int, int]) -> Plane | None:
+    """The only plane of a companion, if it is as large as the image."""
+    shape = _shape(hdu)
+    if shape[-2:] != size or math.prod(shape[:-2]) != 1:
+        return None
+    return (*(0 for _ in shape[:-2]), slice(None), slice(None))
+
+
 # ------------------------------------------------------------------------------- the bytes
-
-
-def _open_stream(path: Path) -> BinaryIO:
-    """The file, unpacked to a temporary one if it is gzipped."""
-    try:
-        stream: BinaryIO = path.open("rb")
-    except FileNotFoundError:
-        raise ImgturboError(f"{path}: no such file; check the path") from None
-    except OSError as reason:
-        raise ImgturboError(f"{path}: cannot be opened ({reason.strerror})") from reason
-    if stream.read(2) != b"\x1f\x8b":
-        stream.seek(0)
-        return stream
-    stream.seek(0)
-    try:
-        with stream, gzip.open(stream) as packed, tempfile.TemporaryFile() as unpacked:
-            shutil.copyfileobj(packed, unpacked, _BLOCK_BYTES)
-            unpacked.seek(0)
-            return os.fdopen(os.dup(unpacked.fileno()), "rb")  # lives as long as it is open
-    except EOFError:
-        raise ImgturboError(f"{path}: is truncated; fetch it again") from None
-    except (OSError, zlib.error) as reason:
-        raise ImgturboError(f"{path}: cannot be unpacked ({_first_line(reason)})") from reason
 
 
 def _check_whole(path: Path, stream: BinaryIO, hdus: fits.HDUList) -> None:

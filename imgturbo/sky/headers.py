@@ -41,6 +41,7 @@ from imgturbo.errors import ImgturboError
 __all__ = [
     "celestial_axes",
     "celestial_wcs",
+    "drop_unreadable",
     "inherit",
     "pixel_area",
     "pixel_scale",
@@ -110,6 +111,19 @@ def inherit(header: fits.Header, primary: fits.Header) -> fits.Header:
         if card.keyword not in merged and not _PLACE_OF_BYTES.fullmatch(card.keyword):
             merged.append(card, end=True)
     return merged
+
+
+def drop_unreadable(header: fits.Header) -> list[str]:
+    """Take out of a header the cards whose value is none, in place; their keywords."""
+    found = []
+    for place in reversed(range(len(header))):
+        card = header.cards[place]
+        try:
+            _ = card.value, card.comment
+        except (fits.VerifyError, ValueError, TypeError):
+            found.append(str(card.keyword))
+            del header[place]
+    return found[::-1]
 
 
 # ------------------------------------------------------------------------------ reading

@@ -59,6 +59,7 @@ class SkyImage:
         zeropoints: AB magnitude of one unit in one pixel, a channel; None where unknown.
         header: of the first image, kept for provenance.
         path: of the first file.
+        named: a channel, whether its name is the header's; empty where nobody knows.
     """
 
     data: NDArray[np.float32]
@@ -69,6 +70,7 @@ class SkyImage:
     header: fits.Header | None = None
     zeropoints: tuple[float | None, ...] = ()
     path: Path | None = None
+    named: tuple[bool, ...] = ()
 
     def __post_init__(self) -> None:
         channels = len(self.data)
@@ -166,4 +168,5 @@ class SkyImage:
             valid=measured(data),
             bands=tuple(bands),
             zeropoints=tuple(self.zeropoints[i] for i in order),
+            named=tuple(self.named[i] for i in order) if self.named else (),
         )

@@ -1,14 +1,13 @@
 """Pictures in and out: 8- and 16-bit PNG and TIFF, JPEG, floating-point TIFF.
 
 A picture is a display product: values 0 to 1, unit ``"display"``, no coordinates, row 0 at the top
-(rows are kept in the file's order). Fully transparent pixels were not measured. A floating-point
-TIFF is a plain array and is read as it is, unit ``""``.
+as viewers show it (:mod:`imgturbo.sky.decode`). Fully transparent pixels were not measured. A
+floating-point TIFF is a plain array and is read as it is, unit ``""``.
 """
 
 from __future__ import annotations
 
 import io
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from PIL import Image
 
 from imgturbo.errors import ImgturboError
 from imgturbo.sky.bands import PICTURE_SUFFIXES
+from imgturbo.sky.decode import decode
 from imgturbo.sky.units import DISPLAY
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
 
 _TIFF = (".tif", ".tiff")
 _JPEG = (".jpg", ".jpeg")
+_THIN = 4  # longer side over shorter, beyond which a picture is not made larger
 
 
 def is_picture(path: Path) -> bool:
@@ -43,7 +44,7 @@ def is_picture(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded picture: ``pixels`` (C, H, W) as in the file, ``opaque`` (H, W) or None."""
+    """A decoded picture: ``pixels`` (C, H, W), ``opaque`` (1 or C, H, W) or None."""
 
     pixels: NDArray[Any]
     opaque: NDArray[np.bool_] | None
@@ -58,7 +59,8 @@ class Picture:
             data /= np.float32(np.iinfo(part.dtype).max)
         data[~np.isfinite(data)] = np.nan
         if self.opaque is not None:
-            data[~self.opaque[rows, cols]] = np.nan
+            mask = self.opaque[min(band, len(self.opaque) - 1)]
+            data[~mask[rows, cols]] = np.nan
         return data
 
 
@@ -69,16 +71,24 @@ def read_picture(path: Path) -> Picture:
         ImgturboError: it cannot be decoded, or is no picture of pixels (H, W[, C]).
     """
     try:
-        pixels = _decode(path)
+        pixels, opaque = decode(path)
+    except MemoryError:
+        raise ImgturboError(
+            f"{path}: is too large for the memory that is left; cut it into parts first"
+        ) from None
     except (
         OSError,
         ValueError,
+        TypeError,
         SyntaxError,
         KeyError,
         tifffile.TiffFileError,
     ) as reason:
+        remedy = "is the file whole?"
+        if "imagecodecs" in str(reason):
+            remedy = "save it as PNG, or uncompressed, or 'pip install imagecodecs'"
         raise ImgturboError(
-            f"{path}: cannot be read as a picture ({_first_line(reason)}); is the file whole?"
+            f"{path}: cannot be read as a picture ({_first_line(reason)}); {remedy}"
         ) from reason
     if pixels.dtype == np.bool_:
         pixels = pixels.astype(np.uint8) * 255
@@ -87,71 +97,10 @@ def read_picture(path: Path) -> Picture:
             f"{path}: holds {pixels.dtype} values of shape {pixels.shape}; "
             "a picture must have 8 or 16 bits, or floats, and 1 to 4 channels"
         )
-    opaque = None
-    if pixels.dtype.kind == "u" and len(pixels) in (2, 4):  # grey or colour with transparency
-        opaque = pixels[-1] > 0
-        pixels = pixels[:-1]
     unit = DISPLAY if pixels.dtype.kind == "u" else ""
     names = {1: ("L",), 3: ("R", "G", "B")}
     bands = names.get(len(pixels), tuple(f"BAND{i + 1}" for i in range(len(pixels))))
     return Picture(pixels, None if opaque is None or opaque.all() else opaque, bands, unit)
-
-
-def _decode(path: Path) -> NDArray[Any]:
-    """Pixels (C, H, W) of the file's own type, native byte order."""
-    if path.suffix.lower() in _TIFF:
-        return _decode_tiff(path)
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # mosaics are large pictures
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # remarks on metadata
-            with Image.open(path) as file:
-                image: Image.Image = file
-                if file.format == "PNG" and _png_depth(path) == 16:
-                    return _decode_png16(path)  # Pillow would cut colours to 8 bits
-                if image.mode in ("P", "PA", "1", "CMYK", "YCbCr", "LAB", "HSV"):
-                    see_through = "transparency" in image.info or image.mode == "PA"
-                    grey = image.mode == "1"
-                    image = image.convert("L" if grey else "RGBA" if see_through else "RGB")
-                pixels = np.asarray(image)
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
-    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(np.moveaxis(pixels, -1, 0))
-
-
-def _png_depth(path: Path) -> int:
-    with path.open("rb") as file:
-        return file.read(25)[24]  # signature 8, chunk head 8, IHDR width 4, height 4, depth 1
-
-
-def _decode_png16(path: Path) -> NDArray[Any]:
-    import cv2  # slow to load, and of use to nothing else here
-
-    try:
-        pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error as reason:
-        raise ValueError(str(reason)) from reason
-    if pixels is None:
-        raise ValueError("damaged PNG")
-    if pixels.ndim == 2:
-        return pixels[None]
-    order = [2, 1, 0, 3][: pixels.shape[2]] if pixels.shape[2] > 2 else [0, 1]
-    return np.ascontiguousarray(np.moveaxis(pixels[..., order], -1, 0))
-
-
-def _decode_tiff(path: Path) -> NDArray[Any]:
-    with tifffile.TiffFile(path) as file:
-        series = file.series[0]
-        pixels = np.asarray(series.asarray())
-        axes = series.axes
-    while pixels.ndim > 3 and 1 in pixels.shape:
-        lonely = pixels.shape.index(1)
-        pixels, axes = pixels.squeeze(lonely), axes[:lonely] + axes[lonely + 1 :]
-    if pixels.ndim == 2:
-        pixels = pixels[None]
-    elif axes.endswith("S"):
-        pixels = np.moveaxis(pixels, -1, 0)
-    return np.ascontiguousarray(pixels).astype(pixels.dtype.newbyteorder("="), copy=False)
 
 
 def encode_picture(data: NDArray[np.float32], path: Path, unit: str) -> bytes:
@@ -171,10 +120,11 @@ def encode_picture(data: NDArray[np.float32], path: Path, unit: str) -> bytes:
     top = 65535 if suffix in _TIFF else 255
     kind = np.uint16 if suffix in _TIFF else np.uint8
     shown = np.rint(np.clip(np.nan_to_num(data, nan=0.0), 0, 1) * top).astype(kind)
-    if missing.any() and suffix not in _JPEG and len(data) in (1, 3):
+    see_through = bool(missing.any()) and suffix not in _JPEG and len(data) in (1, 3)
+    if see_through:
         shown = np.concatenate([shown, np.where(missing, 0, top).astype(kind)[None]])
     if suffix in _TIFF:
-        return _encode_tiff(shown)
+        return _encode_tiff(shown, see_through)
     buffer = io.BytesIO()
     pixels = shown[0] if len(shown) == 1 else np.ascontiguousarray(np.moveaxis(shown, 0, -1))
     image = Image.fromarray(pixels)
@@ -203,12 +153,12 @@ def check_picture(path: Path, channels: int, unit: str) -> None:
         )
 
 
-def _encode_tiff(pixels: NDArray[Any]) -> bytes:
+def _encode_tiff(pixels: NDArray[Any], see_through: bool = False) -> bytes:
     buffer = io.BytesIO()
     options: dict[str, Any] = {"photometric": "minisblack"}
-    if len(pixels) in (3, 4) and pixels.dtype.kind == "u":
+    if len(pixels) - see_through == 3 and pixels.dtype.kind == "u":
         options = {"photometric": "rgb"}
-    if pixels.dtype.kind == "u" and len(pixels) in (2, 4):
+    if see_through:
         options["extrasamples"] = ["unassalpha"]
     if len(pixels) == 1:
         tifffile.imwrite(buffer, pixels[0], **options)
@@ -239,8 +189,13 @@ def resize(planes: NDArray[Any], height: int, width: int) -> NDArray[np.float32]
 
 
 def working_shape(height: int, width: int, size: int | None) -> tuple[int, int]:
-    """Height and width of a picture whose shorter side is brought to ``size`` (None: kept)."""
+    """Height and width of a picture whose shorter side is brought to ``size`` (None: kept).
+
+    A thin picture is enlarged only until its longer side is four times that: nothing is gained by
+    making 1 × 90 pixels 320 × 28 800.
+    """
     if size is None:
         return height, width
-    shorter = min(height, width)
-    return round(height * size / shorter), round(width * size / shorter)
+    factor = size / min(height, width)
+    factor = min(factor, max(1.0, _THIN * size / max(height, width)))
+    return max(1, round(height * factor)), max(1, round(width * factor))

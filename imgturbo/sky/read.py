@@ -7,7 +7,7 @@ the fly, a window at a time, so a window of the whole and the whole cut to a win
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -17,6 +17,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
+from imgturbo.sky.bands import ascii_name, distinct
 from imgturbo.sky.fits_file import FitsFile
 from imgturbo.sky.headers import pixel_area, pixel_scale, same_grid, wcs_window
 from imgturbo.sky.image import SkyImage, measured, row_order
@@ -48,20 +49,27 @@ class _Band:
     wcs: WCS | None
     scale: FluxScale
     header: fits.Header | None
+    named: bool
     read: Callable[[slice, slice], NDArray[np.float32]]
 
 
 class SkyReader:
     """Bands of one or several files on one grid; see :func:`open_sky`."""
 
-    def __init__(self, paths: Sequence[Path], bands: Sequence[str] | None, unit: str = "") -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        bands: Sequence[str] | None,
+        unit: str = "",
+        names: Sequence[str] | None = None,
+    ) -> None:
         self.paths = tuple(paths)
         self._unit_if_unstated = unit
         self._files: list[FitsFile] = []
         try:
             found = [band for path in self.paths for band in self._open(path)]
             first = found[0]
-            self._bands = _choose(_unique(found), bands, self.paths)
+            self._bands = _choose(_unique(_renamed(found, names, self.paths)), bands, self.paths)
             self._size, self.wcs, self.header = first.shape, first.wcs, first.header
             self._moved = [self._is_moved(band) for band in self._bands]
             for band in self._bands:
@@ -72,6 +80,7 @@ class SkyReader:
                 if moved:
                     check_resizable(band.scale.unit, str(band.path))
             self.bands = tuple(band.name for band in self._bands)
+            self.named = tuple(band.named for band in self._bands)
             self.unit = first.scale.unit.name
             self.scales = tuple(map(self._scale, self._bands, self._moved))
             self.zeropoints = tuple(scale.zeropoint for scale in self.scales)
@@ -92,6 +101,21 @@ class SkyReader:
     def pixel_scale(self) -> float | None:
         """Side of a pixel in arcsec, or None without a WCS."""
         return pixel_scale(self.wcs, self._size)
+
+    @property
+    def masked_by(self) -> tuple[str, ...]:
+        """Companions, in the files or beside them, that say what was not measured."""
+        return tuple(dict.fromkeys(name for file in self._files for name in file.masked_by))
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Companions that play no part."""
+        return tuple(dict.fromkeys(name for file in self._files for name in file.unused))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be known of the files, a line each."""
+        return tuple(dict.fromkeys(note for file in self._files for note in file.notes))
 
     @property
     def row_order(self) -> str:
@@ -126,6 +150,7 @@ class SkyReader:
             self.header,
             self.zeropoints,
             self.paths[0],
+            self.named,
         )
 
     def glance(self) -> NDArray[np.float32]:
@@ -169,7 +194,7 @@ class SkyReader:
                 return lambda rows, cols: picture.read(i, rows, cols)
 
             return [
-                _Band(name, path, size, None, scale, None, of_picture(i))
+                _Band(name, path, size, None, scale, None, False, of_picture(i))
                 for i, name in enumerate(picture.bands)
             ]
         file = FitsFile(path, self._unit_if_unstated)
@@ -179,7 +204,7 @@ class SkyReader:
             return lambda rows, cols: file.read(i, rows, cols)
 
         return [
-            _Band(b.name, path, b.shape, b.wcs, b.scale, b.header, of_file(i))
+            _Band(b.name, path, b.shape, b.wcs, b.scale, b.header, b.named, of_file(i))
             for i, b in enumerate(file.bands)
         ]
 
@@ -220,14 +245,21 @@ class SkyReader:
         )[0]
 
 
-def open_sky(paths: Paths, bands: Sequence[str] | None = None, unit: str = "") -> SkyReader:
+def open_sky(
+    paths: Paths,
+    bands: Sequence[str] | None = None,
+    unit: str = "",
+    names: Sequence[str] | None = None,
+) -> SkyReader:
     """Open one image of any number of bands, or several on the first one's grid.
 
     Args:
-        paths: FITS files (also gzipped or fpacked) or pictures.
+        paths: FITS files (also packed by gzip, bzip2, xz, zip or fpack) or pictures.
         bands: names of the bands wanted, in that order; None for all.
         unit: taken for FITS files without a BUNIT (the reader's ``unit_is_assumed`` says so); a
             picture's, if the values can be that.
+        names: what the bands are called, in the order of the files, where headers do not say it or
+            lie; ``bands`` are chosen by these names.
 
     Returns:
         A reader; use it as a context. Nothing but headers (and, of a picture, its pixels) is read
@@ -241,25 +273,38 @@ def open_sky(paths: Paths, bands: Sequence[str] | None = None, unit: str = "") -
     given = [Path(paths)] if isinstance(paths, Path | str) else [Path(path) for path in paths]
     if not given:
         raise ImgturboError("no image was given; name at least one file")
-    return SkyReader(given, bands, unit)
+    return SkyReader(given, bands, unit, names)
 
 
-def read_sky(paths: Paths, bands: Sequence[str] | None = None, unit: str = "") -> SkyImage:
+def read_sky(
+    paths: Paths,
+    bands: Sequence[str] | None = None,
+    unit: str = "",
+    names: Sequence[str] | None = None,
+) -> SkyImage:
     """The whole image in memory; arguments and errors are those of :func:`open_sky`."""
-    with open_sky(paths, bands, unit) as reader:
+    with open_sky(paths, bands, unit, names) as reader:
         return reader.read()
 
 
 def _unique(found: list[_Band]) -> list[_Band]:
     """Bands of the same name (two epochs of one filter) are told apart by a number."""
-    seen: dict[str, int] = {}
-    result = []
-    for band in found:
-        seen[band.name] = seen.get(band.name, 0) + 1
-        if seen[band.name] > 1:
-            band = _Band(**{**vars(band), "name": f"{band.name}_{seen[band.name]}"})
-        result.append(band)
-    return result
+    names = distinct([band.name for band in found])
+    return [replace(band, name=name) for band, name in zip(found, names, strict=True)]
+
+
+def _renamed(found: list[_Band], names: Sequence[str] | None, paths: Sequence[Path]) -> list[_Band]:
+    if not names:
+        return found
+    if len(names) != len(found):
+        raise ImgturboError(
+            f"{', '.join(map(str, paths))}: {len(names)} band names for {len(found)} bands "
+            f"({', '.join(band.name for band in found)}); name each of them once"
+        )
+    return [
+        replace(band, name=ascii_name(name), named=True)
+        for band, name in zip(found, names, strict=True)
+    ]
 
 
 def _choose(found: list[_Band], wanted: Sequence[str] | None, paths: Sequence[Path]) -> list[_Band]:

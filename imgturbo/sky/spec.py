@@ -19,6 +19,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from imgturbo.errors import ImgturboError
+from imgturbo.sky.bands import ascii_name
 from imgturbo.sky.headers import pixel_area, quiet, wcs_cards
 from imgturbo.sky.image import BOTTOM_UP, SkyImage
 from imgturbo.sky.photometry import FluxScale
@@ -146,7 +147,7 @@ class SkySpec:
         header["NAXIS1"], header["NAXIS2"] = self.shape[2], self.shape[1]
         header["PCOUNT"], header["GCOUNT"] = 0, 1
         header["EXTNAME"], header["EXTVER"] = name, version
-        header["FILTER"] = (self.bands[version - 1], "band")
+        header["FILTER"] = (ascii_name(self.bands[version - 1]), "band")
         area = pixel_area(self.wcs, self.shape[1:])
         for card in FluxScale(parse_unit(self.unit), zero, area).cards():
             header.append(card)
@@ -160,7 +161,8 @@ def _primary_header(cards: Sequence[Card], history: Sequence[str]) -> fits.Heade
     with quiet():
         for card in cards:
             if tuple(card[:2]) != ("ROWORDER", BOTTOM_UP):  # what FITS means anyway
-                header.append(fits.Card(*card), end=True)
+                words = (ascii_name(word) if isinstance(word, str) else word for word in card)
+                header.append(fits.Card(*words), end=True)
         for line in history:
             header.add_history(line.encode("ascii", "replace").decode("ascii"))
     return header

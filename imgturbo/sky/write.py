@@ -6,7 +6,8 @@ aside, as ``.NAME.part`` in the same folder, and takes its name only when it is 
 (:mod:`imgturbo.files`). Windows are put by ``pwrite``: a memory map would count every page that was
 written as resident.
 
-A name that ends in ``.png``, ``.jpg`` or ``.tif`` makes a picture, which is kept in memory instead.
+A name that ends in ``.gz`` (``.bz2``, ``.xz``) is packed when it is complete. One that ends in
+``.png``, ``.jpg`` or ``.tif`` makes a picture, which is kept in memory instead.
 
 Rows of FITS run upward and those of pictures downward. Data are given in the rows of the image that
 they are of; a card ``ROWORDER`` among the header cards says which way they run. ``BOTTOM-UP`` (or a
@@ -28,7 +29,9 @@ from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
 from imgturbo.files import aside_of, naming, put_in_place, sync
+from imgturbo.sky.bands import FITS_SUFFIXES
 from imgturbo.sky.image import BOTTOM_UP, SkyImage
+from imgturbo.sky.packed import PACKED_SUFFIXES, pack
 from imgturbo.sky.picture import check_picture, encode_picture, is_picture
 from imgturbo.sky.spec import Card, FitsLayout, SkySpec, padded
 
@@ -146,6 +149,8 @@ class SkyWriter:
                     encoded = encode_picture(shown, self.path, self.spec.unit)
                     self._put(encoded, 0)
                 sync(self._file)
+                if self.path.suffix.lower() in PACKED_SUFFIXES:
+                    pack(self.part, self.path.suffix.lower())
                 if self.path.exists() and not self._overwrite:
                     raise self._exists()
                 os.close(self._file)
@@ -195,6 +200,7 @@ class SkyWriter:
         if self.path.exists() and not overwrite:
             raise self._exists()
         if not is_picture(self.path):
+            _check_name(self.path)
             self._layout = spec.fits_layout()
             return
         if spec.extensions != ("SCI",):
@@ -237,6 +243,16 @@ class SkyWriter:
 
     def _exists(self) -> ImgturboError:
         return ImgturboError(f"{self.path}: exists already; choose another name, or overwrite it")
+
+
+def _check_name(path: Path) -> None:
+    """A file of FITS under another name would be taken for what it is not."""
+    whole = Path(path.stem) if path.suffix.lower() in PACKED_SUFFIXES else path
+    if whole.suffix.lower() not in FITS_SUFFIXES:
+        raise ImgturboError(
+            f"{path}: {path.suffix or 'no suffix'!r} is no name for an image; end it with .fits "
+            "(or .fits.gz), .png, .jpg or .tif"
+        )
 
 
 def write_sky(

@@ -213,3 +213,40 @@ def test_photographs_have_no_aligned_sky(tmp_path):
     config = settings(tmp_path, files=[tmp_path / "in"])
     with pytest.raises(ImgturboError, match="--aligned"):
         prepare(config, keep_aligned=tmp_path / "aligned")
+
+
+def pairs_in_folders(tmp_path):
+    """day/a/0.png with day/b/0.png, night/a/0.png with night/b/0.png; the second is the first."""
+    for seed, folder in enumerate(("day", "night")):
+        for side in "ab":
+            save(tmp_path / folder / side / "0.png", colours(seed))
+            (tmp_path / folder / side / "._0.png").write_bytes(b"\0\5\x16\x07")  # AppleDouble
+    return [[tmp_path / folder / side for folder in ("day", "night")] for side in "ab"]
+
+
+def test_pairs_of_one_name_go_by_their_folders(tmp_path):
+    files, targets = pairs_in_folders(tmp_path)
+    options = {"kind": "pairs", "size": None, "hold_out": "none"}
+    config = settings(tmp_path, files=files, targets=targets, **options)
+    prepare(config)
+    train = TileStore.open(config.out).split("train")
+    assert len(set(train.field.tolist())) == 2
+    np.testing.assert_array_equal(train.source[:], train.target[:])
+    with pytest.raises(ImgturboError, match="cannot be told which is its target"):
+        prepare(settings(tmp_path, files=files, targets=[*targets, targets[0]], **options))
+
+
+def test_pairs_are_those_that_viewers_show(tmp_path):
+    """One of a pair lies on its side in the file, and says so."""
+    picture = Image.fromarray(np.rint(255 * colours(0)).astype(np.uint8))
+    save(tmp_path / "b" / "0.png", colours(0))
+    (tmp_path / "a").mkdir()
+    turned = picture.transpose(Image.Transpose.ROTATE_90)
+    exif = turned.getexif()
+    exif[274] = 6
+    turned.save(tmp_path / "a" / "0.png", exif=exif)
+    entries = {"files": [tmp_path / "a"], "targets": [tmp_path / "b"]}
+    config = settings(tmp_path, kind="pairs", size=None, hold_out="none", **entries)
+    prepare(config)
+    train = TileStore.open(config.out).split("train")
+    np.testing.assert_array_equal(train.source[:], train.target[:])

@@ -69,9 +69,10 @@ def test_columns_name_the_bands(bundle, make_fits, tmp_path):
     manifest = tmp_path / "m.csv"
     manifest.write_text("F814W,field,F606W\nred.fits,x,blue.fits\n")
     assert not translate_manifest(bundle, manifest, tmp_path / "out").failed
-    right = translate_file(
-        bundle, [tmp_path / "blue.fits", tmp_path / "red.fits"], tmp_path / "r.fits"
-    )
+    with pytest.warns(UserWarning, match="no FILTER in the headers; taken to be F606W, F814W"):
+        right = translate_file(
+            bundle, [tmp_path / "blue.fits", tmp_path / "red.fits"], tmp_path / "r.fits"
+        )
     np.testing.assert_array_equal(read_sky(tmp_path / "out" / "x.fits").data, read_sky(right).data)
 
 
@@ -98,8 +99,8 @@ def test_progress_names_the_field(bundle, archive, tmp_path):
         ("", "has a header"),
         ("field,F606W\n", "has a header"),
         ("field\nx\n", "has a header"),
-        ("field,F606W\nx,1.fits,2.fits\n", "row 2 has 3 columns"),
-        ("field,F606W\n,1.fits\n", "row 2: ''"),
+        ("field,F606W\nx,1.fits,2.fits\n", "line 2 has 3 columns"),
+        ("field,F606W\n,1.fits\n", "line 2: ''"),
         ("field,F606W\n../x,1.fits\n", "cannot be the name"),
         ("field,F606W\nx,1.fits\nx,2.fits\n", "named twice"),
     ],
@@ -121,3 +122,19 @@ def test_an_output_folder_that_is_a_file_is_named(bundle, archive, tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(ImgturboError, match=r"taken: cannot be made a folder .* choose another"):
         translate_manifest(bundle, archive, tmp_path / "taken")
+
+
+def test_the_header_speaks_against_the_manifest(bundle, archive, tmp_path):
+    manifest = tmp_path / "swapped.csv"
+    manifest.write_text("field,F606W,F814W\nx,a1_F814W.fits,a1_F606W.fits\n")
+    with pytest.warns(UserWarning, match="F606W") as caught:
+        assert translate_manifest(bundle, manifest, tmp_path / "out", window=48).done == ["x"]
+    said = [str(one.message) for one in caught]
+    assert any("a1_F814W.fits: is F606W in the manifest, but F814W" in line for line in said)
+
+
+def test_errors_name_the_line_of_the_file(tmp_path):
+    manifest = tmp_path / "m.csv"
+    manifest.write_text('field,F606W\n\n"a",1.fits\n\nb,1.fits,2.fits\n')
+    with pytest.raises(ImgturboError, match="line 5 has 3 columns"):
+        read_manifest(manifest)

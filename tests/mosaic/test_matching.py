@@ -70,6 +70,30 @@ def test_other_bands_are_refused(given_bands, stems):
         band_order(["F606W", "F814W"], given_bands, "x.fits", stems)
 
 
+@pytest.mark.parametrize(
+    ("given_bands", "stems", "stated"),
+    [
+        (("I", "Z"), ("i", "z"), (False, False)),  # files that are called like filters
+        (("I", "Z"), ("i", "z"), ()),
+        (("R", "G"), ("a", "b"), (True, True)),  # by their FILTER
+        (("A", "B"), ("a", "b"), (True, True)),
+    ],
+)
+def test_a_header_or_a_filters_file_name_counts(given_bands, stems, stated):
+    with pytest.raises(ImgturboError, match=f"got {', '.join(given_bands)}"):
+        band_order(["F606W", "F814W"], given_bands, "x.fits", stems, stated)
+
+
+def test_files_without_a_name_are_taken_with_a_word():
+    wanted, stems, stated = ["F606W", "F814W"], ["red", "blue"], [False, False]
+    with pytest.warns(UserWarning, match="taken to be F606W, F814W, in the order"):
+        assert band_order(wanted, ["RED", "BLUE"], "x", stems, stated) == [0, 1]
+
+
+def test_names_are_compared_in_ascii():
+    assert band_order(["ÉTOILE"], ["ETOILE"], "x") == [0]
+
+
 @given(magnitudes, magnitudes)
 def test_a_magnitude_survives_the_conversion(a, b):
     factors = flux_factors(scales("10 nJy", [a, a]), side(zeropoints=(b, b)), "x")

@@ -195,7 +195,9 @@ def test_pictures_of_the_sky_have_its_rows_turned(tmp_path, make_wcs, name):
     data = np.random.default_rng(0).uniform(0, 1, (1, 9, 7)).astype(np.float32)
     for wcs, shown in ((None, data), (make_wcs((9, 7)), data[:, ::-1])):
         image = SkyImage.from_array(data, wcs=wcs, unit="display")
-        with SkyWriter(tmp_path / name, (1, 9, 7), ["L"], wcs, "display", overwrite=True) as out:
+        with SkyWriter(
+            tmp_path / name, SkySpec((1, 9, 7), ["L"], wcs, "display"), overwrite=True
+        ) as out:
             out.write(data, slice(None), slice(None))
         for path in (tmp_path / name, write_sky(tmp_path / f"b{name}", image, overwrite=True)):
             np.testing.assert_allclose(read_sky(path).data, shown, atol=0.51 / 255)

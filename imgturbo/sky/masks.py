@@ -1,0 +1,184 @@
+"""What a file says was not measured: one table of the archives' conventions.
+
+An image comes with companions, which say of each of its pixels
+
+    weight   w: exposure, inverse variance, coverage       not measured where w ≤ 0 or NaN
+    noise    σ or σ²                                       where it is NaN, negative or endless
+    flags    one bit a defect                              where a bit is set that means "no data"
+
+They lie in the same file, under the names below, or beside it: ``X_wht.fits`` (``_weight``,
+``_rms``, …) of ``X_drz.fits``, ``X_sci.fits`` or ``X.fits``. Which bits mean "no data" differs: all
+of HST, DES, CCDData; DO_NOT_USE alone of JWST and Roman, whose DQ has 32 bits; of LSST those that
+the cards MP_NO_DATA, MP_BAD and MP_SAT number. Sources: HST and JWST data handbooks (DQ arrays),
+DES DR2 (SCI, MSK, WGT), the LSST pipelines' ``afw.image.Mask``, ``astropy.nddata.CCDData``,
+SExtractor's manual (weight maps).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Kind", "Mask", "convention", "files_beside", "flag_bits", "mask_of", "pair"]
+
+Kind = Literal["weight", "noise", "flags", "other"]
+
+_NAMES: dict[Kind, str] = {
+    "weight": r"WHT|WGT|WEIGHTS?|WEIGHT_?MAP|I_?VAR|INV_?VAR|INV(ERSE)?_?VARIANCE"
+    r"|EXP(OSURE)?(_?MAP)?|COV(ERAGE)?|NEXP|VALID",
+    "noise": r"RMS|VARIANCE|VAR|SIGMA|ERR(OR)?|UNC(ERT(AINTY)?)?",
+    "flags": r"DQ|DQM|MASK|MSK|FLAGS?|FLG|BPM|BAD_?PIX(EL)?|QUALITY",
+    "other": r"CON|CTX|CONTEXT|PSF.*|STD|VAR_.*|BKG|BACKGROUND|SKY|SEG(M|MAP|MENTATION)?|Q\d\d|"
+    r"DRAW.*|WMAP|AREA|WAVELENGTH",
+}
+_BESIDE: dict[Kind, Sequence[str]] = {
+    "weight": ("wht", "weight", "wgt", "weights", "ivar", "invvar"),
+    "noise": ("rms", "err", "unc", "var"),
+    "flags": (),  # beside an image a 1 may mean good as well as bad
+    "other": ("mask", "msk", "flag", "flags", "dq"),
+}
+_SCIENCE = re.compile(r"[_.-](sci|drz|drc|image|img|i2d)$", re.IGNORECASE)
+_SUFFIX = re.compile(r"\.(fits|fit|fts)(\.(gz|fz|bz2|xz))?$", re.IGNORECASE)
+
+_ZERO_IS_NONE = re.compile(r"RMS|VARIANCE|VAR|SIGMA")  # a map's; an error bar of 0 may be Poisson's
+_ENDLESS = 1e18
+_ENDLESS_RMS = 1e9
+
+_ALL = -1
+_DO_NOT_USE = 1
+_NO_DATA_PLANES = ("NO_DATA", "BAD", "SAT", "UNMASKEDNAN")
+_DO_NOT_USE_ALONE = ("JWST", "ROMAN", "NIRCAM", "MIRI", "NIRISS", "NIRSPEC", "WFI")
+
+
+@dataclass(frozen=True)
+class Mask:
+    """One companion of a band: where it is and how it is read.
+
+    Attributes:
+        name: what it is called in the file, or its file's name.
+        kind: what its values mean.
+        hdu: that holds it; None: the first band of ``file``.
+        plane: index of the plane within the HDU's array.
+        bits: of flags, those that mean "no data".
+        zero: of noise, whether 0 means "no data".
+        file: another file, opened.
+    """
+
+    name: str
+    kind: Kind
+    hdu: Any = None
+    plane: tuple[int | slice, ...] = (slice(None), slice(None))
+    bits: int = _ALL
+    zero: bool = False
+    file: Any = None
+
+    def bad(self, values: NDArray[Any]) -> NDArray[np.bool_]:
+        """Where nothing was measured, by the companion's values."""
+        if self.kind == "flags":
+            return (np.nan_to_num(values).astype(np.int64) & self.bits) != 0
+        if self.kind == "weight":
+            return ~(values > 0)
+        endless = _ENDLESS_RMS if self.name.upper().startswith(("RMS", "SIGMA")) else _ENDLESS
+        with np.errstate(invalid="ignore"):
+            good = (values < endless) & ((values > 0) if self.zero else (values >= 0))
+        return ~good
+
+
+def convention(name: str) -> Kind | None:
+    """What an extension of that name is to the image; None: an image itself, for all one knows."""
+    word = name.strip().upper().replace(" ", "_")
+    return next((kind for kind, names in _NAMES.items() if re.fullmatch(names, word)), None)
+
+
+def mask_of(hdu: Any, plane: tuple[int | slice, ...], science: Mapping[str, Any]) -> Mask:
+    """The mask that an HDU is, by its name and its header."""
+    name = str(hdu.name).strip().upper()
+    kind = convention(name) or "other"
+    if str(hdu.header.get("UTYPE", "")).strip().lower() == "inversevariance":
+        kind = "weight"
+    bits = flag_bits(hdu.header, science) if kind == "flags" else _ALL
+    zero = bool(_ZERO_IS_NONE.fullmatch(name))
+    return Mask(name, kind, hdu, plane, bits, zero)
+
+
+def flag_bits(header: Mapping[str, Any], science: Mapping[str, Any]) -> int:
+    """The bits of a plane of flags that mean "no data".
+
+    Args:
+        header: of the flags.
+        science: of the image that they belong to, with the primary header's cards.
+    """
+    planes = {key[3:]: header[key] for key in header if key.startswith("MP_")}
+    if planes:
+        return sum(1 << int(planes[name]) for name in _NO_DATA_PLANES if name in planes)
+    if str(header.get("EXTNAME", "")).strip().upper() != "DQ":
+        return _ALL
+    made_by = [
+        str(cards.get(card, "")).strip().upper()
+        for cards in (science, header)
+        for card in ("TELESCOP", "INSTRUME")
+    ]
+    if any(name in _DO_NOT_USE_ALONE for name in made_by):
+        return _DO_NOT_USE
+    known = any(name for name in made_by)
+    wide = abs(int(header.get("BITPIX", 16))) >= 32  # of HST they have 16
+    calibrated = any(card in science for card in ("PHOTMJSR", "PIXAR_SR", "CAL_VER", "CRDS_CTX"))
+    return _DO_NOT_USE if not known and (wide or calibrated) else _ALL
+
+
+def pair(science: Sequence[Any], companions: Sequence[Any], order: Sequence[Any]) -> list[Any]:
+    """The companion of each image, or None: by EXTVER where it tells them apart, else by order.
+
+    Args:
+        science: HDUs of the images.
+        companions: HDUs of one name.
+        order: all HDUs of the file.
+    """
+    if not companions:
+        return [None] * len(science)
+    versions = [hdu.ver for hdu in science]
+    theirs = [hdu.ver for hdu in companions]
+    if len(set(versions)) == len(versions) and len(set(theirs)) == len(theirs):
+        if len(science) == len(companions) == 1:
+            return [companions[0]]
+        if set(versions) & set(theirs) or len(companions) != len(science):
+            return [companions[theirs.index(v)] if v in theirs else None for v in versions]
+    if len(companions) == len(science):
+        return list(companions)
+    places = {id(hdu): i for i, hdu in enumerate(order)}
+    starts = [places[id(hdu)] for hdu in science]
+    found: list[Any] = []
+    for start, end in zip(starts, [*starts[1:], len(order)], strict=True):
+        between = [hdu for hdu in companions if start < places[id(hdu)] < end]
+        found.append(between[0] if between else None)
+    return found
+
+
+def files_beside(path: Path) -> Iterator[tuple[Kind, Path]]:
+    """Companions of an image that lie beside it, one a kind: (kind, file)."""
+    suffix = _SUFFIX.search(path.name)
+    if suffix is None:
+        return
+    whole = path.name[: suffix.start()]
+    base = _SCIENCE.sub("", whole)
+    bases = dict.fromkeys((base, whole))
+    suffixes = dict.fromkeys((suffix[0], ".fits", ".fits.gz", ".fits.fz"))
+    for kind, marks in _BESIDE.items():
+        names = (
+            f"{one}{joint}{word}{end}"
+            for one in bases
+            for joint in "_.-"
+            for mark in marks
+            for word in (mark, mark.upper())
+            for end in suffixes
+        )
+        beside = (path.with_name(name) for name in names)
+        twin = next((file for file in beside if file != path and file.is_file()), None)
+        if twin is not None:
+            yield kind, twin
