@@ -89,7 +89,7 @@ class TileConfig(Section):
 
     size: int = Field(128, ge=8)
     """Side of a tile in pixels."""
-    stride: int | None = None
+    stride: int | None = Field(None, ge=1)
     """Pixels from one tile to the next; None: the size, so that tiles don't overlap."""
     min_valid: float = Field(0.8, ge=0, le=1)
     """Least share of a tile's pixels that must have been measured."""
