@@ -25,8 +25,10 @@ from imgturbo.config import (
     MLPConfig,
     NAFNetConfig,
     NetworkConfig,
+    ObjectiveConfig,
     Pix2PixUNetConfig,
     ResNetConfig,
+    TrainConfig,
     UNetConfig,
     accept_decoder,
     forget_decoder,
@@ -48,6 +50,7 @@ __all__ = [
     "build_network",
     "build_trainable",
     "channels",
+    "complete",
     "load_settled",
     "register",
     "settle",
@@ -72,6 +75,8 @@ class Engine:
         score: what ``train.select`` is where it is left open.
         encoder: whether ``model.encoder`` may describe a network for the way back.
         weights: whether the weights of ``objective`` (paired, marginal, identity) are read.
+        reads: which of the keys that not every engine reads it does: those of ``objective`` but
+            the preset, and critics' ones; None: any that a config sets is let pass.
     """
 
     network: Callable[..., Generator]
@@ -81,6 +86,7 @@ class Engine:
     score: str = "psnr"
     encoder: bool = False
     weights: bool = False
+    reads: frozenset[str] | None = None
 
 
 def channels(space: Space) -> int:
@@ -100,8 +106,21 @@ def _denoising(config: Config, source: Space, target: Space) -> Denoising:
     return Denoising(DiffusionDecoder(model, channels(source), channels(target)))
 
 
+_OWN_KEYS = {
+    "objective": [key for key in ObjectiveConfig.model_fields if key != "preset"],
+    "train": [key for key in TrainConfig.model_fields if key.startswith("critic_")],
+}
+"""Keys of each section that some engines read and others do not. A critic's make may stand idle."""
+
 _EIGHT_TERMS = Engine(
-    build_generator, build_objective, tuple(PRESETS), "turbo", encoder=True, weights=True
+    build_generator,
+    build_objective,
+    tuple(PRESETS),
+    "turbo",
+    encoder=True,
+    weights=True,
+    reads=frozenset(f"{name}.{key}" for name, keys in _OWN_KEYS.items() for key in keys)
+    - {"objective.noise"},
 )
 _PLAIN = (
     UNetConfig, NAFNetConfig, ResNetConfig, MLPConfig, Pix2PixUNetConfig, CycleGANResNetConfig,
@@ -114,8 +133,17 @@ def _kind_of(section: type[NetworkConfig]) -> str:
 
 ENGINES: dict[str, Engine] = {
     **{_kind_of(section): _EIGHT_TERMS for section in _PLAIN},
-    "cinn": Engine(CINNDecoder, _likelihood, ("likelihood",), "likelihood", score="bits"),
-    "diffusion": Engine(DiffusionDecoder, _denoising, ("diffusion",), "diffusion"),
+    "cinn": Engine(
+        CINNDecoder,
+        _likelihood,
+        ("likelihood",),
+        "likelihood",
+        score="bits",
+        reads=frozenset({"objective.noise"}),
+    ),
+    "diffusion": Engine(
+        DiffusionDecoder, _denoising, ("diffusion",), "diffusion", reads=frozenset()
+    ),
 }
 """Every kind that ``model.decoder`` may be."""
 
@@ -189,6 +217,20 @@ def settle(config: Config) -> Config:
     """A copy in which the objective and the score that suit the decoder stand where none is named.
 
     Raises:
+        ImgturboError: a preset, a score, an encoder or weights that do not go with the decoder; a
+            setting that training it would not read, or that contradicts another.
+    """
+    settled = complete(config)
+    _refuse_unread(settled)
+    if ENGINES[settled.model.decoder.kind].weights:
+        _refuse_contradictions(settled)
+    return settled
+
+
+def complete(config: Config) -> Config:
+    """As :func:`settle`, of a config that has been trained with: what it does not read may stand.
+
+    Raises:
         ImgturboError: a preset, a score, an encoder or weights that do not go with the decoder.
     """
     kind = config.model.decoder.kind
@@ -240,3 +282,48 @@ def _check_preset(preset: str, kind: str) -> None:
     raise ImgturboError(
         f"objective.preset {preset} does not train a model.decoder of kind {kind}; {pair}"
     )
+
+
+def _refuse_unread(config: Config) -> None:
+    """Refuse a setting other than its default that the decoder's engine does not read."""
+    kind = config.model.decoder.kind
+    reads = ENGINES[kind].reads
+    if reads is None:
+        return
+    for name, keys in _OWN_KEYS.items():
+        section = getattr(config, name)
+        fields = type(section).model_fields
+        for key in keys:
+            dotted = f"{name}.{key}"
+            if dotted in reads or getattr(section, key) == fields[key].get_default():
+                continue
+            readers = [own for own, engine in ENGINES.items() if dotted in (engine.reads or ())]
+            raise ImgturboError(
+                f"{dotted} is set, but a model.decoder of kind {kind} is trained without it; leave "
+                f"it out (it goes with kind {readers[0]})"
+            )
+
+
+def _refuse_contradictions(config: Config) -> None:
+    """Refuse penalties of critics to which they do not apply."""
+    objective, model = config.objective, config.model
+    mode = objective.adversarial or PRESETS[objective.preset or "turbo"].adversarial
+    default = ObjectiveConfig.model_fields["gradient_penalty"].get_default()
+    if mode != "wgan-gp" and objective.gradient_penalty != default:
+        raise ImgturboError(
+            f"objective.gradient_penalty goes with adversarial: wgan-gp, not with {mode}; leave it "
+            "out (objective.r1 is a penalty for all)"
+        )
+    penalty = "r1" if objective.r1 else "adversarial: wgan-gp"
+    penalised = objective.r1 or (mode == "wgan-gp" and objective.gradient_penalty)
+    for name, critic in {
+        "critic": model.critic,
+        "critics.z": model.critics.z,
+        "critics.x": model.critics.x,
+    }.items():
+        if penalised and critic is not None and critic.norm == "batch":
+            raise ImgturboError(
+                f"objective.{penalty} penalises the gradient at each sample by itself, which a "
+                f"critic with batch norm has not; set model.{name}.norm to spectral, instance or "
+                "none"
+            )

@@ -21,6 +21,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from imgturbo.errors import ImgturboError
+
 if TYPE_CHECKING:
     from imgturbo.data.batch import Batch
     from imgturbo.data.source import Source
@@ -155,16 +157,42 @@ class Trainable(nn.Module, ABC):
     def load_state_beside(self, state: Mapping[str, Tensor]) -> None:
         """Take up what :meth:`state_beside` of the same process gave."""
 
+    def terms_by_pairs(self) -> dict[str, bool]:
+        """The terms of the generators' loss, each with whether pairs alone count in it.
+
+        Empty where the engine does not say.
+        """
+        return {}
+
     def check(self, source: Source) -> None:
-        """Refuse data that it cannot read, before anything is computed; here: that no map reads.
+        """Refuse data that it cannot learn from, before anything is computed.
+
+        Here: images of a size that no map reads, and unpaired data where pairs alone count.
 
         Raises:
             ImgturboError: naming the setting that does not fit, and what would.
         """
+        terms = self.terms_by_pairs()
+        if terms and all(terms.values()) and source.pairs == 0:
+            raise ImgturboError(
+                f"{source.name}: no training sample is a pair, and pairs alone count in the "
+                f"objective ({', '.join(terms)}), so that nothing would be trained; give pairs "
+                "('prepare.fields' with both sides, no 'data.pairing: unpaired'), or train "
+                "without them (objective.preset: cyclegan)"
+            )
         for network in self.maps().values():
             if (check := getattr(network, "check", None)) is not None:  # any module may be a map
                 for extent in dict.fromkeys((source.whole, source.extent)):
                     check(extent)
+
+    def account(self, source: Source) -> str:
+        """What of the data counts in the loss, in a line for the log."""
+        pairs = "ever new" if source.pairs is None else str(source.pairs)
+        text = f"training samples: {pairs} pairs"
+        idle = [name for name, by_pairs in self.terms_by_pairs().items() if by_pairs]
+        if source.pairs == 0 and idle:
+            text += f"; none counts in {', '.join(idle)}"
+        return text
 
     def all_scores(self) -> dict[str, bool]:
         """Names of all that validation may score it by, each with whether higher is better."""

@@ -111,3 +111,63 @@ def test_a_marginal_term_is_kept_as_it_was_written():
     dumped = config.model_dump(mode="json")
     assert dumped["objective"]["marginal"] == written | {"x_hat": 1e-3}
     assert Config.model_validate(dumped) == config
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "train: {lr: 1.0e-3, steps: 50}\ndata: {batch_size: 4}\ntrain: {out: runs/x}\n",
+        "data:\n  crop: 16\n  crop: 16\n",
+        "model: {decoder: {kind: unet, width: 3, kind: unet}}\n",
+    ],
+)
+def test_a_key_that_stands_twice_is_named_with_its_line(tmp_path, text):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(
+        ImgturboError, match=r"the key '\w+' of line \d stands again at line"
+    ) as caught:
+        load_config(path)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ImgturboError, match=r"the key 'lr' of line 1 stands again at line 1"):
+        Config.from_overrides(["train={lr: 1, lr: 2}"])
+
+
+def test_what_an_anchor_brings_may_be_replaced(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        "model:\n  encoder: &net {kind: unet, width: 3}\n  decoder: {<<: *net, width: 5}\n"
+    )
+    model = load_config(path).model
+    assert (model.encoder.width, model.decoder.width) == (3, 5)
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("train.lr=yes", "train.lr: YAML reads yes"),
+        ("train.steps=true", "train.steps: YAML reads"),
+        ("train.betas=[on, 0.9]", "train.betas: YAML reads"),
+        ("objective.paired={x_tilde: yes}", "objective.paired: YAML reads"),
+        ("model.decoder={kind: unet, width: on}", "model.decoder.width: YAML reads"),
+        ("data.crop=no", "data.crop: YAML reads"),
+        ("train.betas=[1.5, 2]", "train.betas.0"),
+        ("train.betas=[0.5, 1]", "train.betas.1"),
+        ("train.lr=.inf", "train.lr"),
+        ("train.ema=.nan", "train.ema"),
+        ("model.critic.hidden=[0]", "model.critic.hidden.0"),
+        ("model.decoder={kind: mlp, hidden: [-1]}", "model.decoder.hidden.0"),
+        ("prepare.tile.stride=-5", "prepare.tile.stride"),
+        ("train.critic_steps=0", "train.critic_steps"),
+    ],
+)
+def test_truth_values_and_numbers_out_of_bounds_are_refused(override, named):
+    with pytest.raises(ImgturboError) as caught:
+        Config.from_overrides([override])
+    assert named in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_truth_values_stay_where_they_belong():
+    config = Config.from_overrides(["train.compile=yes", "train.lr=1e-3", "train.steps=5"])
+    assert (config.train.compile, config.train.lr, config.train.steps) == (True, 1e-3, 5)

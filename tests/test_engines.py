@@ -21,6 +21,7 @@ from imgturbo.engines import (
     ENGINES,
     Engine,
     build_trainable,
+    complete,
     load_settled,
     register,
     settle,
@@ -269,6 +270,22 @@ def test_every_kind_that_a_config_may_name_has_an_engine():
             ["kind linear has no encoder", "leave it out"],
         ),
         (["model.decoder={kind: cinn}", "objective.paired={x_tilde: 1}"], ["no paired"]),
+        (["objective.noise=0.1"], ["objective.noise is set", "kind unet", "kind cinn"]),
+        (["model.decoder={kind: cinn}", "objective.adversarial=hinge"], ["objective.adversarial"]),
+        (["model.decoder={kind: cinn}", "objective.r1=1"], ["objective.r1", "goes with kind unet"]),
+        (
+            ["model.decoder={kind: cinn}", "objective.distance={x_tilde: {l2: 1}}"],
+            ["objective.distance"],
+        ),
+        (["model.decoder={kind: diffusion}", "objective.noise=1"], ["objective.noise", "cinn"]),
+        (["model.decoder={kind: diffusion}", "train.critic_lr=1"], ["train.critic_lr is set"]),
+        (["model.decoder={kind: cinn}", "train.critic_steps=5"], ["train.critic_steps is set"]),
+        (["objective.gradient_penalty=3"], ["objective.gradient_penalty goes", "not with lsgan"]),
+        (
+            ["objective.adversarial=wgan-gp", "model.critic.norm=batch"],
+            ["adversarial: wgan-gp", "batch norm", "set model.critic.norm"],
+        ),
+        (["objective.r1=1", "model.critic.norm=batch"], ["objective.r1", "batch norm"]),
     ],
 )
 def test_what_does_not_go_together_is_one_line(linear, tmp_path, settings, words):
@@ -285,6 +302,13 @@ def test_what_does_not_go_together_is_one_line(linear, tmp_path, settings, words
         build_trainable(load_config(path, settings), 2, 1)
     with pytest.raises(ImgturboError):  # before it looks for tiles
         train(load_config(path, [*settings, f"data.tiles={tmp_path / 'none.zarr'}"]))
+
+
+def test_what_was_trained_with_settings_that_are_not_read_may_stand():
+    config = Config.from_overrides(["objective.noise=0.1"])
+    assert complete(config).objective.noise == 0.1
+    with pytest.raises(ImgturboError, match=r"objective\.noise"):
+        settle(config)
 
 
 def test_settling_leaves_the_config_that_it_was_given():

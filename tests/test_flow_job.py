@@ -37,6 +37,7 @@ def planes(path, name):
         return np.stack([file[name, k + 1].data for k in range(3)])
 
 
+@pytest.mark.filterwarnings("ignore:.* draws have quantiles")
 def test_draws_become_extensions_on_the_inputs_grid(job, bundle, tmp_path):
     out = tmp_path / "webb.fits"
     words = ["translate", "--bundle", bundle, job.aligned_source, "--samples", 5, "--seed", 3]

@@ -6,8 +6,10 @@
     encoder.safetensors    weights of x → z ("backward"); either where it was trained, one at least
     README.md              the model card, filled in
 
-The bundle's hash names the function that it computes: h = sha256(sha256 of each weight file, both
-stretches), 12 hexadecimal digits. It is written into the header of every image translated with it.
+The bundle's hash names the function that it computes, h = sha256(sha256 of each weight file, the
+settings of its networks, both sides), 12 hexadecimal digits: a flow with another clamp is another
+function of the same weights, and so is one of other bands or units. It is written into the header
+of every image translated with it. (Bundles of version 0.1.0 are named by weights and stretches.)
 No pickle is ever loaded.
 
 A bundle may store its weights in half precision, at half the size; they are computed with in
@@ -34,7 +36,7 @@ import imgturbo
 from imgturbo.bundle.card import NETWORKS, model_card
 from imgturbo.bundle.translation import Translation
 from imgturbo.config import Config
-from imgturbo.engines import build_network, settle
+from imgturbo.engines import build_network, complete
 from imgturbo.errors import ImgturboError
 from imgturbo.files import sha256, write_folder
 from imgturbo.nets import Generator
@@ -74,7 +76,7 @@ class Bundle:
         source, target: the two sides, as of the tile store that it was trained on.
         config: of the run that trained it.
         record: steps, seconds, device, validation scores, digest of the tiles, library versions.
-        hash: 12 hexadecimal digits of weights and stretches.
+        hash: 12 hexadecimal digits of weights, networks' settings and sides.
     """
 
     path: Path
@@ -168,19 +170,20 @@ def save_bundle(
         config: the run's, with the networks' sections; what it leaves open is settled.
         sides: ``{"source": side, "target": side}``.
         record: of the training, JSON; the card shows it.
-        half: store weights as float16, which rounds them to 3 digits.
+        half: store weights as float16, which rounds them to 3 digits, but for those that a module
+            names in ``exact``.
 
     Raises:
         ImgturboError: no network, the place holds something else, or cannot be written; with
             ``half``, a weight that float16 cannot hold.
     """
-    path, config = Path(path), settle(config)
+    path, config = Path(path), complete(config)
     if decoder is None and encoder is None:
         raise ImgturboError(f"{path}: neither a decoder nor an encoder to save; train one")
     if path.exists() and not (path / "bundle.json").exists():
         raise ImgturboError(f"{path}: exists and is no bundle; move it or name another folder")
     weights = {
-        f"{name}.safetensors": save(_stored(network, half, path))
+        _file(name): save(_stored(network, half, path))
         for name, network in zip(NETWORKS, (decoder, encoder), strict=True)
         if network is not None
     }
@@ -188,16 +191,15 @@ def save_bundle(
         name: {"bytes": len(content), "sha256": sha256(content)}
         for name, content in weights.items()
     }
-    described = {side: description.to_dict() for side, description in sides.items()}
-    name = _hash(files, described)
-    content = {
+    content: dict[str, Any] = {
         "format": FORMAT,
-        "hash": name,
+        "hash": "",
         "files": files,
-        "sides": described,
+        "sides": {side: description.to_dict() for side, description in sides.items()},
         "record": dict(record),
         "config": config.model_dump(mode="json", by_alias=True),
     }
+    content["hash"] = name = _hash(content)
     texts = {"bundle.json": json.dumps(content, indent=2) + "\n", "README.md": model_card(content)}
     files_in_full = {**weights, **{file: text.encode() for file, text in texts.items()}}
     remedy = "make room or choose another folder"
@@ -210,7 +212,11 @@ def _stored(network: nn.Module, half: bool, path: Path) -> dict[str, torch.Tenso
     tensors = {key: value.detach().contiguous() for key, value in network.state_dict().items()}
     if not half:
         return tensors
-    rounded = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
+    exact = _exact(network)
+    rounded = {
+        key: value.half() if value.is_floating_point() and key not in exact else value
+        for key, value in tensors.items()
+    }
     for key, value in tensors.items():
         if value.isfinite().all() and not rounded[key].isfinite().all():
             raise ImgturboError(
@@ -220,12 +226,45 @@ def _stored(network: nn.Module, half: bool, path: Path) -> dict[str, torch.Tenso
     return rounded
 
 
-def _hash(files: Mapping[str, Mapping[str, Any]], sides: Mapping[str, dict[str, Any]]) -> str:
-    named = {
-        "weights": {name: entry["sha256"] for name, entry in files.items()},
-        "stretches": {name: side["stretch"] for name, side in sides.items()},
+def _exact(network: nn.Module) -> set[str]:
+    """Names of the tensors that lose their meaning when rounded: what modules call ``exact``."""
+    return {
+        f"{prefix}.{name}" if prefix else name
+        for prefix, module in network.named_modules()
+        for name in getattr(module, "exact", ())
     }
+
+
+def _hash(content: Mapping[str, Any]) -> str:
+    """The name of the function that a ``bundle.json`` describes; nothing is read into its text."""
+    model = content["config"]["model"]
+    networks = {
+        "decoder": model.get("decoder"),
+        "encoder": model.get("encoder") or model.get("decoder"),
+    }
+    return _digest(
+        weights=_weights(content),
+        networks={name: networks[name] for name in NETWORKS if _file(name) in content["files"]},
+        sides=content["sides"],
+    )
+
+
+def _former_hash(content: Mapping[str, Any]) -> str:
+    """What version 0.1.0 called it: by weights and stretches alone."""
+    stretches = {name: side["stretch"] for name, side in content["sides"].items()}
+    return _digest(weights=_weights(content), stretches=stretches)
+
+
+def _weights(content: Mapping[str, Any]) -> dict[str, str]:
+    return {name: entry["sha256"] for name, entry in content["files"].items()}
+
+
+def _digest(**named: Any) -> str:
     return sha256(json.dumps(named, sort_keys=True).encode())[:12]
+
+
+def _file(network: str) -> str:
+    return f"{network}.safetensors"
 
 
 # --------------------------------------------------------------------------------- reading
@@ -253,21 +292,21 @@ def load_bundle(path: Path | str) -> Bundle:
             f"{content['record'].get('versions', {}).get('imgturbo', 'unknown')}, install that one"
         ) from None
     source, target = (Side.from_dict(content["sides"][name]) for name in ("source", "target"))
-    if content["hash"] != _hash(content["files"], content["sides"]):
+    if content["hash"] not in (_hash(content), _former_hash(content)):
         raise ImgturboError(
-            f"{path}: bundle.json was edited: its hash does not agree with weights and stretches; "
-            "get the bundle again"
+            f"{path}: bundle.json was edited: its hash does not agree with weights, networks and "
+            "sides; get the bundle again"
         )
     model, counts = config.model, (len(source), len(target))
     networks: dict[str, Generator | None] = dict.fromkeys(NETWORKS)
     for name in NETWORKS:
-        if f"{name}.safetensors" not in content["files"]:
+        if _file(name) not in content["files"]:
             continue
         section = model.decoder if name == "decoder" else model.encoder or model.decoder
         inputs, outputs = counts if name == "decoder" else counts[::-1]
         with torch.random.fork_rng(devices=[]):  # its first weights are not the caller's business
             network = build_network(section, inputs, outputs)
-        _load_weights(network, path, f"{name}.safetensors", content["files"])
+        _load_weights(network, path, _file(name), content["files"])
         networks[name] = network.eval()
     if all(network is None for network in networks.values()):
         raise ImgturboError(f"{path}: holds neither decoder nor encoder; get the bundle again")

@@ -21,6 +21,9 @@ __all__ = [
 ]
 
 
+Width = Annotated[int, Field(ge=1)]
+
+
 class UNetConfig(NetworkConfig):
     """A U-Net without image statistics, the default."""
 
@@ -143,7 +146,7 @@ class MLPConfig(NetworkConfig):
 
     kind: Literal["mlp"] = "mlp"
     """Which kind of network this is; it decides which other keys there are."""
-    hidden: list[int] = [256, 128, 64]
+    hidden: list[Width] = [256, 128, 64]
     """Numbers in each hidden layer."""
     noise_channels: int = Field(0, ge=0)
     """Channels of noise that each layer reads; above 0 the outputs are draws, 0: one answer."""
@@ -172,7 +175,7 @@ class CriticConfig(Section):
     norm: Literal["none", "spectral", "batch", "instance"] = "spectral"
     """Norm of the critic: of its weights (spectral), or of its features over the batch or each
     image, as published; none."""
-    hidden: list[int] = [256, 128, 64]
+    hidden: list[Width] = [256, 128, 64]
     """Numbers in each hidden layer of the critic of kind mlp."""
 
     @property

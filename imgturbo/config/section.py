@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
-__all__ = ["NetworkConfig", "Section"]
+__all__ = ["NetworkConfig", "Section", "TruthForNumber"]
 
 
 class Section(BaseModel):
@@ -16,11 +16,38 @@ class Section(BaseModel):
     """
 
     model_config = ConfigDict(
+        allow_inf_nan=False,
         extra="forbid",
         validate_assignment=True,
         protected_namespaces=(),
         use_attribute_docstrings=True,
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, values: object) -> object:
+        """Refuse ``lr: yes``, which YAML reads as true, and Python counts as 1."""
+        if isinstance(values, dict):
+            for name, field in cls.model_fields.items():
+                value = values.get(field.alias or name, values.get(name))
+                if _holds_truth(value) and not _admits_truth(field.annotation):
+                    raise TruthForNumber(name if field.alias is None else field.alias, value)
+        return values
+
+
+class TruthForNumber(ValueError):
+    """A key of which no truth value is wanted has one.
+
+    Attributes:
+        key, value: of the mistake.
+    """
+
+    def __init__(self, key: str, value: object) -> None:
+        super().__init__(
+            "YAML reads yes, no, on, off, true and false as truth values; write a number, or a "
+            "text in quotes"
+        )
+        self.key, self.value = key, value
 
 
 class NetworkConfig(Section):
@@ -30,3 +57,24 @@ class NetworkConfig(Section):
 
     kind: str
     """Which kind of network this is; it decides which other keys there are."""
+
+
+def _holds_truth(value: object) -> bool:
+    """Whether a value is true or false, or a list of such, or a mapping to such."""
+    if isinstance(value, dict):
+        return any(isinstance(part, bool) for part in value.values())
+    if isinstance(value, list | tuple):
+        return any(isinstance(part, bool) for part in value)
+    return isinstance(value, bool)
+
+
+def _admits_truth(annotation: Any) -> bool:
+    """Whether a type is of truth values, or made of such; sections look after their own keys.
+
+    So is one of which "no" is a member, which YAML reads as false.
+    """
+    if annotation in (bool, "no"):
+        return True
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return True
+    return any(map(_admits_truth, get_args(annotation)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, field_validator
 
 from imgturbo.config.section import Section
 from imgturbo.config.sources import SourceConfig
@@ -16,6 +16,9 @@ __all__ = [
     "ObjectiveConfig",
     "TrainConfig",
 ]
+
+
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class DataConfig(Section):
@@ -69,6 +72,8 @@ class ObjectiveConfig(Section):
     :mod:`imgturbo.engines` to say.
     """
 
+    model_config = ConfigDict(allow_inf_nan=True)  # weights are checked together, by their terms
+
     preset: str | None = None
     """The paper whose weights are the defaults: custom (all zero), turbo, pix2pix, cyclegan,
     one_cycle; or likelihood, diffusion; None: likelihood for a cinn, diffusion for that kind, else
@@ -98,9 +103,10 @@ class ObjectiveConfig(Section):
     pool: int | None = Field(None, ge=0)
     """Earlier outputs that each critic is shown again; 0: none; None: as the preset has it."""
     gradient_penalty: float = Field(10.0, ge=0)
-    """λ, the weight of the gradient penalty of wgan-gp."""
+    """λ, the weight of the gradient penalty of wgan-gp; see r1 for what D is."""
     r1: float = Field(0.0, ge=0)
-    """γ of the penalty ½γ‖∇D‖² of critics on real samples; 0: none."""
+    """γ of the penalty ½γ‖∇D‖² of critics on real samples; 0: none. D is the sum of a sample's N
+    scores over √N, so that γ means the same on tiles of any size."""
     mmd_scales: list[Annotated[float, Field(gt=0)]] = Field([0.05, 0.2, 0.9], min_length=1)
     """Lengths of the kernels of the divergence mmd: root mean squares over a sample's entries."""
 
@@ -123,7 +129,7 @@ class TrainConfig(Section):
     optimizer: Literal["adamw", "muon"] = "adamw"
     """adamw for all weights; muon for the matrices of the generators, whose other weights and
     critics keep adamw."""
-    betas: tuple[float, float] = (0.5, 0.99)
+    betas: tuple[Share, Share] = (0.5, 0.99)
     """β₁ and β₂ of adamw: how long it remembers gradients and their squares."""
     weight_decay: float = Field(0.0, ge=0)
     """Share of the weights, times the learning rate, that each step takes away."""
@@ -133,6 +139,9 @@ class TrainConfig(Section):
     """How it falls afterwards: along a cosine, or in a line in the second half only."""
     final_lr: float = Field(0.01, ge=0, le=1)
     """Learning rate where the schedule ends, as a share of lr."""
+    critic_steps: int = Field(1, ge=1)
+    """Updates of the critics, each on batches of its own, in a step; the last of them is together
+    with the generators' one. wgan-gp as published has 5."""
     clip: float | None = Field(1.0, gt=0)
     """Largest norm of each optimiser's gradient; None: not clipped."""
     accumulate: int = Field(1, ge=1)

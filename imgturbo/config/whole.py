@@ -16,7 +16,7 @@ from imgturbo.config.diffusion import DiffusionConfig
 from imgturbo.config.flows import FlowConfig
 from imgturbo.config.networks import CriticConfig, CriticsConfig, GeneratorConfig, UNetConfig
 from imgturbo.config.preparation import PrepareConfig
-from imgturbo.config.section import NetworkConfig, Section
+from imgturbo.config.section import NetworkConfig, Section, TruthForNumber
 from imgturbo.config.training import DataConfig, ObjectiveConfig, TrainConfig
 from imgturbo.errors import ImgturboError
 
@@ -115,7 +115,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     """
     path = Path(path)
     try:
-        tree = yaml.safe_load(path.read_text())
+        tree = _read_yaml(path.read_text())
     except FileNotFoundError:
         raise ImgturboError(f"{path}: no such config file; configs/ has examples") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -137,6 +137,30 @@ def _validated(origin: str, tree: dict[str, Any], overrides: Sequence[str]) -> C
         return Config.model_validate(tree)
     except ValidationError as error:
         raise ImgturboError(f"{origin}: {_explain(error)}") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which no mapping has a key twice: the first would be dropped in silence."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen: dict[tuple[str, str], yaml.Node] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if first := seen.get((key.tag, key.value)):
+                raise yaml.composer.ComposerError(
+                    None,
+                    None,
+                    f"the key {key.value!r} of line {first.start_mark.line + 1} stands again",
+                    key.start_mark,
+                )
+            seen[key.tag, key.value] = key
+        return node
+
+
+def _read_yaml(text: str) -> Any:
+    return yaml.load(text, _Loader)
 
 
 def _where(error: yaml.YAMLError) -> str:
@@ -161,9 +185,9 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
             raise ImgturboError(f"{override!r}: {name!r} is a value, not a section")
         node = child
     try:
-        node[leaf] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ImgturboError(f"{override!r}: the value is not valid YAML") from None
+        node[leaf] = _read_yaml(text)
+    except yaml.YAMLError as error:
+        raise ImgturboError(f"{override!r}: the value is not valid YAML: {_where(error)}") from None
 
 
 def _explain(error: ValidationError) -> str:
@@ -176,10 +200,13 @@ def _explain(error: ValidationError) -> str:
         near = difflib.get_close_matches(where[-1], valid, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(sorted(valid))}"
         return f"unknown key {'.'.join([*parents, where[-1]])!r}; {hint}"
+    cause, given = problem.get("ctx", {}).get("error"), problem["input"]
+    if isinstance(cause, TruthForNumber):
+        where, given = [*where, cause.key], cause.value
     dotted = ".".join(_walk(where)[0])
     message = problem["msg"].removeprefix("Value error, ")
     # A problem between sections is said in full; its input would be the whole file.
-    return f"{dotted}: {message} (got {problem['input']!r})" if dotted else message
+    return f"{dotted}: {message} (got {given!r})" if dotted else message
 
 
 def _walk(where: Sequence[str]) -> tuple[list[str], list[type[BaseModel]]]:

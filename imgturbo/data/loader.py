@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from imgturbo.config import DataConfig
 from imgturbo.data.batch import Batch
-from imgturbo.data.passes import Passes, Reader, focused, placements
+from imgturbo.data.passes import Passes, Reader, focused, measured, placements
 from imgturbo.data.source import Source, asked_fraction, numbers_of, pairs_among
 from imgturbo.data.store import Split, TileStore
 from imgturbo.errors import ImgturboError
@@ -56,6 +56,7 @@ class StoreSource(Source):
             training_rows(store, "target"),
         ]
         self._fraction = _paired_fraction(self.split, config, self.name)
+        self.pairs = len(pools[_PAIRS]) if self._fraction else 0
         self._reader = Reader(store, config)
         self.extent, self.whole = self._reader.extent, store.tile
         if config.focus:
@@ -104,6 +105,11 @@ class StoreSource(Source):
             x_index=torch.from_numpy(x_rows),
             labels=_labels(split, paired, z_rows, x_rows),
         )
+
+    def measured(self) -> NDArray[np.float64]:
+        """How much of each pair's target was measured; reads all of their masks."""
+        rows = np.flatnonzero(self.split.paired) if self.pairs else np.empty(0, np.int64)
+        return measured(self.split.target_valid, rows, self.extent)
 
     def validation(self, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
         """Whole validation tiles; see :func:`validation_batches`."""

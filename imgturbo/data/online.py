@@ -69,6 +69,7 @@ class SimulatorSource(Source):
         self._count = wish.validation
         asked = asked_fraction(config)
         self._fraction = Fraction(1) if asked is None else asked
+        self.pairs = None if self._fraction else 0
 
     def batch(self, step: int) -> Batch:
         """The batch of a step (from 0), always the same for the same step."""

@@ -23,9 +23,10 @@ from imgturbo.data.store import Rows, TileStore
 from imgturbo.errors import ImgturboError
 from imgturbo.symmetries import GROUPS
 
-__all__ = ["Passes", "Reader", "detail", "focused", "placements"]
+__all__ = ["Passes", "Reader", "detail", "focused", "measured", "placements"]
 
 _MOST = 20  # times that a row is permuted
+_MASKS = 256  # rows whose masks are read together
 
 
 class Passes:
@@ -148,6 +149,32 @@ def detail(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> float:
         total += float(np.square(steps, where=both, out=np.zeros_like(steps)).sum())
         count += int(both.sum()) * values.shape[1]
     return total / count if count else 0.0
+
+
+def measured(valid: Rows, rows: NDArray[np.int64], extent: int | None) -> NDArray[np.float64]:
+    """The largest share of valid pixels that a crop of each row may have, 0 to 1.
+
+    Args:
+        valid: (N, T, T) or (N,).
+        rows: (n,).
+        extent: side of the crops in pixels; None: rows of a table.
+
+    Returns:
+        (n,).
+    """
+    shares = np.empty(len(rows))
+    for first in range(0, len(rows), _MASKS):
+        part = slice(first, first + _MASKS)
+        masks = valid.take(rows[part])
+        if extent is None or masks.shape[-1] == extent:
+            shares[part] = masks.reshape(len(masks), -1).mean(1)
+            continue
+        # Sums over all squares at once: differences of sums from the corner.
+        sums = np.pad(masks.cumsum(1, dtype=np.int32).cumsum(2), ((0, 0), (1, 0), (1, 0)))
+        low, high = slice(None, -extent), slice(extent, None)
+        inside = sums[:, high, high] - sums[:, low, high] - sums[:, high, low] + sums[:, low, low]
+        shares[part] = inside.reshape(len(masks), -1).max(1) / extent**2
+    return shares
 
 
 def focused(pool: NDArray[Any], values: Rows, valid: Rows, focus: float) -> NDArray[np.int64]:

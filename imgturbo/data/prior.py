@@ -48,6 +48,8 @@ class PriorSource(Source):
             are asked for; maps are asked for beside a table.
     """
 
+    pairs = 0
+
     def __init__(
         self,
         prior: PriorConfig,

@@ -46,6 +46,8 @@ class Source(ABC):
         batch_size: samples a process and step.
         workers: threads that prepare batches ahead.
         rank, world: which process it reads for, and how many there are.
+        pairs: how many different pairs its training samples hold, 0 where all are unpaired; None:
+            ever new ones.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Source(ABC):
     workers: int = 0
     rank: int = 0
     world: int = 1
+    pairs: int | None = None
 
     @property
     def sides(self) -> dict[str, Side]:
@@ -77,6 +80,14 @@ class Source(ABC):
             batch_size: samples a batch; the last one may be smaller.
             limit: at most so many samples.
         """
+
+    def measured(self) -> NDArray[np.float64] | None:
+        """How much of each pair's target was measured: (pairs,), 0 to 1.
+
+        Where training cuts out crops, it is the largest share that a crop of the tile may have.
+        None: all of all.
+        """
+        return None
 
     def share(self, rank: int, world: int) -> Self:
         """The same data as one process of several reads them.

@@ -57,6 +57,10 @@ class Denoising(Trainable):
         ledger.add("denoising", "generator", 1.0, squares, valid.sum() * x_0.shape[1])
         return ledger.settle()
 
+    def terms_by_pairs(self) -> dict[str, bool]:
+        """Its one term compares with a truth."""
+        return {"denoising": True}
+
     def _wanted(self, x_0: Tensor, epsilon: Tensor, t: Tensor) -> Tensor:
         """y, of the shape of ``x_0``."""
         prediction = self.decoder.config.prediction

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from imgturbo.flows.transform import Condition, Transform, full_precision, require_channels
 
-__all__ = ["ActNorm"]
+__all__ = ["ActNorm", "start_from"]
 
 
 class ActNorm(Transform):
@@ -39,14 +39,13 @@ class ActNorm(Transform):
         self.register_buffer("initialised", torch.tensor(False))
         # Spares the device a synchronisation at every step.
         self._known_initialised = False
+        self.rows: Tensor | None = None  # of the batch, that count; None: all
 
     def forward(self, x: Tensor, condition: Condition = None) -> tuple[Tensor, Tensor]:
         require_channels(x, self.channels, "this ActNorm")
         x = full_precision(x)
-        if self.training and not self._known_initialised:
-            if not bool(self.initialised):
-                self._initialise(x.detach())
-            self._known_initialised = True
+        if self.training and self.waiting:
+            self._initialise(x.detach() if self.rows is None else x.detach()[self.rows])
         mean, log_scale = self._shaped(x)
         pixels = x[0, 0].numel()
         log_det = -pixels * self.log_scale.to(x.dtype).sum()
@@ -69,6 +68,8 @@ class ActNorm(Transform):
         sums = torch.stack([values.sum(1), values.square().sum(1), count])
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.all_reduce(sums)  # processes may have batches of different sizes
+        if not sums[2, 0]:
+            return  # nothing counts anywhere: the next batch is the first
         mean, square = sums[:2] / sums[2]
         scale = (square - mean.square()).clamp(min=0).sqrt().clamp(min=self.floor)
         self.mean.copy_(mean)
@@ -79,5 +80,31 @@ class ActNorm(Transform):
         super()._load_from_state_dict(*args, **kwargs)
         self._known_initialised = False
 
+    @property
+    def waiting(self) -> bool:
+        """Whether it has had no batch yet."""
+        if not self._known_initialised:
+            self._known_initialised = bool(self.initialised)
+        return not self._known_initialised
+
     def extra_repr(self) -> str:
         return f"{self.channels}"
+
+
+def start_from(network: nn.Module, rows: Tensor) -> bool:
+    """Let layers that have had no batch yet be set by those rows of the next one that count.
+
+    Where no row of any process counts they go on waiting. The rows stay known, since a chain that
+    saves memory computes the same batch once more in its backward pass.
+
+    Args:
+        network: which holds the layers.
+        rows: (B,) bool, of the batch that comes next.
+
+    Returns:
+        Whether some layer waits.
+    """
+    waiting = [layer for layer in network.modules() if isinstance(layer, ActNorm) and layer.waiting]
+    for layer in waiting:
+        layer.rows = rows
+    return bool(waiting)

@@ -14,6 +14,7 @@ size of z by joint bilateral upsampling, which keeps to the edges of z.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from torch.nn import functional as F
 from imgturbo.config import FlowConfig
 from imgturbo.errors import ImgturboError
 from imgturbo.flows.cinn import MultiScaleCINN
+from imgturbo.flows.transform import Condition
 from imgturbo.flows.upsampling import joint_bilateral_upsample
 from imgturbo.nets.generator import ImageGenerator
 from imgturbo.nets.noise import Noise
@@ -82,13 +84,20 @@ class CINNDecoder(ImageGenerator):
         """The flow's x (B, C', H/s, W/s): means over s × s pixels of x (B, C', H, W)."""
         return x if self.scale == 1 else F.avg_pool2d(x, self.scale)
 
-    def log_density(self, y: Tensor, z: Tensor) -> Tensor:
+    def log_density(self, y: Tensor, z: Tensor | list[Condition]) -> Tensor:
         """log p(y|z) (B,) in nats, of the flow's y (B, C', H/s, W/s) given z (B, C, H, W).
+
+        In the place of z may stand what ``flow.conditions`` made of it.
 
         Raises:
             ImgturboError: bands or sides that do not fit the flow.
         """
         return self.flow.log_prob(y, z)
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile what a likelihood runs: the condition's network and the way to the latents."""
+        self.flow.condition.compile(*args, **kwargs)
+        self.flow.compile(*args, **kwargs)
 
     def check(self, extent: int | None) -> None:
         """Refuse tables, and images of a side that the flow cannot read.

@@ -15,7 +15,7 @@ Dhariwal 2018 (arXiv:1807.03039), section 3.2.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +53,9 @@ class OrthogonalMixing(Transform):
     Raises:
         ImgturboError: ``matrix`` is not orthogonal.
     """
+
+    exact: ClassVar[tuple[str, ...]] = ("matrix",)
+    """What is stored in full where weights are rounded: Qᵀ inverts Q only to Q's own error."""
 
     matrix: Tensor
 

@@ -5,9 +5,18 @@ r"""Maximum likelihood: what trains a conditional flow, in the place of the eigh
 in nats a dimension. The noise of standard deviation σ (``objective.noise``, stretched units) keeps
 the density finite where x takes only some values (8-bit pictures, empty sky) and smooths it.
 
-A likelihood is one number for a whole tile, so a tile counts only if it is one of a pair and its x
-was measured in every pixel; holes in z are zeros for the network, in training as in translation.
-The mean is over the tiles of all processes that count.
+A likelihood is one number for a whole tile, and what was not measured cannot be integrated out of a
+flow of couplings. So pixels of x that are missing are filled by a draw of the model itself, through
+which no gradient goes: since
+
+    E_{x ~ p} ∇ log p(x | z) = 0
+
+they teach nothing on the mean, where they are independent of the measured ones given z. Next to the
+rim of a hole they are not, so a tile counts by its measured share w, L = Σ w L_i / Σ w, and not at
+all below one half or where it is none of a pair. (Filled with their mean, pixels would teach the
+model to be sure of itself.) Before the flow has seen its first batch it has no draws: then the mean
+of what the tile's band has measured stands there. Holes in z are zeros for the network, in training
+as in translation. The mean is over the tiles of all processes.
 
 Ardizzone et al. 2019 (arXiv:1907.02392), equation 5, without the weight decay that is written into
 it: that is the optimiser's. In validation the same loss is told in bits, ``forward/bits``.
@@ -17,18 +26,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from imgturbo.errors import ImgturboError
+from imgturbo.flows.actnorm import start_from
 from imgturbo.flows.decoder import CINNDecoder
+from imgturbo.flows.transform import Condition
 from imgturbo.losses import Ledger, Losses, Trainable
 
 if TYPE_CHECKING:
     from imgturbo.data.batch import Batch
+    from imgturbo.data.source import Source
 
-__all__ = ["Likelihood", "whole_pairs"]
+__all__ = ["LEAST_MEASURED", "Likelihood", "whole_pairs"]
+
+LEAST_MEASURED = 0.5
+"""Share of a tile's target that must have been measured for the tile to count."""
 
 
 class Likelihood(Trainable):
@@ -49,18 +65,75 @@ class Likelihood(Trainable):
 
     def forward(self, batch: Batch) -> Losses:
         """The loss of one step, in nats a dimension. With several processes a collective call."""
-        counts = whole_pairs(batch)
+        valid = self._measured(batch.x_valid)
+        share = valid.flatten(1).float().mean(1)
+        counts = batch.paired & (share >= LEAST_MEASURED)
         # Others are left out, so that ActNorm does not set itself by them. Where none counts, all
         # are computed nevertheless, for nothing: other processes wait for this one's gradients.
         rows = counts | ~counts.any()
-        x = self.decoder.reduce(batch.x[rows])
+        waits = start_from(self.decoder, counts[rows])
+        x, valid = self.decoder.reduce(torch.where(batch.x_valid, batch.x, 0.0))[rows], valid[rows]
+        conditions = self.decoder.flow.conditions(torch.where(batch.z_valid, batch.z, 0.0)[rows])
         if self.noise:
             x = x + self.noise * torch.randn_like(x)
-        log_p = self.decoder.log_density(x, torch.where(batch.z_valid, batch.z, 0.0)[rows])
-        loss = torch.where(counts[rows], -log_p / x[0].numel(), 0.0)
+        x = self._mean_filled(x, valid) if waits else self._filled(x, valid, conditions)
+        log_p = self.decoder.log_density(x, conditions)
+        weights = torch.where(counts, share, 0.0)
+        loss = torch.where(counts[rows], -log_p / x[0].numel(), 0.0) * weights[rows]
         ledger = Ledger()
-        ledger.add("nll", "generator", 1.0, loss, counts)
+        ledger.add("nll", "generator", 1.0, loss, weights)
         return ledger.settle()
+
+    def _measured(self, valid: Tensor) -> Tensor:
+        """(B, 1, H/s, W/s) bool: all of the pixels that a number of the flow's x is the mean of."""
+        return self.decoder.reduce(valid.float()) > 1 - 1e-6
+
+    @torch.no_grad()
+    def _filled(self, x: Tensor, valid: Tensor, conditions: list[Condition]) -> Tensor:
+        """x with draws of the flow where it is not valid; nothing is drawn where all of it is."""
+        holed = ~valid.flatten(1).all(1)
+        if not holed.any():
+            return x
+        drawn = self.decoder.flow.sample(_rows_of(conditions, holed))[:, 0]
+        x = x.clone()
+        x[holed] = torch.where(valid[holed], x[holed], drawn.to(x))
+        return x
+
+    @staticmethod
+    def _mean_filled(x: Tensor, valid: Tensor) -> Tensor:
+        """x with the mean of each tile's band where it is not valid."""
+        axes = tuple(range(2, x.ndim))
+        total = torch.where(valid, x, 0.0).sum(axes, keepdim=True)
+        return torch.where(valid, x, total / valid.sum(axes, keepdim=True).clamp(min=1))
+
+    def terms_by_pairs(self) -> dict[str, bool]:
+        """Its one term is of pairs."""
+        return {"nll": True}
+
+    def check(self, source: Source) -> None:
+        """Refuse images of other sizes, data without pairs, and pairs that are mostly holes."""
+        super().check(source)
+        shares = source.measured()
+        if shares is not None and not (shares >= LEAST_MEASURED).any():
+            raise ImgturboError(
+                f"{source.name}: no pair counts in the likelihood, which needs targets that are "
+                f"measured in {LEAST_MEASURED:.0%} of their pixels or more, so that nothing would "
+                "be trained; use smaller tiles (prepare.tile.size), or raise prepare.tile.min_valid"
+            )
+
+    def account(self, source: Source) -> str:
+        """How many pairs count, and how many of them have holes."""
+        shares = source.measured()
+        if shares is None:
+            return super().account(source)
+        counting = shares >= LEAST_MEASURED
+        text = f"training samples: {counting.sum()} of {len(shares)} pairs count in nll"
+        if holed := (counting & (shares < 1)).sum():
+            text += (
+                f", {holed} of them with holes in the target, which draws of the model fill and "
+                "which are weighted by what was measured"
+            )
+        return text
 
     def scores(
         self, maps: Mapping[str, nn.Module], batch: Batch, number: int
@@ -79,3 +152,10 @@ class Likelihood(Trainable):
 def whole_pairs(batch: Batch) -> Tensor:
     """(B,) bool: pairs whose x was measured in every pixel."""
     return batch.paired & batch.x_valid.flatten(1).all(1)
+
+
+def _rows_of(condition: Any, rows: Tensor) -> Any:
+    """A condition, or a list of them, of some rows of the batch."""
+    if isinstance(condition, list):
+        return [_rows_of(part, rows) for part in condition]
+    return None if condition is None else condition[rows]

@@ -3,8 +3,10 @@
 Of draws f_1 … f_N the mean (extension SCI), the standard deviation √(Σ(f_n − m)²/(N − 1)) (STD),
 quantiles (Q05, Q50, Q95 …) and, if asked for, the draws themselves (S001 …). The n-th of N sorted
 draws is the quantile n/(N + 1), so that a measurement from the same distribution falls between Q05
-and Q95 with probability 0.9 at any N (Weibull's plotting position; others are too narrow). Mean and
-deviation are by Welford's recurrence (Technometrics 4, 419, 1962),
+and Q95 with probability 0.9 (Weibull's plotting position; others are too narrow). Beyond the first
+and the last draw nothing is known: N draws have the levels 1/(N + 1) to N/(N + 1), and what is
+asked for outside them is the outermost draw, with a warning (Q05 and Q95 of 4 draws enclose 60 %).
+Mean and deviation are by Welford's recurrence (Technometrics 4, 419, 1962),
 
     m_n = m_{n−1} + (f_n − m_{n−1})/n,    S_n = S_{n−1} + (f_n − m_{n−1})(f_n − m_n),
 
@@ -15,6 +17,8 @@ photometrist wants the expected flux. (Quantiles are the same on both.)
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -61,6 +65,8 @@ class Reduction(NamedTuple):
         names = [quantile_name(level) for level in levels]
         if len(set(names)) < len(names):
             raise ImgturboError(f"quantiles {levels} would share the extensions {names}; use fewer")
+        if beyond := _beyond(samples or 0, levels):
+            warnings.warn(beyond, stacklevel=2)
         return cls(samples, levels, keep_draws)
 
     @property
@@ -91,6 +97,20 @@ class Reduction(NamedTuple):
         """Planes of float64 that a window holds while its draws are computed."""
         several = (self.samples or 1) > 1
         return (2 if several else 1) + (self.samples or 0) * bool(self.quantiles or self.keep_draws)
+
+
+def _beyond(samples: int, levels: Sequence[float]) -> str | None:
+    """A line on levels that so many draws do not reach, None if they reach all."""
+    least = 1 / (samples + 1)
+    outside = [level for level in levels if min(level, 1 - level) < least * (1 - 1e-9)]
+    if not outside:
+        return None
+    needed = math.ceil(1 / min(min(level, 1 - level) for level in outside) - 1 - 1e-9)
+    named = ", ".join(map(quantile_name, outside))
+    return (
+        f"{named}: {samples} draws have quantiles from {least:.3g} to {1 - least:.3g} only, beyond "
+        f"stands their outermost one; ask for {needed} samples or more"
+    )
 
 
 def quantile_name(level: float) -> str:

@@ -2,10 +2,13 @@ r"""The training loop: one forward and one backward a step, for generators and c
 
 At step t, on every process,
 
-    g   = ∇ (1/K) Σ_k (L_generator + L_critic)(batch_{tK+k})
+    g   = ∇ (1/K) Σ_k (L_generator + L_critic)(batch_k)    of the step's K batches
     φ,θ ← AdamW(g, η(t))   for the generators,      ψ ← AdamW(g, η(t))   for the critics
           (or Muon, see :mod:`imgturbo.training.muon`, for the generators' matrices)
     θ̄   ← β_t θ̄ + (1 − β_t) θ
+
+With ``train.critic_steps`` n a step begins with n − 1 such updates of ψ alone, each on K batches of
+its own, so that the critics are nearer to their best when the generators follow them.
 
 Neither loss's gradient reaches the other's parameters (see :mod:`imgturbo.turbo.objective`), so one
 backward of their sum serves both optimisers, and DDP wraps the objective once (law 8).
@@ -21,7 +24,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +43,7 @@ from imgturbo.data.source import Source
 from imgturbo.engines import settle
 from imgturbo.errors import ImgturboError
 from imgturbo.files import write_whole
+from imgturbo.losses import Losses
 from imgturbo.report.progress import WorkProgress
 from imgturbo.team import Team
 from imgturbo.training.best import consider, write_best_bundle
@@ -159,12 +163,14 @@ def _train(
         if team.first:
             _write_config(config)
     progress = state.progress
+    report.line(state.objective.account(source))
     with state.writing(), team.together():
         start_trackers(accelerator, config, progress.step)
 
-    batches = state.source.iterate(progress.step * settings.accumulate)
+    batches_a_step = settings.accumulate * settings.critic_steps
+    batches = state.source.iterate(progress.step * batches_a_step)
     earlier, started = progress.seconds, time.monotonic()
-    rate = _Rate(progress.step, source.batch_size * settings.accumulate * team.size)
+    rate = _Rate(progress.step, source.batch_size * batches_a_step * team.size)
     stopped = False
     with report:
         while progress.step < settings.steps and not stopped:
@@ -205,51 +211,14 @@ def _update(
         ImgturboError: in all processes, before any weight has changed, if a loss or a gradient is
             not finite in one of them.
     """
-    settings, accelerator, step = state.config.train, state.accelerator, state.progress.step
+    settings, step = state.config.train, state.progress.step
     seed_step(state.config.seed, TRAINING, step, state.team.rank)
-    totals: list[Tensor] = []
-    names: list[list[str]] = []
-    for part in range(settings.accumulate):
-        batch = _to_device(next(batches), state)
-        waits = part + 1 < settings.accumulate  # ranks add up their gradients at the last part
-        with accelerator.no_sync(state.model) if waits else nullcontext():
-            losses = state.model(batch)
-            total = (losses.generator + losses.critic) / settings.accumulate
-            accelerator.backward(total)
-        totals.append(total.detach())
-        names.append(batch.names())
-
-    scaler = accelerator.scaler  # fp16 on a GPU only
-    norms = {}
-    for name, optimizer in state.optimizers.items():
-        if scaler is not None:
-            scaler.unscale_(optimizer)
-        parameters = optimizer.param_groups[0]["params"]
-        norms[name] = nn.utils.clip_grad_norm_(parameters, settings.clip or float("inf"))
-
-    bad = ~torch.stack(totals).isfinite()
-    # With fp16 an overflowing gradient is the scaler's business: it skips the update.
-    bad_norms = ~torch.stack(list(norms.values())).isfinite() if scaler is None else bad[:0]
-    counts = torch.stack([bad.sum(), bad_norms.sum(), bad.new_tensor(stop.received).sum()])
-    bad_losses, bad_gradients, stops = state.team.sum(counts).tolist()  # the step's only wait
-    if bad_losses:
-        parts = zip(names, bad.tolist(), strict=True)
-        _refuse(state, "loss", [name for part, is_bad in parts if is_bad for name in part])
-    if bad_gradients:
-        _refuse(state, "gradient", [name for part in names for name in part])
-
     factor = learning_rate_factor(
         step, settings.steps, settings.warmup, settings.final_lr, settings.schedule
     )
-    for optimizer in state.optimizers.values():
-        optimizer.param_groups[0]["lr"] = optimizer.defaults["lr"] * factor
-        if scaler is None:
-            optimizer.step()
-        else:
-            scaler.step(optimizer)
-        optimizer.zero_grad()
-    if scaler is not None:
-        scaler.update()
+    for _ in range(settings.critic_steps - 1):
+        _descend(state, batches, ("critics",), factor, stop)
+    losses, norms, stops = _descend(state, batches, tuple(state.optimizers), factor, stop)
     share_statistics(state.objective, state.team)
     state.ema.update(step)
     values = {
@@ -259,6 +228,70 @@ def _update(
         **{f"gradient/{name}": norm for name, norm in norms.items()},
     }
     return values, stops > 0
+
+
+def _descend(
+    state: RunState,
+    batches: Iterator[Batch],
+    chosen: Sequence[str],
+    factor: float,
+    stop: StopSignal,
+) -> tuple[Losses, dict[str, Tensor], int]:
+    """One update by the chosen optimisers, on batches of its own.
+
+    Args:
+        factor: of the learning rates.
+
+    Returns:
+        The last batch's losses, the norms of the gradients, and how many processes are to stop.
+    """
+    settings, accelerator = state.config.train, state.accelerator
+    # DDP waits for the gradient of every parameter; a single process spares what is not used.
+    all_of_it = state.team.size > 1 or len(chosen) == len(state.optimizers)
+    totals: list[Tensor] = []
+    names: list[list[str]] = []
+    for part in range(settings.accumulate):
+        batch = _to_device(next(batches), state)
+        waits = part + 1 < settings.accumulate  # ranks add up their gradients at the last part
+        with accelerator.no_sync(state.model) if waits else nullcontext():
+            losses: Losses = state.model(batch)
+            total = losses.generator + losses.critic if all_of_it else losses.critic
+            total = total / settings.accumulate
+            accelerator.backward(total)
+        totals.append(total.detach())
+        names.append(batch.names())
+
+    scaler = accelerator.scaler  # fp16 on a GPU only
+    norms = {}
+    optimizers = {name: state.optimizers[name] for name in chosen}
+    for name, optimizer in optimizers.items():
+        if scaler is not None:
+            scaler.unscale_(optimizer)
+        parameters = optimizer.param_groups[0]["params"]
+        norms[name] = nn.utils.clip_grad_norm_(parameters, settings.clip or float("inf"))
+
+    bad = ~torch.stack(totals).isfinite()
+    # With fp16 an overflowing gradient is the scaler's business: it skips the update.
+    bad_norms = ~torch.stack(list(norms.values())).isfinite() if scaler is None else bad[:0]
+    counts = torch.stack([bad.sum(), bad_norms.sum(), bad.new_tensor(stop.received).sum()])
+    bad_losses, bad_gradients, stops = state.team.sum(counts).tolist()  # the update's only wait
+    if bad_losses:
+        parts = zip(names, bad.tolist(), strict=True)
+        _refuse(state, "loss", [name for part, is_bad in parts if is_bad for name in part])
+    if bad_gradients:
+        _refuse(state, "gradient", [name for part in names for name in part])
+
+    for optimizer in optimizers.values():
+        optimizer.param_groups[0]["lr"] = optimizer.defaults["lr"] * factor
+        if scaler is None:
+            optimizer.step()
+        else:
+            scaler.step(optimizer)
+    for optimizer in state.optimizers.values():
+        optimizer.zero_grad()
+    if scaler is not None:
+        scaler.update()
+    return losses, norms, stops
 
 
 def _to_device(batch: Batch, state: RunState) -> Batch:

@@ -18,6 +18,7 @@ import imgturbo
 from imgturbo.config import Config
 from imgturbo.data.source import Source
 from imgturbo.engines import build_trainable
+from imgturbo.errors import ImgturboError
 from imgturbo.files import naming
 from imgturbo.losses import Trainable
 from imgturbo.team import Team
@@ -78,6 +79,7 @@ class RunState:
         assert config.train.select is not None  # of a settled config
         self.selection = Selection.named(config.train.select, self.objective)
         self.objective.check(source)
+        self._refuse_idle(source)
         self.channels_last = config.train.channels_last and source.extent is not None
         if self.channels_last:
             self.objective.to(memory_format=torch.channels_last)
@@ -89,9 +91,24 @@ class RunState:
                 network.compile()
         self.model: nn.Module = accelerator.prepare(self.objective)
         self.optimizers = self._optimizers()
+        if config.train.critic_steps > 1 and "critics" not in self.optimizers:
+            raise ImgturboError(
+                f"train.critic_steps is {config.train.critic_steps}, but this objective has no "
+                "critic; leave it out, or give objective.marginal a weight"
+            )
         self._names: dict[Tensor, str] = {
             parameter: name for name, parameter in self.objective.named_parameters()
         }
+
+    def _refuse_idle(self, source: Source) -> None:
+        """Refuse a weight that the config gives to a term in which none of the samples counts."""
+        terms = self.objective.terms_by_pairs()
+        for output, weight in self.config.objective.paired.items():
+            if weight and terms.get(f"L/{output}") and source.pairs == 0:
+                raise ImgturboError(
+                    f"{source.name}: objective.paired.{output} is {weight:g}, but no training "
+                    "sample is a pair, so that this term never counts; set it to 0, or give pairs"
+                )
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """They are not given to ``accelerator.prepare``.

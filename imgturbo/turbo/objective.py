@@ -165,6 +165,17 @@ class Objective(Trainable):
 
     # ------------------------------------------------------------------- parameters, state
 
+    def terms_by_pairs(self) -> dict[str, bool]:
+        """The terms of the generators' loss, each with whether pairs alone count in it."""
+        terms = self.terms
+        found = {f"L/{name}": name.endswith("_tilde") for name in OUTPUTS if terms.paired[name]}
+        found |= {f"identity/{space}": False for space in ("x", "z") if terms.identity[space]}
+        return found | {
+            f"D/{_label(name, kind)}": divergence.conditional
+            for name, kinds in self.divergences.items()
+            for kind, divergence in kinds.items()
+        }
+
     def critic_parameters(self) -> list[nn.Parameter]:
         """Parameters of all critics, for their optimiser; empty without marginal terms."""
         return list(self.critics.parameters())

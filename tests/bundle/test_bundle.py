@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -88,6 +89,51 @@ def test_the_hash_names_the_function(tmp_path):
     assert len({a, stretch, weights}) == 3
 
 
+def test_other_settings_bands_and_units_are_another_function(tmp_path):
+    saved = save(tmp_path / "a")
+    content = json.loads((tmp_path / "a" / "bundle.json").read_text())
+    assert content["hash"] == module._hash(content)
+
+    def changed(*keys, value):
+        other = json.loads(json.dumps(content))
+        part = other
+        for key in keys[:-1]:
+            part = part[key]
+        part[keys[-1]] = value
+        return module._hash(other)
+
+    names = {
+        changed("config", "model", "decoder", "residual", value=False),
+        changed("config", "model", "encoder", value=content["config"]["model"]["decoder"] | {
+            "residual": False}),
+        changed("sides", "source", "bands", value=["F1W", "F0W"]),
+        changed("sides", "source", "unit", value="Jy"),
+        changed("sides", "target", "zeropoints", value=[1.0]),
+        content["hash"],
+    }  # fmt: skip
+    assert len(names) == 6
+    # What computes nothing is no part of the name.
+    assert changed("config", "train", "steps", value=1) == content["hash"]
+    assert changed("config", "model", "critic", "width", value=1) == content["hash"]
+    assert saved["sides"]["source"].unit != "Jy"
+    edit(tmp_path / "a", {"sides": content["sides"] | {
+        "source": content["sides"]["source"] | {"unit": "Jy"}}})  # fmt: skip
+    with pytest.raises(ImgturboError, match=r"bundle\.json was edited"):
+        load_bundle(tmp_path / "a")
+
+
+def test_a_bundle_of_version_0_1_0_keeps_its_name(tmp_path):
+    save(tmp_path / "a")
+    content = json.loads((tmp_path / "a" / "bundle.json").read_text())
+    named = {
+        "weights": {name: entry["sha256"] for name, entry in content["files"].items()},
+        "stretches": {name: side["stretch"] for name, side in content["sides"].items()},
+    }
+    former = hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:12]
+    edit(tmp_path / "a", {"hash": former})
+    assert load_bundle(tmp_path / "a").hash == former != content["hash"]
+
+
 def test_loading_leaves_the_callers_random_numbers_alone(tmp_path):
     save(tmp_path / "b")
     torch.manual_seed(0)
@@ -134,7 +180,7 @@ def test_a_bundle_of_nothing_is_refused(tmp_path):
         )
     assert not (tmp_path / "c").exists()
     content = json.loads((tmp_path / "b" / "bundle.json").read_text())
-    hash_of_nothing = module._hash({}, content["sides"])
+    hash_of_nothing = module._hash(content | {"files": {}})
     edit(tmp_path / "b", {"files": {}, "hash": hash_of_nothing})
     with pytest.raises(ImgturboError, match="neither decoder nor encoder; get the bundle again"):
         load_bundle(tmp_path / "b")

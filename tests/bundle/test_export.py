@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from color_standins import make_bundle
+from safetensors.torch import load_file
 
 from imgturbo.bundle import export, load_bundle
 from imgturbo.errors import ImgturboError
@@ -39,3 +40,20 @@ def test_a_bundle_is_not_written_over_itself(tmp_path):
     with pytest.raises(ImgturboError, match="is the bundle itself; name another folder"):
         export(given, tmp_path / "." / "given")
     assert load_bundle(tmp_path / "given").hash == given.hash
+
+
+def test_half_of_a_flow_still_inverts_itself(tmp_path):
+    """Orthogonal matrices stay what they are; rounded ones leave errors of 1e-2."""
+    given = make_bundle(tmp_path / "given", shake=0.05)
+    half = load_bundle(export(given, tmp_path / "half", half=True).path)
+    flow = half.decoder.flow
+    x = torch.randn(2, flow.channels, 16, 16)
+    y = torch.randn(2, flow.condition_channels, 16 * flow.scale, 16 * flow.scale)
+    with torch.no_grad():
+        latents, _ = flow(x, y)
+        assert (flow.inverse(latents, y) - x).abs().max() < 1e-4
+    stored = load_file(half.path / "decoder.safetensors")
+    matrices = {name for name in stored if name.endswith(".matrix")}
+    assert matrices
+    assert all((t.dtype == torch.float32) == (name in matrices) for name, t in stored.items()
+               if t.is_floating_point())  # fmt: skip

@@ -303,3 +303,29 @@ def test_each_kind_is_opened_by_its_name(stores):
     assert isinstance(open_source(Config.from_overrides([tiles, "seed=3"]), 1, 2), StoreSource)
     with pytest.raises(ValueError, match="rank 2 of 2"):
         drawn.share(2, 2)
+
+
+def test_a_source_says_how_many_pairs_there_are_and_how_much_was_measured(tmp_path):
+    random = np.random.default_rng(0)
+    valid = random.random((5, 12, 12)) > np.linspace(0, 0.8, 5)[:, None, None]
+    rows = {"sky": np.zeros((5, 2)), "position": np.zeros((5, 2), np.int32),
+            "residual": np.zeros(5, np.float32), "field": np.zeros(5, np.int32)}  # fmt: skip
+    spec = TileSpec(12, side(1, "image"), side(1, "image"), ("sky",), {})
+    image = np.zeros((5, 1, 12, 12), np.float32)
+    with TileStore.create(tmp_path / "tiles", spec) as writer:
+        writer.append("train", Tiles(image, image, np.ones_like(valid), valid, **rows))
+    store = TileStore.open(tmp_path / "tiles")
+    for crop in (None, 9):
+        source = StoreSource(store, DataConfig(crop=crop), seed=0)
+        size = crop or 12
+        places = [slice(i, i + size) for i in range(13 - size)]
+        best = [max(mask[y, x].mean() for y in places for x in places) for mask in valid]
+        np.testing.assert_allclose(source.measured(), best)
+        assert source.pairs == 5
+    apart = StoreSource(store, DataConfig(pairing="unpaired"), seed=0)
+    assert (apart.pairs, len(apart.measured())) == (0, 0)
+    prior = PriorConfig(replace=True)
+    assert PriorSource(prior, store, DataConfig(), seed=0).pairs == 0
+    wish = SimulatorConfig(name="linear")
+    assert SimulatorSource(wish, DataConfig(), seed=0).pairs is None
+    assert SimulatorSource(wish, DataConfig(pairing="unpaired"), seed=0).pairs == 0

@@ -134,12 +134,12 @@ def test_the_loss_of_a_fresh_flow_is_that_of_white_noise():
     assert losses.critic == 0
 
 
-def test_only_whole_pairs_count_and_nothing_under_a_mask_does():
+def test_only_pairs_that_were_measured_count_and_nothing_under_a_mask_does():
     objective, data = likelihood(), batch()
     torch.nn.init.normal_(objective.decoder.flow.flow.stages[0].transforms[0]
                           .predict_second.layers[-1].weight, std=0.1)  # fmt: skip
     data.paired[1] = False
-    data.x_valid[2, 0, 3, 3] = False
+    data.x_valid[2, 0, 3:] = False  # 24 of 64 pixels are left
     data.z_valid[0, 0, 2, 2] = False
     kept = replace(
         data,
@@ -152,6 +152,76 @@ def test_only_whole_pairs_count_and_nothing_under_a_mask_does():
     loss.backward()
     assert loss == 0
     assert all(p.grad is not None and not p.grad.any() for p in objective.generator_parameters())
+
+
+def test_holes_are_filled_by_draws_that_teach_nothing_and_weigh_nothing():
+    """E ∇ log p = 0 over draws of p: where x is of the model, holes leave the gradient at 0."""
+    config = {"model": {"decoder": CINN | {"actnorm": True}}}
+    objective = build_trainable(Config.model_validate(config), 1, 2)
+    scale = next(p for name, p in objective.named_parameters() if "log_scale" in name)
+    objective.eval()  # so that ActNorm stays the identity, and the flow N(0, 1)
+    for layer in objective.modules():
+        if hasattr(layer, "initialised"):
+            layer.initialised.fill_(True)
+    data = batch(side=128)
+    data.x_valid[:, :, :, ::3] = False
+    data.x[:, :, :, ::3] = 1e6
+    loss = objective(data).generator
+    (gradient,) = torch.autograd.grad(loss, scale)
+    assert float(loss.detach()) == pytest.approx(0.5 * (1 + math.log(2 * math.pi)), abs=0.02)
+    # Of each of two channels; a fill by the mean would give a third of 1/2.
+    assert gradient.abs().max() < 0.1 * (1 / 3) / 2
+
+    whole = batch(side=128)
+    share = float(data.x_valid.float().mean())
+    data.x_valid[1:] = whole.x_valid[1:]
+    data.x[1:] = 2.0
+    parts = [0.5 * (1 + math.log(2 * math.pi)), *[0.5 * (4 + math.log(2 * math.pi))] * 3]
+    expected = np.average(parts, weights=[share, 1, 1, 1])
+    assert float(objective(data).generator.detach()) == pytest.approx(expected, abs=0.02)
+
+
+def test_before_its_first_batch_a_flow_has_no_draws_and_holes_are_means():
+    config = {"model": {"decoder": CINN | {"actnorm": True}}}
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(0)
+        objective, data = build_trainable(Config.model_validate(config), 1, 2), batch()
+        data.x_valid[2, 0, 3, 3] = False
+        data.x[2, :, 3, 3] = 1e6 * seed
+        torch.manual_seed(seed)
+        found.append(objective(data).generator.detach())
+    assert found[0] == found[1] < 5
+
+
+def test_a_batch_of_which_nothing_counts_leaves_the_first_scales_open():
+    config = {"model": {"decoder": CINN | {"actnorm": True, "memory_saving": True}}}
+    objective, data = build_trainable(Config.model_validate(config), 1, 2), batch()
+    data.paired[:] = False
+    objective(data).generator.backward()
+    layers = [layer for layer in objective.modules() if hasattr(layer, "initialised")]
+    assert layers
+    assert not any(layer.initialised for layer in layers)
+    data.paired[2:] = True
+    objective(data).generator.backward()
+    assert all(layer.initialised for layer in layers)
+    assert all(torch.isfinite(p.grad).all() for p in objective.parameters())
+
+
+# Torch's own look at its inputs, which it hides unless warnings are errors.
+@pytest.mark.filterwarnings("ignore:The .grad attribute")
+def test_what_a_likelihood_runs_is_what_is_compiled():
+    seen = []
+
+    def backend(graph, _):
+        seen.append(graph)
+        return graph.forward
+
+    objective = likelihood()
+    objective.decoder.compile(backend=backend)
+    loss = objective(batch()).generator
+    assert seen
+    torch.testing.assert_close(loss, likelihood()(batch()).generator)
 
 
 def test_what_does_not_count_does_not_set_the_first_scales():
@@ -184,16 +254,20 @@ def test_weights_beside_the_likelihood_are_refused(objective, named):
         likelihood(**objective)
 
 
+def sized(extent):
+    return SimpleNamespace(extent=extent, whole=extent, pairs=None, measured=lambda: None)
+
+
 def test_sides_that_do_not_fit_are_named_with_those_that_do():
     objective = likelihood()
-    objective.check(SimpleNamespace(extent=6))
+    objective.check(sized(6))
     with pytest.raises(ImgturboError, match=r"data.crop or .*tile.size is 7.*multiples of 2"):
-        objective.check(SimpleNamespace(extent=7))
+        objective.check(sized(7))
     with pytest.raises(ImgturboError, match=r"are a table of numbers; set model.decoder.kind: mlp"):
-        objective.check(SimpleNamespace(extent=None))
+        objective.check(sized(None))
     objective.decoder.size = 8
     with pytest.raises(ImgturboError, match=r"tile.size is 16.*dense backend for 8"):
-        objective.check(SimpleNamespace(extent=16))
+        objective.check(sized(16))
 
 
 def test_a_dense_backend_reads_whole_images_of_its_size_only():

@@ -19,6 +19,7 @@ DRAWS = arrays.arrays(
 LEVELS = st.lists(st.integers(1, 99).map(lambda p: p / 100), max_size=3)
 
 
+@pytest.mark.filterwarnings("ignore:.* draws have quantiles")
 @given(DRAWS, LEVELS, st.booleans())
 def test_streamed_planes_equal_those_of_the_whole(draws, levels, keep):
     several = len(draws) > 1
@@ -52,6 +53,24 @@ def test_intervals_cover_what_they_say_at_any_number_of_draws():
         assert abs(inside.mean() - 0.9) < 4 * (0.09 / inside.size) ** 0.5
 
 
+@pytest.mark.parametrize(
+    ("samples", "levels", "needed"),
+    [(4, (0.05, 0.5, 0.95), 19), (18, (0.05,), 19), (19, (0.05, 0.95), None), (39, (0.025,), None),
+     (38, (0.025,), 39), (2, (0.5,), None), (3, (0.75, 0.25), None), (2, (0.75,), 3)],
+)  # fmt: skip
+def test_levels_that_so_few_draws_do_not_reach_are_named(samples, levels, needed):
+    if needed is None:
+        Reduction.of(samples, levels, False)  # a warning would be an error here
+        return
+    with pytest.warns(UserWarning, match=f"{samples} draws .*ask for {needed} samples") as caught:
+        Reduction.of(samples, levels, False)
+    assert "\n" not in str(caught[0].message)
+    with pytest.warns(UserWarning, match="draws have quantiles"):
+        Reduction.of(needed - 1, levels, False)
+    Reduction.of(needed, levels, False)
+
+
+@pytest.mark.filterwarnings("ignore:.* draws have quantiles")
 def test_names_of_quantiles_tell_them_apart():
     reduction = Reduction.of(4, (0.975, 0.05, 0.025, 0.5), False)
     assert reduction.extensions == ("SCI", "STD", "Q02.5", "Q05", "Q50", "Q97.5")
@@ -64,7 +83,7 @@ def test_names_of_quantiles_tell_them_apart():
         (1, (), True, "2 samples"),
         (4, (5.0,), False, "0.05 is the 5 %"),
         (4, (0.0,), False, "between 0 and 1"),
-        (4, (0.05, 0.0500000001), False, "share"),
+        (40, (0.05, 0.0500000001), False, "share"),
     ],
 )
 def test_what_cannot_be_made_of_the_draws_is_named(samples, quantiles, keep, named):

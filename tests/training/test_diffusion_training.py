@@ -14,6 +14,7 @@ from training_standins import contents, logged, make_tiles, tiny
 from imgturbo.bundle import load_bundle
 from imgturbo.config import Config
 from imgturbo.diffusion import DiffusionDecoder
+from imgturbo.errors import ImgturboError
 from imgturbo.training import best, loop, train
 from imgturbo.training.checkpoint import Checkpoints
 
@@ -46,6 +47,15 @@ def test_the_loss_falls_and_a_bundle_is_left(tmp_path, tiles):
     assert isinstance(bundle.decoder, DiffusionDecoder)
     assert bundle.encoder is None
     assert bundle.decoder(torch.rand(1, 2, 9, 5)).shape == (1, 1, 9, 5)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_unpaired_tiles_are_refused(tmp_path, asked):
+    tiles = make_tiles(tmp_path / "tiles.zarr", paired=asked)
+    wanted = config(tmp_path, tiles)
+    wanted.data.pairing = "unpaired" if asked else "auto"
+    with pytest.raises(ImgturboError, match=r"no training sample is a pair.*\(denoising\)"):
+        train(wanted)
 
 
 def test_a_stopped_run_ends_as_one_that_was_not(tmp_path, tiles, monkeypatch):

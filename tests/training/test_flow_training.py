@@ -90,6 +90,30 @@ def test_tiles_that_a_flow_cannot_halve_are_refused_before_training(tmp_path):
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
+def test_tiles_with_a_hole_in_each_train_and_the_log_says_how_many(tmp_path, capfd):
+    tiles = make_tiles(tmp_path / "holes.zarr", holes=0.05, tile=16)
+    valid = np.asarray(TileStore.open(tiles).split("train").target_valid)
+    assert not valid.reshape(len(valid), -1).all(1).any()
+    result = train(flow(tmp_path, tiles, steps=4, validate_every=4))
+    assert all(line["term/nll"] > 0 for line in logged(result.out) if "term/nll" in line)
+    said = capfd.readouterr().err
+    assert "training samples: 11 of 11 pairs count in nll, 11 of them with holes" in said
+
+
+@pytest.mark.parametrize(
+    ("store", "named"),
+    [
+        ({"paired": False}, r"no training sample is a pair.*objective \(nll\).*cyclegan"),
+        ({"holes": 0.7}, r"measured in 50% of their pixels.*min_valid"),
+    ],
+)
+def test_data_of_which_nothing_counts_are_refused(tmp_path, store, named):
+    tiles = make_tiles(tmp_path / "tiles.zarr", tile=16, **store)
+    with pytest.raises(ImgturboError, match=named):
+        train(flow(tmp_path, tiles))
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
 @pytest.mark.slow
 def test_two_processes_follow_the_loss_of_one_with_the_joint_batch(tmp_path):
     """Law 8, ActNorm's first batch among it: losses and weights agree to rounding."""
