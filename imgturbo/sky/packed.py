@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from imgturbo.errors import ImgturboError
+from imgturbo.files import whole
 
 __all__ = ["PACKED_SUFFIXES", "open_unpacked", "pack"]
 
@@ -41,10 +42,10 @@ _READERS: dict[bytes, Callable[[BinaryIO], Any]] = {
     b"PK\x03\x04": _open_zip,
 }
 _OTHERS = {b"\x1f\x9d": "compress (.Z)", b"\x28\xb5\x2f\xfd": "zstd", b"7z\xbc\xaf": "7-zip"}
-_WRITERS: dict[str, Callable[[BinaryIO], Any]] = {
-    ".gz": lambda stream: gzip.GzipFile("", "wb", 4, stream),
-    ".bz2": lambda stream: bz2.BZ2File(stream, "wb"),
-    ".xz": lambda stream: lzma.LZMAFile(stream, "wb", preset=3),  # noqa: SIM115
+_WRITERS: dict[str, Callable[[Path], Any]] = {
+    ".gz": lambda path: gzip.GzipFile(path, "wb", 4),
+    ".bz2": lambda path: bz2.BZ2File(path, "wb"),
+    ".xz": lambda path: lzma.LZMAFile(path, "wb", preset=3),  # noqa: SIM115
 }
 PACKED_SUFFIXES = tuple(_WRITERS)
 """Suffixes under which files are written packed."""
@@ -85,14 +86,5 @@ def open_unpacked(path: Path) -> BinaryIO:
 
 def pack(path: Path, suffix: str) -> None:
     """Replace a file by what the suffix says: its gzip, bzip2 or xz; it is on disk afterwards."""
-    packed = path.with_name(f"{path.name}.packing")
-    try:
-        with path.open("rb") as whole, packed.open("wb") as done:
-            with _WRITERS[suffix](done) as out:
-                shutil.copyfileobj(whole, out, _BLOCK_BYTES)
-            done.flush()
-            os.fsync(done.fileno())
-        os.replace(packed, path)
-    except BaseException:
-        packed.unlink(missing_ok=True)
-        raise
+    with whole(path) as aside, path.open("rb") as unpacked, _WRITERS[suffix](aside) as out:
+        shutil.copyfileobj(unpacked, out, _BLOCK_BYTES)

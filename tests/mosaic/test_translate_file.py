@@ -290,7 +290,8 @@ def test_files_without_names_are_taken_by_count(bundle, files, make_fits, tmp_pa
         make_fits(f"{name}.fits", plane, None, wcs=rotated_wcs(H, W))
         for name, plane in zip(("blue", "red"), data, strict=True)
     ]
-    out = translate_file(bundle, plain, tmp_path / "out.fits")
+    with pytest.warns(UserWarning, match="FILTER"):
+        out = translate_file(bundle, plain, tmp_path / "out.fits")
     right = translate_file(bundle, files, tmp_path / "right.fits")
     np.testing.assert_array_equal(read_sky(out).data, read_sky(right).data)
 
