@@ -103,7 +103,7 @@ def test_a_real_full_disk_is_named_and_survived(bundle, sky, tmp_path, monkeypat
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", full)
-        with pytest.raises(ImgturboError, match="disk is full; free some space"):
+        with pytest.raises(ImgturboError, match=r"disk is full\); free some space"):
             translate_file(bundle, sky, out, window=40)
     assert not out.exists()
     translate_file(bundle, sky, out, window=40)
