@@ -17,7 +17,7 @@ demo-colorize: $(VENV)/installed
 	$(BIN)/imgturbo demo-colorize --out $(OUT)
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

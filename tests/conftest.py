@@ -34,6 +34,12 @@ def pytest_runtest_setup() -> None:
     torch.manual_seed(0)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: begun last, they keep one of two processes busy alone."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture
 def real_data() -> Path:
     """Real Hubble and Webb files; tests that need them skip where they are absent."""
