@@ -33,8 +33,10 @@ _WIDE = 160  # columns where there is no terminal; rich would assume 80, and fol
 
 def score_table(result: dict[str, Any]) -> None:
     """Print what :func:`imgturbo.metrics.evaluate` returned."""
+    perfect = (result.get("resampling") or {}).get("perfect")
     named = {
         "prediction": result["prediction"],
+        "perfect, resampled": perfect,
         "input as it is": result["baselines"]["identity"],
         "affine colour": result["baselines"]["affine"],
     }
@@ -49,6 +51,8 @@ def score_table(result: dict[str, Any]) -> None:
         table.add_row(heading, *(_number(row.get(key), decimals) for row in rows.values()))
     console = wide_console()
     console.print(table)
+    if len(result.get("by_band", ())) > 1:
+        console.print(_band_table(result))
     for interval, found in (result.get("calibration") or {}).items():
         console.print(
             f"{interval} holds {found['coverage']:.1%} of the target's values, "
@@ -61,6 +65,28 @@ def score_table(result: dict[str, Any]) -> None:
     )
     for note in result["notes"]:
         console.print(escape(note))
+
+
+def _band_table(result: dict[str, Any]) -> Table:
+    """A line a band: the prediction's scores, and beside its PSNR that of the baselines."""
+    table = Table()
+    table.add_column("band")
+    keys = ("psnr", "ssim", "mse")
+    for key in keys:
+        table.add_column(_SCORES[key][0], justify="right")
+    baselines = {"input": "identity", "affine": "affine"}
+    others = {
+        name: rows
+        for name, label in baselines.items()
+        if (rows := result["baselines_by_band"][label]) is not None
+    }
+    for name in others:
+        table.add_column(f"{name} PSNR", justify="right")
+    for band, scores in result["by_band"].items():
+        own = (_number(scores[key], _SCORES[key][1]) for key in keys)
+        beside = (_number(rows[band]["psnr"], 2) for rows in others.values())
+        table.add_row(escape(band), *own, *beside)
+    return table
 
 
 def prepare_table(report: PrepareReport) -> None:

@@ -45,6 +45,23 @@ def test_all_scores_fit_into_80_columns(capsys):
     assert sum("│" in line for line in lines) == len(_SCORES)
 
 
+def test_each_band_has_its_line(capsys):
+    bands = {"F150W": dict(ROW), "F277W": ROW | {"psnr": 28.5}}
+    cold = {"identity": {band: ROW | {"psnr": 11.5} for band in bands}, "affine": None}
+    score_table(result(by_band=bands, baselines_by_band=cold))
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line for line in lines if line.startswith(("│ F150W", "│ F277W"))]
+    assert ["28.50" in row for row in rows] == [False, True]
+    assert all("11.50" in row and len(row.strip()) <= 80 for row in rows)
+
+
+def test_what_a_perfect_prediction_would_score_stands_beside(capsys):
+    score_table(result(resampling={"what": ["prediction"], "perfect": ROW | {"psnr": 40.25}}))
+    out = capsys.readouterr().out
+    assert "perfect, resampled" in out
+    assert "40.25" in out
+
+
 def test_intervals_stand_beside_their_nominal_level(capsys):
     score_table(result(calibration={"Q05-Q95": {"nominal": 0.9, "coverage": 0.8714}}))
     assert "Q05-Q95 holds 87.1% of the target's values, nominal 90.0%" in capsys.readouterr().out
