@@ -38,6 +38,10 @@ def evaluate(
     bands: Annotated[
         Names | None, names("--bands", "Names of the prediction's bands, if headers lie.")
     ] = None,
+    ceiling: Annotated[
+        Path | None,
+        typer.Option(help="What can be had at best: a noiseless truth, a second exposure."),
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the scores here.")] = None,
 ) -> None:
     """Score a prediction beside the baselines: PSNR, SSIM, LPIPS, spectrum, on a stated stretch.
@@ -49,7 +53,7 @@ def evaluate(
     from imgturbo.report.tables import score_table
     from imgturbo.scoring.evaluate import evaluate as run
 
-    scores = run(pred, target, source or None, bands=bands or None)
+    scores = run(pred, target, source or None, bands=bands or None, ceiling=ceiling)
     if json_file is not None:
         write_json(json_file, scores)
     score_table(scores)

@@ -30,7 +30,8 @@ from imgturbo.metrics.haarpsi import haarpsi
 from imgturbo.metrics.image import ms_ssim, mse, psnr, ssim
 from imgturbo.metrics.luminance import luminance
 from imgturbo.metrics.perceptual import Unavailable, lpips_distance, st_lpips_distance
-from imgturbo.metrics.spectrum import log_spectrum_error
+from imgturbo.metrics.spectrum import spectrum_scores
+from imgturbo.scoring.ceiling import seen_again
 from imgturbo.scoring.intervals import file_intervals
 from imgturbo.scoring.together import (
     Image,
@@ -56,6 +57,7 @@ def evaluate(
     stretch: Stretch | None = None,
     perceptual: bool = True,
     bands: Sequence[str] | None = None,
+    ceiling: Image | None = None,
 ) -> dict[str, Any]:
     """Score ``pred`` against ``target`` and, given ``source``, against both baselines.
 
@@ -69,19 +71,26 @@ def evaluate(
         stretch: of the target's bands; None: see the module's docstring.
         perceptual: also the scores by networks.
         bands: names of the prediction's bands, in its order, where headers lie.
+        ceiling: an image to be scored beside the prediction as what can be had at best: a
+            simulation's noiseless truth, or a second exposure of the target.
 
     Returns:
-        ``{"prediction": {"mse", "psnr", "ssim", "ms_ssim", "spectrum_error", "haarpsi",
-        "source_f1", "source_precision", "source_recall", "sources", "sources_matched",
-        "sources_target", "lpips", "st_lpips", "frechet", "frechet_crops"}, "baselines":
-        {"identity": {…}, "affine": {…}}, "by_band": {"F150W": {"mse", "psnr", "ssim", "ms_ssim",
-        "spectrum_error"}, …}, "baselines_by_band": {"identity": {"F150W": {…}}, …}, "resampling":
-        {"what": ["prediction"], "perfect": {…}, "notes": […]}, "calibration": {"Q05-Q95":
-        {"nominal", "coverage"}}, "stretch": {…}, "valid_fraction": …, "bands": […], "data_range":
-        1.0, "notes": […]}``, JSON as it is: scores that cannot be had, or are infinite, are None
-        and a note says why. Baselines are None without a source, resampling where nothing had to be
-        resampled, its perfect row where only the source had; calibration without quantiles in
-        pred's file or where it had to be resampled.
+        JSON as it is, with one row of scores (``{"mse", "psnr", "ssim", "ms_ssim",
+        "spectrum_error", "coherence", "haarpsi", "source_f1", "source_precision", "source_recall",
+        "sources", "sources_matched", "sources_target", "lpips", "st_lpips", "frechet",
+        "frechet_crops"}``) for each image that is scored:
+
+        - ``"prediction"``; ``"baselines"``: ``{"identity", "affine"}``, None without a source;
+        - ``"ceilings"``: ``{"given", "again"}``, the ``ceiling`` and the target with fresh noise;
+        - ``"by_band"``: ``{"F150W": {…}, …}`` of the prediction, the scores that go by pixels;
+          ``"beside_by_band"`` the same of all the others, by their names;
+        - ``"resampling"``: ``{"what", "perfect", "notes"}``, None where nothing was resampled, its
+          perfect row None where only the source was;
+        - ``"calibration"``: ``{"Q05-Q95": {"nominal", "coverage"}}``, None without quantiles in
+          pred's file or where it had to be resampled;
+        - ``"stretch"``, ``"valid_fraction"``, ``"bands"``, ``"data_range"`` and ``"notes"``.
+
+        Scores that cannot be had, or are infinite, are None and a note says why.
 
     Raises:
         ImgturboError: bands, units or grids that cannot be reconciled, or no common valid pixel.
@@ -114,14 +123,21 @@ def evaluate(
         images["identity"] = _filled(_input_as_is(given, prediction, stretch, valid), valid)
         own = _filled(_own_stretch(given, valid)(given.data), valid)
         images["affine"] = affine_colour(own, y_true, valid)
+    noisy = bool(np.isfinite(stretch.softening).any())  # a picture's noise is part of the picture
+    if noisy:
+        images["again"] = _filled(stretch(seen_again(truth.data, valid)), valid)
+    if ceiling is not None:
+        best = in_unit_of(prediction, with_bands_of(truth, as_sky(ceiling, "ceiling"), done))
+        best = on_grid(best, truth, "ceiling", done)
+        images["ceiling"] = _filled(stretch(best.data), valid)
     calibration = _intervals(pred, as_given, prediction, truth, valid)
     frechet = _frechet(y_true, valid, notes) if perceptual else None
     rows: dict[str, dict[str, float | None]] = {}
     by_band: dict[str, dict[str, dict[str, float | None]]] = {}
     for label, image in images.items():
-        rows[label] = scores(image, y_true, valid, truth.bands, perceptual, notes)
+        rows[label] = scores(image, y_true, valid, truth.bands, perceptual, notes, noisy=noisy)
         by_band[label] = {
-            band: _differences(image[k : k + 1], y_true[k : k + 1], valid)
+            band: _differences(image[k : k + 1], y_true[k : k + 1], valid, noisy)
             for k, band in enumerate(truth.bands)
         }
         if perceptual:
@@ -134,8 +150,9 @@ def evaluate(
     return {
         "prediction": rows["prediction"],
         "baselines": {label: rows.get(label) for label in ("identity", "affine")},
-        "by_band": by_band["prediction"],
-        "baselines_by_band": {label: by_band.get(label) for label in ("identity", "affine")},
+        "ceilings": {"given": rows.get("ceiling"), "again": rows.get("again")},
+        "by_band": by_band.pop("prediction"),
+        "beside_by_band": by_band,
         "resampling": _resampling(done, chosen, truth, stretch, valid),
         "calibration": calibration,
         "stretch": {"from": origin, **stretch.to_dict()},
@@ -184,14 +201,17 @@ def scores(
     bands: Sequence[str],
     perceptual: bool = True,
     notes: list[str] | None = None,
+    *,
+    noisy: bool = False,
 ) -> dict[str, float | None]:
     """All metrics of stretched arrays (C, H, W) over ``valid`` (H, W).
 
-    HaarPSI and source detection see the luminance of ``bands`` alone. None where a metric is not
+    HaarPSI and source detection see the luminance of ``bands`` alone; spectra what stands out from
+    the noise of a ``noisy`` target. None where a metric is not
     available, infinite, or not defined (SSIM of images below 11 pixels).
     """
     p, t, mask = _tensors(pred, target, valid)
-    result = _differences(pred, target, valid)
+    result = _differences(pred, target, valid, noisy)
     grey_p, grey_t = (torch.from_numpy(luminance(u, bands))[None, None] for u in (pred, target))
     result["haarpsi"] = _number(haarpsi(grey_p, grey_t, mask))
     found = compare_sources(grey_p[0, 0].numpy(), grey_t[0, 0].numpy(), valid)
@@ -222,16 +242,21 @@ def _tensors(
 
 
 def _differences(
-    pred: NDArray[np.float32], target: NDArray[np.float32], valid: NDArray[np.bool_]
+    pred: NDArray[np.float32],
+    target: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+    noisy: bool = False,
 ) -> dict[str, float | None]:
     """The metrics that go by pixels, of arrays (C, H, W): of all bands together, or of one."""
     p, t, mask = _tensors(pred, target, valid)
+    spectrum = spectrum_scores(p, t, mask, noisy=noisy)
     return {
         "mse": _number(mse(p, t, mask)),
         "psnr": _number(psnr(p, t, mask)),
         "ssim": _number(ssim(p, t, mask)),
         "ms_ssim": _number(ms_ssim(p, t, mask)),
-        "spectrum_error": _number(log_spectrum_error(p, t, mask)),
+        "spectrum_error": _number(spectrum.error),
+        "coherence": _number(spectrum.coherence),
     }
 
 
