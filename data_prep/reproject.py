@@ -20,6 +20,7 @@ from data_prep.register import Registration, register
 from imgturbo.config import RegisterConfig
 from imgturbo.errors import ImgturboError
 from imgturbo.sky import SkyImage, resample
+from imgturbo.sky.overlap import require_common
 from imgturbo.sky.resampling import SAME_SCALE, scaled_grid
 
 __all__ = ["Aligned", "align"]
@@ -75,7 +76,7 @@ def align(
     """
     for image in (source, target):
         if image is not None:
-            _check_measured(image)
+            require_common(iter([np.isfinite(image.data)]), image.bands, str(image.path))
     if source is None or target is None:
         alone = source or target
         assert alone is not None
@@ -117,14 +118,3 @@ def _grid(image: SkyImage, pixel_scale: float | None) -> tuple[WCS | None, tuple
     if abs(image.pixel_scale / pixel_scale - 1) < SAME_SCALE:
         return image.wcs, (height, width), 1.0
     return scaled_grid(image.wcs, (height, width), pixel_scale)
-
-
-def _check_measured(image: SkyImage) -> None:
-    for band, plane in zip(image.bands, image.data, strict=True):
-        if not np.isfinite(plane).any():
-            raise ImgturboError(f"{image.path}: band {band} has no valid pixel; leave the file out")
-    if not image.valid.any():
-        raise ImgturboError(
-            f"{image.path}: no pixel was measured in all of {', '.join(image.bands)}; "
-            "give bands of the same sky"
-        )

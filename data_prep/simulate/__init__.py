@@ -45,13 +45,15 @@ SMALLEST = 64
 class SimulatedPair:
     """Where the files are. ``pointing_error`` is how far the source's WCS lies from the target's,
 
-    (east, north) in arcsec: what registration should find.
+    (east, north) in arcsec: what registration should find. ``noiseless`` is the target without
+    noise, where it was asked for.
     """
 
     source: tuple[Path, ...]
     target: tuple[Path, ...]
     truth: Path
     pointing_error: tuple[float, float]
+    noiseless: tuple[Path, ...] = ()
 
 
 def simulate(
@@ -63,8 +65,10 @@ def simulate(
     source_bands: Sequence[str] = ("F606W", "F814W"),
     target_bands: Sequence[str] = ("F150W", "F277W", "F444W"),
     density: float = 800.0,
+    star_density: float = 18.0,
     cluster: bool = True,
     pointing_error: float = 0.02,
+    noiseless: bool = False,
     progress: Callable[[str, float], None] | None = None,
 ) -> SimulatedPair:
     """Simulate one field as Hubble and Webb would see it, and write the files.
@@ -77,8 +81,11 @@ def simulate(
         source_bands: of ACS: F435W, F606W, F814W.
         target_bands: of NIRCam: F090W, F115W, F150W, F200W, F277W, F356W, F444W.
         density: field galaxies per square arcmin down to AB 30 in F150W.
+        star_density: stars per square arcmin, AB 17 to 26; never fewer than two stars, unless it
+            is 0. With no galaxy, star or cluster the sky is empty: for null tests.
         cluster: whether a cluster of galaxies stands in the field.
         pointing_error: arcsec by which Hubble's WCS is wrong (0.02 is half a Webb pixel).
+        noiseless: write Webb's images without noise too, ``jwst_f150w_noiseless.fits``, ….
         progress: called as ``progress(stage, fraction)`` with the name of the stage and the part of
             the whole job that is done, from 0 to 1.
 
@@ -90,8 +97,8 @@ def simulate(
     """
     if pixels < SMALLEST:
         raise ImgturboError(f"a simulated field needs at least {SMALLEST} pixels a side: {pixels}")
-    if density < 0 or pointing_error < 0:
-        raise ImgturboError("density and pointing_error of a simulated field cannot be negative")
+    if min(density, star_density, pointing_error) < 0:
+        raise ImgturboError("densities and pointing_error of a simulated field cannot be negative")
     both = set(source_bands) & set(target_bands)
     if both:
         raise ImgturboError(f"band {min(both)!r} of a simulated field is asked for on both sides")
@@ -122,12 +129,20 @@ def simulate(
     # The scene reaches 3″ beyond the larger camera: light from outside falls in, as it does.
     side = source.shape[0] * source.pixel_scale + 6.0
     scene = draw_scene(
-        source.bands + target.bands, side, seed, sky=_centre(seed), density=density, cluster=cluster
+        source.bands + target.bands,
+        side,
+        seed,
+        sky=_centre(seed),
+        density=density,
+        star_density=star_density,
+        cluster=cluster,
     )
     source_paths = write_exposure(
         expose(scene, source, noise_seed, report("Hubble", 0.0, 0.4)), out
     )
-    target_paths = write_exposure(expose(scene, target, noise_seed, report("Webb", 0.4, 1.0)), out)
+    seen = expose(scene, target, noise_seed, report("Webb", 0.4, 1.0))
+    target_paths = write_exposure(seen, out)
+    clean_paths = write_exposure(seen.without_noise(), out, "_noiseless") if noiseless else ()
     meta = {
         "seed": seed,
         "noise_seed": noise_seed,
@@ -139,7 +154,7 @@ def simulate(
     truth = write_truth(scene, (source, target), out / "truth.ecsv", meta)
     if progress is not None:
         progress("done", 1.0)
-    return SimulatedPair(source_paths, target_paths, truth, error)
+    return SimulatedPair(source_paths, target_paths, truth, error, clean_paths)
 
 
 def _centre(seed: int) -> tuple[float, float]:

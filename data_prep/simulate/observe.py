@@ -16,7 +16,7 @@ Pixels that no exposure saw are NaN with weight 0.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +54,11 @@ class Exposure:
         """The same sky through the same camera with other noise."""
         return _with_noise(self.camera, self.sky, self.clean, noise_seed)
 
+    def without_noise(self) -> Exposure:
+        """What no telescope shows: the light alone, with the noise's rms still beside it."""
+        seen = np.where(np.isnan(self.data), self.data, self.clean)
+        return replace(self, data=seen)
+
 
 def expose(
     scene: Scene,
@@ -83,8 +88,10 @@ def _with_noise(
     return Exposure(camera, sky, data, clean, rms, weight)
 
 
-def write_exposure(exposure: Exposure, folder: Path) -> tuple[Path, ...]:
+def write_exposure(exposure: Exposure, folder: Path, suffix: str = "") -> tuple[Path, ...]:
     """One file a band, ``hst_f606w.fits`` or ``jwst_f150w.fits``; each appears whole or not at all.
+
+    ``suffix`` stands before ``.fits``.
 
     Raises:
         ImgturboError: the folder cannot be written.
@@ -92,7 +99,7 @@ def write_exposure(exposure: Exposure, folder: Path) -> tuple[Path, ...]:
     camera = exposure.camera
     paths = []
     for c, channel in enumerate(camera.channels):
-        path = folder / f"{camera.telescope.lower()}_{channel.band.lower()}.fits"
+        path = folder / f"{camera.telescope.lower()}_{channel.band.lower()}{suffix}.fits"
         layout = _drz if camera.telescope == "HST" else _i2d
         hdus = layout(exposure, c, channel)
         with whole(path) as aside:
@@ -118,10 +125,11 @@ def write_truth(
     """
     sources = scene.sources
     wcs = cameras[-1].wcs(scene.sky, true=True)
-    plane = np.array([(s.xi, s.eta) for s in sources]).T
+    plane = np.array([(s.xi, s.eta) for s in sources]).reshape(-1, 2).T
     ra, dec = wcs.pixel_to_world_values(*cameras[-1].to_pixel(*plane))
     reddest = int(np.argmax([BANDS[band].pivot for band in scene.bands]))
-    magnitude = ab_magnitude(np.array([s.flux for s in sources]))
+    fluxes = np.array([s.flux for s in sources]).reshape(-1, len(scene.bands))
+    magnitude = ab_magnitude(fluxes)
     table = Table(
         {
             "ra": ra,

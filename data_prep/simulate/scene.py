@@ -52,7 +52,7 @@ def draw_scene(
         seed: of the scene.
         sky: ra and dec of the centre, degrees.
         density: field galaxies per square arcmin to magnitude 30.
-        star_density: stars per square arcmin.
+        star_density: stars per square arcmin; never fewer than two stars, unless it is 0.
         cluster: whether there is one.
     """
     rng = np.random.default_rng([seed, 1])
@@ -61,7 +61,7 @@ def draw_scene(
     redshift = float(rng.uniform(0.35, 0.45))
     if cluster:
         sources += _cluster(bands, side, redshift, rng)
-    sources += _stars(bands, side, max(2, rng.poisson(star_density * area)), rng)
+    sources += _stars(bands, side, _star_count(star_density * area, rng), rng)
     return Scene(tuple(bands), sky, tuple(sources), redshift if cluster else float("nan"))
 
 
@@ -238,13 +238,18 @@ def _arcs(bands: Sequence[str], lens: Lens, rng: np.random.Generator) -> list[So
     return sources
 
 
+def _star_count(expected: float, rng: np.random.Generator) -> int:
+    """Two at least, so that spikes are to be seen on the smallest field, or none at all."""
+    return max(2, rng.poisson(expected)) if expected else 0
+
+
 def _stars(
     bands: Sequence[str], side: float, number: int, rng: np.random.Generator
 ) -> list[Source]:
     magnitude = _counts(number, 17.0, 26.0, 0.08, rng)
     # Brightest first, and the first always bright enough for spikes.
     magnitude = np.sort(magnitude)
-    magnitude[0] = min(magnitude[0], 17.8)
+    magnitude[:1] = np.minimum(magnitude[:1], 17.8)
     temperature = np.clip(rng.lognormal(np.log(4200), 0.25, number), 2800, 9500)
     xi, eta = rng.uniform(-0.42 * side, 0.42 * side, (2, number))
     fluxes = star_fluxes(temperature, flux_from_magnitude(magnitude), bands)

@@ -29,6 +29,10 @@ def simulate(
         Names,
         names("--target-bands", "Of NIRCam: F090W, F115W, F150W, F200W, F277W, F356W, F444W."),
     ] = _NIRCAM,
+    stars: Annotated[float, typer.Option(min=0, help="Stars per square arcmin.")] = 18.0,
+    noiseless: Annotated[
+        bool, typer.Option("--noiseless", help="Write Webb's images without noise too.")
+    ] = False,
 ) -> None:
     """Make a sky and observe it with a Hubble-like and a Webb-like camera.
 
@@ -45,9 +49,11 @@ def simulate(
             seed=seed,
             source_bands=source_bands,
             target_bands=target_bands,
+            star_density=stars,
+            noiseless=noiseless,
             progress=progress,
         )
-    for path in (*pair.source, *pair.target, pair.truth):
+    for path in (*pair.source, *pair.target, *pair.noiseless, pair.truth):
         typer.echo(path)
 
 

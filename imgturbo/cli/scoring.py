@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from imgturbo.cli.options import BundleName, Device, Numbers, Seed, Temperature, numbers
+from imgturbo.cli.options import (
+    BundleName,
+    Device,
+    Names,
+    Numbers,
+    Seed,
+    Temperature,
+    names,
+    numbers,
+)
 
 __all__ = ["commands"]
 
@@ -25,17 +35,30 @@ def evaluate(
     source: Annotated[
         list[Path] | None, typer.Option(help="The input, for the baselines; repeat it, one a band.")
     ] = None,
+    bands: Annotated[
+        Names | None, names("--bands", "Names of the prediction's bands, if headers lie.")
+    ] = None,
+    ceiling: Annotated[
+        Path | None,
+        typer.Option(help="What can be had at best: a noiseless truth, a second exposure."),
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the scores here.")] = None,
 ) -> None:
-    """Score a prediction beside the baselines: PSNR, SSIM, LPIPS, spectrum, on a stated stretch."""
+    """Score a prediction beside the baselines: PSNR, SSIM, LPIPS, spectrum, on a stated stretch.
+
+    Bands go by their names. A prediction on another grid is resampled, which is said, with what a
+    perfect prediction would score by that alone.
+    """
     from imgturbo.files import write_json
     from imgturbo.report.tables import score_table
     from imgturbo.scoring.evaluate import evaluate as run
 
-    scores = run(pred, target, source or None)
+    scores = run(pred, target, source or None, bands=bands or None, ceiling=ceiling)
     if json_file is not None:
         write_json(json_file, scores)
     score_table(scores)
+    for line in (scores["resampling"] or {}).get("notes", ()):
+        warnings.warn(line, stacklevel=1)
 
 
 @commands.command()

@@ -23,6 +23,7 @@ from imgturbo.sky import SkyImage, Stretch, read_sky
 from imgturbo.sky.bands import stem
 from imgturbo.sky.image import BOTTOM_UP
 from imgturbo.sky.lab import LIGHTNESS, rgb_to_lab
+from imgturbo.sky.overlap import require_common
 from imgturbo.sky.units import DISPLAY
 
 __all__ = ["Grey", "read_colour", "read_grey"]
@@ -81,6 +82,7 @@ def read_grey(path: Path | str, bands: str | None = None, grey: bool = False) ->
             f"{path}: has the bands {', '.join(sky.bands)}; name the one to be coloured, "
             f"--bands {sky.bands[0]}"
         )
+    require_common(iter([np.isfinite(sky.data)]), sky.bands, str(path))
     picture = sky.data if sky.unit == DISPLAY else _displayed(sky)
     rgb = picture if len(picture) == 3 else np.repeat(picture, 3, axis=0)
     flipped = sky.row_order == BOTTOM_UP
@@ -107,8 +109,6 @@ def read_colour(path: Path | str) -> Planes:
 
 def _displayed(sky: SkyImage) -> NDArray[Any]:
     """Fluxes (1, H, W) as grey from 0 to 1."""
-    if not sky.valid.any():
-        raise ImgturboError(f"{sky.path}: no pixel of band {sky.bands[0]} was measured")
     y = Stretch.fit(sky.data, sky.valid, _SOFTENING, _WHITE)(sky.data)
     black = float(np.nanpercentile(y, _BLACK))
     white = max(1.0, black + 1e-6)

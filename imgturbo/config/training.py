@@ -53,7 +53,9 @@ Output = Literal["z_tilde", "x_hat", "x_tilde", "z_hat"]
 """The four outputs of TURBO: direct path x → z̃ → x̂, reverse path z → x̃ → ẑ."""
 
 
-Distance = Literal["l1", "l2", "charbonnier", "shifted", "texture", "lpips", "fourier", "spectrum"]
+Distance = Literal[
+    "l1", "l2", "charbonnier", "flux", "shifted", "texture", "lpips", "fourier", "spectrum"
+]
 DistanceMix = dict[Distance, float]
 
 MarginalTerm = Annotated[

@@ -2,16 +2,22 @@
 
     simulate → prepare → train → translate → evaluate → picture
 
-Three patches of sky are simulated from different seeds. Two become training and validation
-tiles; the third is held out: it is registered and brought onto the Webb-like grid, translated
-whole from its FITS file, and scored against what the Webb-like camera saw there.
+Patches of sky are simulated from different seeds. Eight become training and validation tiles.
+Three are held out, registered and brought onto the Webb-like grid and translated whole from their
+FITS files: one is shown, and scored against what the Webb-like camera saw there; one has many
+sources, whose fluxes are compared with the truth; and one is empty, so that whatever the network
+sees in it is made up.
 """
 
 from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +28,12 @@ from imgturbo.errors import ImgturboError
 from imgturbo.files import write_json
 from imgturbo.report.preview import comparison
 from imgturbo.report.progress import task
-from imgturbo.report.tables import prepare_table, score_table, wide_console
+from imgturbo.report.tables import known_sky_table, prepare_table, score_table, wide_console
+from imgturbo.scoring.known_sky import fluxes_of_known, made_up
 
 if TYPE_CHECKING:
     from data_prep.simulate import SimulatedPair
+    from imgturbo.bundle import Bundle
 
 __all__ = ["config_path", "run_demo"]
 
@@ -34,6 +42,37 @@ def config_path(name: str) -> Path:
     """A config that ships with imgturbo: from the installed package, else from the checkout."""
     packaged = Path(str(files("imgturbo"))) / "configs" / name
     return packaged if packaged.exists() else Path(__file__).parents[2] / "configs" / name
+
+
+@dataclass(frozen=True)
+class _Sky:
+    """One patch of simulated sky; ``seed`` is added to the config's."""
+
+    name: str
+    pixels: int
+    seed: int
+    star_density: float = 18.0
+    density: float = 800.0
+    cluster: bool = True
+    noiseless: bool = False
+
+    def simulate(self, out: Path, seed: int) -> SimulatedPair:
+        from data_prep.simulate import simulate
+
+        asked = {k: v for k, v in asdict(self).items() if k not in ("name", "seed")}
+        return simulate(out / self.name, seed=seed + self.seed, **asked)
+
+
+_STAR_RICH = 200.0
+"""Stars per square arcmin of the training: a network learns what a star is from many of them."""
+
+_TRAINING = tuple(_Sky(f"training-{n}", 1024, n + (n > 0), _STAR_RICH) for n in range(8))
+_HELD_OUT = (
+    _Sky("held-out", 512, 1, noiseless=True),
+    _Sky("known", 1024, 100, star_density=100.0, noiseless=True),
+    _Sky("empty", 1024, 101, star_density=0, density=0, cluster=False),
+)
+"""The sky that is shown and scored; one with many sources, for their fluxes; one with none."""
 
 
 def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
@@ -47,38 +86,23 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
     """
     # Only the command line and the demo may know data_prep; see docs/architecture.md.
     from data_prep.prepare import prepare
-    from data_prep.simulate import simulate
     from imgturbo.bundle import load_bundle
     from imgturbo.mosaic import translate_file
     from imgturbo.scoring.evaluate import evaluate
-    from imgturbo.sky import read_sky
     from imgturbo.training import train
 
     console = wide_console()
     started = time.monotonic()
     work = out / "quick" if quick else out
     config = _settings(work, quick)
+    training = (replace(_TRAINING[0], pixels=256),) if quick else _TRAINING
+    held_out = tuple(replace(sky, pixels=192) for sky in _HELD_OUT) if quick else _HELD_OUT
+    pairs = _simulate((*held_out, *training), work / "sky", config.seed)
 
-    def observe(name: str, size: int, seed: int) -> SimulatedPair:
-        with task(f"simulating the {name} sky") as progress:
-            return simulate(work / "sky" / name, pixels=size, seed=seed, progress=progress)
-
-    heldout = observe("held-out", 192 if quick else 512, config.seed + 1)
-    skies = {"first": config.seed} if quick else {"first": config.seed, "second": config.seed + 2}
-    config.prepare.fields = [
-        _field(name, observe(name, 256 if quick else 1024, seed)) for name, seed in skies.items()
-    ]
+    config.prepare.fields = [_field(sky.name, pairs[sky.name]) for sky in training]
     with task("preparing tiles") as progress:
         prepare_table(prepare(config.prepare, progress=progress))
-    alone = config.prepare.model_copy(
-        update={"fields": [_field("held-out", heldout)], "out": work / "held-out.zarr"}
-    )
-    aligned = work / "aligned"
-    source, target = aligned / "held-out_source.fits", aligned / "held-out_target.fits"
-    for former in (source, target):  # of an earlier demo here; prepare would not overwrite them
-        former.unlink(missing_ok=True)
-    with task("aligning the held-out sky") as progress:
-        prepare(alone, keep_aligned=aligned, progress=progress)
+    aligned = _align(config, pairs, held_out, work)
 
     result = train(config)
     if result.bundle is None:
@@ -86,32 +110,100 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
     console.print(result.message, markup=False)
 
     bundle = load_bundle(result.bundle)
-    prediction = out / "prediction.fits"
-    translate_file(bundle, [source], prediction, overwrite=True)
-    scores = evaluate(prediction, target, source)
+    predictions = {sky.name: work / f"{sky.name}.fits" for sky in held_out}
+    predictions["held-out"] = out / "prediction.fits"
+    with task("translating what was held out") as progress:
+        for done, (name, path) in enumerate(predictions.items()):
+            progress(name, done / len(predictions))
+            translate_file(bundle, [aligned[name]["source"]], path, overwrite=True)
+    shown = aligned["held-out"]
+    scores = evaluate(
+        predictions["held-out"],
+        shown["target"],
+        shown["source"],
+        ceiling=list(pairs["held-out"].noiseless),
+    )
+    scores["known_sky"] = {
+        "made_up": made_up(predictions["empty"], aligned["empty"]["target"]),
+        **fluxes_of_known(
+            predictions["known"],
+            list(pairs["known"].noiseless),
+            pairs["known"].truth,
+            (bundle.source.names[0], bundle.source.names[-1]),
+        ),
+    }
     scores["seconds"] = round(time.monotonic() - started, 1)
     write_json(out / "scores.json", scores)
+    _picture(out / "preview.png", bundle, shown, predictions["held-out"], _caption(scores))
+
+    score_table(scores)
+    known_sky_table(scores["known_sky"])
+    left = {
+        "prediction": predictions["held-out"],
+        "picture": out / "preview.png",
+        "scores": out / "scores.json",
+    }
+    for what, path in left.items():
+        console.print(f"{what + ':':<12}{path}", markup=False)
+    console.print(f"{scores['seconds']:.0f} s in all")
+    return scores
+
+
+def _simulate(skies: Sequence[_Sky], out: Path, seed: int) -> dict[str, SimulatedPair]:
+    """All skies, two at a time; a sky takes seconds on one core."""
+    pairs = {}
+    with (
+        task("simulating skies") as progress,
+        ProcessPoolExecutor(min(2, len(skies)), get_context("spawn")) as pool,
+    ):
+        jobs = {pool.submit(sky.simulate, out, seed): sky.name for sky in skies}
+        for done, job in enumerate(as_completed(jobs), start=1):
+            pairs[jobs[job]] = job.result()
+            progress(f"{done} of {len(jobs)}", done / len(jobs))
+    return pairs
+
+
+def _align(
+    config: Config, pairs: dict[str, SimulatedPair], skies: Sequence[_Sky], work: Path
+) -> dict[str, dict[str, Path]]:
+    """The held-out skies as they are prepared for a translation: one grid, by field and side."""
+    from data_prep.prepare import prepare
+
+    folder = work / "aligned"
+    files = {
+        sky.name: {side: folder / f"{sky.name}_{side}.fits" for side in ("source", "target")}
+        for sky in skies
+    }
+    for former in (path for both in files.values() for path in both.values()):
+        former.unlink(missing_ok=True)  # of an earlier demo; prepare would not overwrite it
+    fields = [_field(sky.name, pairs[sky.name]) for sky in skies]
+    for field, sky in zip(fields, skies, strict=True):
+        if not (sky.density or sky.star_density or sky.cluster):  # nothing to be aligned by
+            field.register_ = config.prepare.register_.model_copy(update={"method": "none"})
+    store = work / "held-out.zarr"
+    alone = config.prepare.model_copy(update={"fields": fields, "out": store})
+    with task("aligning the held-out skies") as progress:
+        prepare(alone, keep_aligned=folder, progress=progress)
+    shutil.rmtree(store, ignore_errors=True)
+    return files
+
+
+def _picture(
+    out: Path, bundle: Bundle, seen: dict[str, Path], prediction: Path, caption: str
+) -> None:
+    from imgturbo.sky import read_sky
 
     images = {
-        "input": read_sky(source),
+        "input": read_sky(seen["source"]),
         "prediction": read_sky(prediction),
-        "truth": read_sky(target),
+        "truth": read_sky(seen["target"]),
     }
     valid = np.logical_and.reduce([image.valid for image in images.values()])
     panels = {}
     for title, image in images.items():
         side = bundle.source if title == "input" else bundle.target
-        y = side.stretch(image.data)
-        panels[title] = np.where(valid, y, np.nan)
-    comparison(out / "preview.png", panels, caption=_caption(scores))
-
-    score_table(scores)
-    shutil.rmtree(work / "held-out.zarr", ignore_errors=True)
-    left = {"prediction": prediction, "picture": out / "preview.png", "scores": out / "scores.json"}
-    for what, path in left.items():
-        console.print(f"{what + ':':<12}{path}", markup=False)
-    console.print(f"{scores['seconds']:.0f} s in all")
-    return scores
+        panels[title] = np.where(valid, side.stretch(image.data), np.nan)
+    comparison(out, panels, caption=caption)
 
 
 def _settings(work: Path, quick: bool) -> Config:

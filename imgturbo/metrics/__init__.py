@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from imgturbo.metrics.image import ms_ssim, mse, psnr, ssim
-from imgturbo.metrics.spectrum import log_spectrum_error, power_spectrum
+from imgturbo.metrics.spectrum import power_spectrum, spectrum_scores
 
-__all__ = ["log_spectrum_error", "ms_ssim", "mse", "power_spectrum", "psnr", "ssim"]
+__all__ = ["ms_ssim", "mse", "power_spectrum", "psnr", "spectrum_scores", "ssim"]

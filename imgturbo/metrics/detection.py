@@ -2,14 +2,16 @@
 
 Both images, of one luminance, go through the same finder: a local background b is subtracted
 (σ-clipped boxes, smoothed), the rest is filtered by a Gaussian g of the width of a well-sampled
-star, connected pixels above one threshold are sources, and blended ones are taken apart. The
-threshold is t = 5 σ with σ the noise of the *target* after the filter, for both images alike: a
-threshold from the prediction's own noise would reward a network for smoothing noise away.
+star, connected pixels above one threshold are sources, and blended ones are taken apart. A source
+stands where it is brightest: the centroid of all its pixels is drawn away by its neighbours. What
+is long, much fainter than a source nearby and points at it is a spike of that source, and none
+itself. The threshold is t = 5 σ with σ the noise of the *target* after the filter, for both images
+alike: a threshold from the prediction's own noise would reward a network for smoothing noise away.
 
     precision = m / N_prediction,   recall (completeness) = m / N_target,
     F1 = 2m / (N_prediction + N_target)
 
-with m the number of pairs that are each other's nearest and at most 2 pixels apart (centroids).
+with m the number of pairs that are each other's nearest and at most 2 pixels apart.
 """
 
 from __future__ import annotations
@@ -24,9 +26,10 @@ from numpy.typing import NDArray
 from photutils.background import Background2D
 from photutils.segmentation import SourceCatalog, deblend_sources, detect_sources
 from photutils.utils.exceptions import NoDetectionsWarning
+from scipy.ndimage import label, maximum, maximum_position
 from scipy.spatial import KDTree
 
-__all__ = ["RADIUS", "SIGNIFICANCE", "Detection", "compare_sources"]
+__all__ = ["RADIUS", "SIGNIFICANCE", "Detection", "compare_sources", "count_peaks"]
 
 Array = NDArray[np.float32]
 Positions = NDArray[np.float64]
@@ -37,7 +40,13 @@ RADIUS = 2.0  # pixels within which two centroids are one source
 _BOX = 48  # pixels, side of the boxes of the background: wider than most galaxies
 _FWHM = 2.5  # pixels, of the filter
 _AREA = 5  # connected pixels that make a source
-_CONTRAST = 0.01  # of a blend's flux, which a part must have to be a source
+_PEAK = 3  # connected pixels that no noise of a pixel makes
+_CONTRAST = 0.005  # of a blend's flux, which a part must have to be a source
+_SPIKE_REACH = 100  # pixels from a star's centre to the middle of a piece of its spikes
+_SPIKE_LENGTH = 1.7  # times as long as wide
+_SPIKE_ANGLE = 12.0  # degrees between its long axis and the direction of the star
+_SPIKE_FAINT = 1 / 30  # of the star's peak, at most; asinh of a very bright star: see _BURNT
+_BURNT = (1.2, 0.4)  # above this peak a stretched star is compressed, and this share will do
 
 
 class Detection(NamedTuple):
@@ -75,6 +84,19 @@ def compare_sources(pred: Array, target: Array, valid: Mask | None = None) -> De
     )
 
 
+def count_peaks(image: Array, sigma: float, valid: Mask | None = None) -> int:
+    """How many groups of three or more connected pixels of (H, W) lie above 5 ``sigma``.
+
+    The null test of a translator: of the prediction from noise alone, with σ the noise of a pixel
+    of the *target*, each is a source that was made up.
+    """
+    above = image > SIGNIFICANCE * sigma
+    if valid is not None:
+        above &= valid
+    groups, _ = label(above, np.ones((3, 3)))
+    return int(np.sum(np.bincount(groups.ravel())[1:] >= _PEAK))
+
+
 def _filtered(image: Array, valid: Mask) -> NDArray[np.float64]:
     """Less its local background, and filtered; what is not valid takes no part and is 0."""
     image = np.where(valid, image, 0).astype(np.float64)
@@ -103,7 +125,7 @@ def _noise(values: NDArray[np.float64]) -> float:
 
 
 def _sources(smooth: NDArray[np.float64], threshold: float, valid: Mask) -> Positions:
-    """Centroids (N, 2) as x, y."""
+    """Places (N, 2) as x, y."""
     # A noiseless image has sources too, wherever it is above its background.
     threshold = max(threshold, float(np.finfo(np.float32).eps))
     with warnings.catch_warnings():
@@ -112,7 +134,43 @@ def _sources(smooth: NDArray[np.float64], threshold: float, valid: Mask) -> Posi
         if segments is None:
             return np.zeros((0, 2))
         segments = deblend_sources(smooth, segments, _AREA, contrast=_CONTRAST, progress_bar=False)
-    return np.atleast_2d(SourceCatalog(smooth, segments).centroid)
+    table = SourceCatalog(smooth, segments)
+    brightest = maximum_position(smooth, segments.data, segments.labels)
+    places = np.array(brightest, np.float64)[:, ::-1]
+    spikes = _spikes(
+        places,
+        np.asarray(maximum(smooth, segments.data, segments.labels), np.float64),
+        np.atleast_1d(table.elongation.value),
+        np.atleast_1d(table.orientation.value),
+    )
+    return _refined(smooth, places[~spikes])
+
+
+def _spikes(places: Positions, peak: Positions, elongation: Positions, angle: Positions) -> Mask:
+    """Which of the sources are pieces of a brighter one's diffraction spikes (N,)."""
+    pairs = KDTree(places).query_pairs(_SPIKE_REACH, output_type="ndarray")
+    pairs = np.concatenate([pairs, pairs[:, ::-1]])
+    piece, star = pairs.T
+    faint = peak[piece] < _SPIKE_FAINT * peak[star]
+    faint |= (peak[star] > _BURNT[0]) & (peak[piece] < _BURNT[1] * peak[star])
+    step = places[star] - places[piece]
+    direction = np.degrees(np.arctan2(step[:, 1], step[:, 0]))
+    turned = np.abs((direction - angle[piece] + 90) % 180 - 90)
+    points = faint & (elongation[piece] > _SPIKE_LENGTH) & (turned < _SPIKE_ANGLE)
+    found = np.zeros(len(places), bool)
+    found[piece[points]] = True
+    return found
+
+
+def _refined(smooth: NDArray[np.float64], places: Positions) -> Positions:
+    """Brightest pixels (N, 2), moved to the centroid of the 3 × 3 pixels about them."""
+    padded = np.pad(np.maximum(smooth, 0), 1)
+    x, y = places.T.astype(int)
+    offsets = [(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1)]
+    light = np.stack([padded[y + 1 + dy, x + 1 + dx] for dx, dy in offsets])
+    light = light - light.min(0)  # what the pixels share draws to the middle
+    moved = (light[:, :, None] * np.array(offsets)[:, None, :]).sum(0)
+    return places + moved / np.maximum(light.sum(0), 1e-30)[:, None]
 
 
 def _pairs(a: Positions, b: Positions) -> int:

@@ -1,37 +1,153 @@
-"""Power-spectrum error: does the prediction hold the right amount of structure at every scale?
+"""Spectra: does the prediction hold the right structure at every scale, and no other?
 
 P(k) is the azimuthal mean of |FFT|² of the image under a Hann taper, masked pixels set to zero in
 both images alike; k in cycles per pixel, in bins of equal width up to the Nyquist frequency 0.5.
-The error is
+A telescope's image û is light and noise, and the noise's power N(k) is nothing that a prediction u
+should have. It is taken from the darker half of the target (where k is small, at least as much as
+at any larger k: noise that resampling has correlated falls with k), and only bins count in which
+P_û stands out from N, by a factor of two and by four standard deviations:
 
-    E = mean_k | log₁₀ P_pred(k) − log₁₀ P_target(k) |   (dex),
+    E = mean_k | log₁₀ P_u(k) − log₁₀ (P_û(k) − N(k)) |        (dex),
+    γ = mean_k Re C(k) / √(P_u(k) (P_û(k) − N(k))),   C the mean of FFT(u) FFT(û)*,
 
-0.3 meaning a factor of two in power at a typical scale. Blurred predictions fail it at high k even
-where their PSNR is good.
+0.3 dex being a factor of two in power at a typical scale. A blurred prediction fails E at high k
+even where its PSNR is good. The coherence γ says whether it is *this* structure: it is 1 for the
+noiseless truth and 0 for power that was made up, however right its amount (E cannot tell).
+Pictures made for the eye have no noise of their own: N = 0.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-__all__ = ["log_spectrum_error", "power_spectrum"]
+__all__ = [
+    "OUTSTANDING",
+    "SpectrumScores",
+    "darker_half",
+    "falling",
+    "power_spectrum",
+    "spectrum_scores",
+]
+
+OUTSTANDING = 4.0
+"""Standard deviations by which a power stands out from the noise's to be structure."""
 
 _FLOOR = 1e-12  # relative to the mean power: keeps log finite for empty bins of constant images
+_BOX = 9  # pixels a side over which an image is averaged to tell dark from bright
+
+
+class SpectrumScores(NamedTuple):
+    """E in dex and γ, each (B,); NaN where no bin stands out from the noise."""
+
+    error: Tensor
+    coherence: Tensor
 
 
 def power_spectrum(image: Tensor, valid: Tensor | None = None, bins: int = 32) -> Tensor:
     """Azimuthally averaged power, (B, C, bins); ``image`` (B, C, H, W), ``valid`` (B, 1, H, W)."""
+    modes = _modes(image, valid)
+    return _rings(modes.abs().square(), image, bins)
+
+
+def spectrum_scores(
+    pred: Tensor,
+    target: Tensor,
+    valid: Tensor | None = None,
+    bins: int = 32,
+    *,
+    noisy: bool = False,
+) -> SpectrumScores:
+    """E and γ of the module's page, means over bins and bands.
+
+    Args:
+        pred: (B, C, H, W).
+        target: (B, C, H, W).
+        valid: (B, 1, H, W), or None.
+        bins: of k; fewer for images so small that a bin would be empty.
+        noisy: whether the target has noise of its own, as skies have; without, N = 0.
+    """
+    bins = max(2, min(bins, min(pred.shape[-2:]) // 4))  # every bin must hold some modes
+    u, t = _modes(pred, valid), _modes(target, valid)
+    power, seen, common = (
+        _rings(product, target, bins)
+        for product in (u.abs().square(), t.abs().square(), (u * t.conj()).real)
+    )
+    counted = torch.ones_like(seen, dtype=torch.bool)
+    if noisy:
+        known = torch.ones_like(target[:, :1]).bool() if valid is None else valid.bool()
+        dark, share = darker_half(target.where(known, 0), known, _taper(target))
+        noise = falling(_rings(_modes(dark, None).abs().square(), target, bins) / share[..., None])
+        # A bin of m modes of a real image is the mean of m/2 powers, each as uncertain as large.
+        modes = _rings(torch.ones_like(u.abs()), target, bins, mean=False)
+        margin = (OUTSTANDING * (2 / modes.clamp(min=1)).sqrt()).clamp(min=1)
+        counted, seen = seen > (1 + margin) * noise, (seen - noise).clamp(min=0)
+    floor = _FLOOR * seen.mean(-1, keepdim=True) + torch.finfo(seen.dtype).tiny
+    error = (torch.log10(power + floor) - torch.log10(seen + floor)).abs()
+    coherence = common / ((power + floor) * (seen + floor)).sqrt()
+    return SpectrumScores(*(_mean_of(score, counted) for score in (error, coherence)))
+
+
+def darker_half(image: Tensor, valid: Tensor, taper: Tensor) -> tuple[Tensor, Tensor]:
+    """What an image holds where it is dark, mostly noise, and 0 elsewhere.
+
+    Dark is where the mean over 9 × 9 pixels lies below its own median over the image, a band at a
+    time; the level of what is dark is subtracted.
+
+    Args:
+        image: (B, C, H, W), 0 where not ``valid`` (B, 1, H, W).
+        taper: (H, W), by which images are multiplied before they are transformed.
+
+    Returns:
+        The darker half (B, C, H, W), and its share (B, C) of the power that noise over all valid
+        pixels would have.
+    """
+    known = F.avg_pool2d(valid.to(image.dtype), _BOX, stride=1, padding=_BOX // 2)
+    level = F.avg_pool2d(image, _BOX, stride=1, padding=_BOX // 2) / known.clamp(min=1e-6)
+    inside = level.masked_fill(~valid, torch.nan).flatten(2)
+    dark = valid & (level <= inside.nanmedian(-1).values[..., None, None])
+    count = dark.flatten(2).sum(-1)
+    mean = image.where(dark, 0).flatten(2).sum(-1) / count.clamp(min=1)
+    weight = taper.square()
+    share = (dark * weight).sum((-2, -1)) / (valid * weight).sum((-2, -1)).clamp(min=1e-12)
+    return (image - mean[..., None, None]).where(dark, 0), share.clamp(min=1e-6)
+
+
+def falling(power: Tensor) -> Tensor:
+    """Powers (…, K), raised to the largest of those at larger k; k rises along the last axis.
+
+    What is dark was chosen by its level, and so lacks the noise's own large scales.
+    """
+    return power.flip(-1).cummax(-1).values.flip(-1)
+
+
+def _mean_of(score: Tensor, counted: Tensor) -> Tensor:
+    """Mean over bins and bands of those that count, (B,); NaN without any."""
+    return score.where(counted, 0).flatten(1).sum(1) / counted.flatten(1).sum(1)
+
+
+def _taper(image: Tensor) -> Tensor:
     height, width = image.shape[-2:]
-    if valid is not None:
-        image = image.where(valid.bool(), 0)
-    taper = torch.outer(
+    return torch.outer(
         torch.hann_window(height, periodic=False, dtype=image.dtype, device=image.device),
         torch.hann_window(width, periodic=False, dtype=image.dtype, device=image.device),
     )
+
+
+def _modes(image: Tensor, valid: Tensor | None) -> Tensor:
+    if valid is not None:
+        image = image.where(valid.bool(), 0)
     # The mean would leak through the taper's side lobes into every low bin.
     image = image - image.mean((-2, -1), keepdim=True)
-    power = torch.fft.rfft2(image * taper, norm="ortho").abs().square()
+    return torch.fft.rfft2(image * _taper(image), norm="ortho")
+
+
+def _rings(values: Tensor, image: Tensor, bins: int, *, mean: bool = True) -> Tensor:
+    """Means or sums of ``values``, a number a mode of ``image``, over rings of k: (B, C, bins)."""
+    height, width = image.shape[-2:]
     ky = torch.fft.fftfreq(height, device=image.device).abs()
     kx = torch.fft.rfftfreq(width, device=image.device)
     k = torch.hypot(ky[:, None], kx[None, :])
@@ -39,16 +155,6 @@ def power_spectrum(image: Tensor, valid: Tensor | None = None, bins: int = 32) -
     inside = ((index < bins) & (k > 0)).flatten()
     index = index.flatten()[inside]
     counts = torch.bincount(index, minlength=bins).clamp(min=1)
-    sums = power.new_zeros(*image.shape[:2], bins)
-    sums.index_add_(2, index, power.flatten(2)[..., inside])
-    return sums / counts
-
-
-def log_spectrum_error(
-    pred: Tensor, target: Tensor, valid: Tensor | None = None, bins: int = 32
-) -> Tensor:
-    """Mean absolute difference of log₁₀ power over bins and bands, in dex, (B,)."""
-    bins = max(2, min(bins, min(pred.shape[-2:]) // 4))  # every bin must hold some modes
-    p, t = power_spectrum(pred, valid, bins), power_spectrum(target, valid, bins)
-    floor = _FLOOR * t.mean(-1, keepdim=True) + torch.finfo(t.dtype).tiny
-    return (torch.log10(p + floor) - torch.log10(t + floor)).abs().mean((1, 2))
+    sums = values.new_zeros(*image.shape[:2], bins)
+    sums.index_add_(2, index, values.flatten(2)[..., inside])
+    return sums / counts if mean else sums

@@ -37,6 +37,7 @@ from imgturbo.mosaic.sweep import sweep
 from imgturbo.mosaic.translate import in_unit, network_input, prepare, unstretch
 from imgturbo.sky import SkyReader, SkySpec, SkyWriter, open_sky
 from imgturbo.sky.bands import stem
+from imgturbo.sky.overlap import require_common_in
 from imgturbo.sky.picture import is_picture
 from imgturbo.team import Team
 
@@ -142,10 +143,22 @@ class _Source:
                 warn_assumed(self.way.input, what)
                 check_values(self.reader.glance()[self.order], self.way.input, what)
             check_scale(self.reader.pixel_scale, self.way.input, what)
+            self._check_common(what)
             self.stretch = self.way.input.stretch
         except BaseException:
             self.reader.close()
             raise
+
+    def _check_common(self, what: str) -> None:
+        """Every window would be empty without a pixel that was measured in all bands."""
+        bands = [self.reader.bands[k] for k in self.order]
+        _, height, width = self.reader.shape
+        require_common_in(
+            lambda rows, cols: self.reader.read(rows, cols).data[self.order],
+            (height, width),
+            bands,
+            what if self.grid is None else f"{what} on the grid of {self.grid}",
+        )
 
     def read(
         self, rows: slice, cols: slice

@@ -25,7 +25,7 @@ from imgturbo.sky import FluxScale, Stretch
 from imgturbo.sky.bands import ascii_name, is_filter
 from imgturbo.sky.photometry import DISPLAY, check_display
 
-__all__ = ["band_order", "check_scale", "check_values", "flux_factors", "warn_assumed"]
+__all__ = ["band_order", "check_scale", "check_values", "flux_factors", "nameless", "warn_assumed"]
 
 SCALE_TOLERANCE = 0.02
 _NOTHING = 1e-4  # mag
@@ -61,11 +61,8 @@ def band_order(
     if len(set(names)) == len(names) and all(name in names for name in asked):
         return [names.index(name) for name in asked]
     files = {ascii_name(stem).upper() for stem in stems}
-    known = list(stated) if len(stated) == len(names) else [False] * len(names)
-    nameless = all(
-        not header and _says_nothing(name, files) for name, header in zip(names, known, strict=True)
-    )
-    if nameless and len(given) == len(wanted):
+    unnamed = nameless(given, stems, stated)
+    if unnamed and len(given) == len(wanted):
         if stated and len(files) > 1 and files & set(names):
             warnings.warn(
                 f"{what}: no FILTER in the headers; taken to be {', '.join(wanted)}, in the order "
@@ -73,10 +70,20 @@ def band_order(
                 stacklevel=2,
             )
         return list(range(len(wanted)))
-    got = ", ".join(given) if not nameless else f"{len(given)} without a name"
+    got = ", ".join(given) if not unnamed else f"{len(given)} without a name"
     raise ImgturboError(
         f"{what}: bundle wants {', '.join(wanted)}; got {got}; "
         "give the missing bands, or name them with --bands if headers lie"
+    )
+
+
+def nameless(names: Sequence[str], stems: Sequence[str], stated: Sequence[bool]) -> bool:
+    """Whether no band has a name of its own; arguments as of :func:`band_order`."""
+    files = {ascii_name(stem).upper() for stem in stems}
+    known = list(stated) if len(stated) == len(names) else [False] * len(names)
+    return all(
+        not header and _says_nothing(ascii_name(name).upper(), files)
+        for name, header in zip(names, known, strict=True)
     )
 
 

@@ -29,6 +29,7 @@ from imgturbo.mosaic.sweep import Layout, sweep
 from imgturbo.mosaic.windows import choose_window, plan
 from imgturbo.nets import Ensemble, Generator
 from imgturbo.sky import SkyImage, Stretch
+from imgturbo.sky.overlap import require_common
 from imgturbo.sky.units import DISPLAY
 from imgturbo.symmetries import GROUPS
 
@@ -135,6 +136,8 @@ def translate_sky(
         array = np.asarray(image)
         if way.input.unit == DISPLAY:
             check_values(array, way.input, "the array")
+        if array.ndim == 3 and len(array) == len(way.input):
+            require_common(iter([np.isfinite(array)]), way.input.names, "the array")
         return translate_array(way.generator, array, stretch=source, target=target, **settings)
     what = str(image.path or "the image")
     order = band_order(way.input.names, image.bands, what, stated=image.named)
@@ -143,6 +146,8 @@ def translate_sky(
         check_values(image.data[order], way.input, what)
         image = replace(image, unit=way.input.unit, zeropoints=())
     image = at_scale(image, way.input.pixel_scale)
+    measured = np.isfinite(image.data[order])
+    require_common(iter([measured]), [image.bands[k] for k in order], what)
     scales = [image.scales[k] for k in order]
     factors = flux_factors(scales, way.input, what)
     output = way.output.on(scales[0].pixel_area)

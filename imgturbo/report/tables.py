@@ -12,20 +12,35 @@ from rich.table import Table
 if TYPE_CHECKING:
     from data_prep.prepare import PrepareReport
 
-__all__ = ["description_table", "prepare_table", "score_table", "wide_console"]
+__all__ = [
+    "description_table",
+    "known_sky_table",
+    "prepare_table",
+    "score_table",
+    "wide_console",
+]
 
 _SCORES = {  # key of a score: (heading, decimals)
     "psnr": ("PSNR dB ↑", 2),
     "ssim": ("SSIM ↑", 4),
     "ms_ssim": ("MS-SSIM ↑", 4),
-    "mse": ("MSE ↓", 6),
+    "mse": ("MSE ↓", 5),
     "spectrum_error": ("spectrum dex ↓", 3),
+    "coherence": ("coherence ↑", 3),
     "haarpsi": ("HaarPSI ↑", 3),
     "source_f1": ("sources F1 ↑", 3),
     "lpips": ("LPIPS ↓", 3),
     "st_lpips": ("ST-LPIPS ↓", 3),
-    "frechet": ("Fréchet (EfficientNet-Lite0) ↓", 2),
+    "frechet": ("Fréchet ↓", 2),
     "frechet_crops": ("its crops", 0),
+}
+
+_MEANING = {  # of the columns beside the prediction's
+    "resampled": "a perfect prediction, resampled as this one was",
+    "input": "the input as it is",
+    "affine": "the best affine colour map of the input",
+    "ceiling": "what was said to be the best that can be had",
+    "new noise": "the target with fresh noise, about what its noiseless truth would score",
 }
 
 _WIDE = 160  # columns where there is no terminal; rich would assume 80, and fold
@@ -33,10 +48,14 @@ _WIDE = 160  # columns where there is no terminal; rich would assume 80, and fol
 
 def score_table(result: dict[str, Any]) -> None:
     """Print what :func:`imgturbo.metrics.evaluate` returned."""
+    perfect = (result.get("resampling") or {}).get("perfect")
     named = {
         "prediction": result["prediction"],
-        "input as it is": result["baselines"]["identity"],
-        "affine colour": result["baselines"]["affine"],
+        "resampled": perfect,
+        "input": result["baselines"]["identity"],
+        "affine": result["baselines"]["affine"],
+        "ceiling": result["ceilings"]["given"],
+        "new noise": result["ceilings"]["again"],
     }
     rows = {name: scores for name, scores in named.items() if scores is not None}
     shown = [k for k in _SCORES if any(scores.get(k) is not None for scores in rows.values())]
@@ -49,6 +68,13 @@ def score_table(result: dict[str, Any]) -> None:
         table.add_row(heading, *(_number(row.get(key), decimals) for row in rows.values()))
     console = wide_console()
     console.print(table)
+    said = [f"{name}: {_MEANING[name]}" for name in rows if name in _MEANING]
+    if any(row.get("frechet") is not None for row in rows.values()):
+        said.append("Fréchet distance: of EfficientNet-Lite0's features")
+    if said:
+        console.print("; ".join(said))
+    if len(result.get("by_band", ())) > 1:
+        console.print(_band_table(result))
     for interval, found in (result.get("calibration") or {}).items():
         console.print(
             f"{interval} holds {found['coverage']:.1%} of the target's values, "
@@ -61,6 +87,55 @@ def score_table(result: dict[str, Any]) -> None:
     )
     for note in result["notes"]:
         console.print(escape(note))
+
+
+def _band_table(result: dict[str, Any]) -> Table:
+    """A line a band: the prediction's scores, and the PSNR of what is scored beside it."""
+    table = Table()
+    table.add_column("band")
+    keys = ("psnr", "ssim", "mse")
+    for key in keys:
+        table.add_column(_SCORES[key][0], justify="right")
+    beside = {"input": "identity", "affine": "affine", "ceiling": "ceiling", "new noise": "again"}
+    others = {
+        name: result["beside_by_band"][label]
+        for name, label in beside.items()
+        if label in result["beside_by_band"]
+    }
+    for name in others:
+        table.add_column(f"{name} PSNR", justify="right")
+    for band, scores in result["by_band"].items():
+        own = (_number(scores[key], _SCORES[key][1]) for key in keys)
+        psnrs = (_number(rows[band]["psnr"], 2) for rows in others.values())
+        table.add_row(escape(band), *own, *psnrs)
+    return table
+
+
+def known_sky_table(result: dict[str, Any]) -> None:
+    """Print what :mod:`imgturbo.scoring.known_sky` found: what is made up, fluxes, colours."""
+    made_up = result["made_up"]
+    table = Table(title="a sky whose truth is known", title_justify="left")
+    for column in ("", "sources", *made_up):
+        table.add_column(escape(column), justify="left" if not column else "right")
+    made = (f"{number:.1f}" for number in made_up.values())
+    table.add_row("made up from noise, per arcmin²", "–", *made)
+    for kind in ("galaxies", "stars"):
+        for row in result[kind]:
+            name = f"flux ratio, {kind} of {row['from']:.0f}–{row['to']:.0f} mag"
+            ratios = (
+                f"{ratio:.2f}"
+                + ("" if row["error"][band] is None else f" ± {row['error'][band]:.2f}")
+                for band, ratio in row["ratio"].items()
+            )
+            table.add_row(name, str(row["sources"]), *ratios)
+    console = wide_console()
+    console.print(table)
+    for row in result["colour"]:
+        errors = ", ".join(f"{name} {error:+.3f}" for name, error in row["error"].items())
+        console.print(
+            f"colour error of {row['sources']} sources with input colours of {row['from']:.2f} to "
+            f"{row['to']:.2f} mag: {escape(errors)}"
+        )
 
 
 def prepare_table(report: PrepareReport) -> None:

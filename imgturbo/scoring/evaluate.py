@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +30,24 @@ from imgturbo.metrics.haarpsi import haarpsi
 from imgturbo.metrics.image import ms_ssim, mse, psnr, ssim
 from imgturbo.metrics.luminance import luminance
 from imgturbo.metrics.perceptual import Unavailable, lpips_distance, st_lpips_distance
-from imgturbo.metrics.spectrum import log_spectrum_error
+from imgturbo.metrics.spectrum import spectrum_scores
+from imgturbo.scoring.ceiling import seen_again
 from imgturbo.scoring.intervals import file_intervals
-from imgturbo.sky import FluxScale, SkyImage, Stretch, read_sky, resample
-from imgturbo.sky.headers import same_grid
+from imgturbo.scoring.together import (
+    Image,
+    Matched,
+    as_sky,
+    flux_factors,
+    in_unit_of,
+    name_of,
+    on_grid,
+    there_and_back,
+    with_bands_of,
+)
+from imgturbo.sky import SkyImage, Stretch
 from imgturbo.sky.units import DISPLAY
 
 __all__ = ["Image", "evaluate", "scores"]
-
-Image = SkyImage | NDArray[Any] | Path | str | Sequence[Path | str]
 
 
 def evaluate(
@@ -48,39 +56,61 @@ def evaluate(
     source: Image | None = None,
     stretch: Stretch | None = None,
     perceptual: bool = True,
+    bands: Sequence[str] | None = None,
+    ceiling: Image | None = None,
 ) -> dict[str, Any]:
     """Score ``pred`` against ``target`` and, given ``source``, against both baselines.
 
     Each image is a :class:`SkyImage`, a path (or the paths of single-band files), or an array
     (C, H, W) in flux. Where pred and target lie on different grids and both have a WCS, pred is
-    resampled to the target's grid, flux conserved; likewise source.
+    resampled to the target's grid, flux conserved; likewise source. A note says so, and
+    ``"resampling"`` what a perfect prediction on pred's grid would score, by interpolation alone.
+
+    Args:
+        pred, target, source: see above; bands of pred and target go by their names.
+        stretch: of the target's bands; None: see the module's docstring.
+        perceptual: also the scores by networks.
+        bands: names of the prediction's bands, in its order, where headers lie.
+        ceiling: an image to be scored beside the prediction as what can be had at best: a
+            simulation's noiseless truth, or a second exposure of the target.
 
     Returns:
-        ``{"prediction": {"mse", "psnr", "ssim", "ms_ssim", "spectrum_error", "haarpsi",
-        "source_f1", "source_precision", "source_recall", "sources", "sources_matched",
-        "sources_target", "lpips", "st_lpips", "frechet", "frechet_crops"}, "baselines":
-        {"identity": {…}, "affine": {…}}, "calibration": {"Q05-Q95": {"nominal", "coverage"}},
-        "stretch": {…}, "valid_fraction": …, "bands": […], "data_range": 1.0, "notes": […]}``, JSON
-        as it is: scores that cannot be had, or are infinite, are None and a note says why.
-        Baselines are None without a source, calibration without quantiles in pred's file or where
-        it had to be resampled.
+        JSON as it is, with one row of scores (``{"mse", "psnr", "ssim", "ms_ssim",
+        "spectrum_error", "coherence", "haarpsi", "source_f1", "source_precision", "source_recall",
+        "sources", "sources_matched", "sources_target", "lpips", "st_lpips", "frechet",
+        "frechet_crops"}``) for each image that is scored:
+
+        - ``"prediction"``; ``"baselines"``: ``{"identity", "affine"}``, None without a source;
+        - ``"ceilings"``: ``{"given", "again"}``, the ``ceiling`` and the target with fresh noise;
+        - ``"by_band"``: ``{"F150W": {…}, …}`` of the prediction, the scores that go by pixels;
+          ``"beside_by_band"`` the same of all the others, by their names;
+        - ``"resampling"``: ``{"what", "perfect", "notes"}``, None where nothing was resampled, its
+          perfect row None where only the source was;
+        - ``"calibration"``: ``{"Q05-Q95": {"nominal", "coverage"}}``, None without quantiles in
+          pred's file or where it had to be resampled;
+        - ``"stretch"``, ``"valid_fraction"``, ``"bands"``, ``"data_range"`` and ``"notes"``.
+
+        Scores that cannot be had, or are infinite, are None and a note says why.
 
     Raises:
         ImgturboError: bands, units or grids that cannot be reconciled, or no common valid pixel.
     """
-    truth = _as_sky(target, "target")
-    as_given = _as_sky(pred, "prediction")
-    notes: list[str] = []
-    prediction = _common_bands(_on_grid(as_given, truth, notes), truth)
-    truth = _in_unit_of(prediction, truth)
+    done = Matched()
+    notes = done.notes
+    truth = as_sky(target, "target")
+    as_given = as_sky(pred, "prediction", bands)
+    chosen = with_bands_of(truth, as_given, done)
+    prediction = on_grid(chosen, truth, "prediction", done)
+    truth = in_unit_of(prediction, truth)
     valid = prediction.valid & truth.valid
     given = None
     if source is not None:
-        given = _on_grid(_as_sky(source, "source"), truth, notes)
+        given = on_grid(as_sky(source, "source"), truth, "source", done)
         valid &= given.valid
     if not valid.any():
         raise ImgturboError(
-            f"{_name(prediction)} and {_name(truth)} share no valid pixel; check masks and WCS"
+            f"{name_of(prediction)} ({', '.join(prediction.bands)}) and {name_of(truth)} "
+            f"({', '.join(truth.bands)}) share no valid pixel; check masks and WCS"
         )
     stretch, origin = _choose_stretch(stretch, as_given, prediction, truth, valid)
     y_true = _filled(stretch(truth.data), valid)
@@ -93,11 +123,23 @@ def evaluate(
         images["identity"] = _filled(_input_as_is(given, prediction, stretch, valid), valid)
         own = _filled(_own_stretch(given, valid)(given.data), valid)
         images["affine"] = affine_colour(own, y_true, valid)
+    noisy = bool(np.isfinite(stretch.softening).any())  # a picture's noise is part of the picture
+    if noisy:
+        images["again"] = _filled(stretch(seen_again(truth.data, valid)), valid)
+    if ceiling is not None:
+        best = in_unit_of(prediction, with_bands_of(truth, as_sky(ceiling, "ceiling"), done))
+        best = on_grid(best, truth, "ceiling", done)
+        images["ceiling"] = _filled(stretch(best.data), valid)
     calibration = _intervals(pred, as_given, prediction, truth, valid)
     frechet = _frechet(y_true, valid, notes) if perceptual else None
     rows: dict[str, dict[str, float | None]] = {}
+    by_band: dict[str, dict[str, dict[str, float | None]]] = {}
     for label, image in images.items():
-        rows[label] = scores(image, y_true, valid, truth.bands, perceptual, notes)
+        rows[label] = scores(image, y_true, valid, truth.bands, perceptual, notes, noisy=noisy)
+        by_band[label] = {
+            band: _differences(image[k : k + 1], y_true[k : k + 1], valid, noisy)
+            for k, band in enumerate(truth.bands)
+        }
         if perceptual:
             rows[label] |= {
                 "frechet": frechet(image) if frechet else None,
@@ -108,6 +150,10 @@ def evaluate(
     return {
         "prediction": rows["prediction"],
         "baselines": {label: rows.get(label) for label in ("identity", "affine")},
+        "ceilings": {"given": rows.get("ceiling"), "again": rows.get("again")},
+        "by_band": by_band.pop("prediction"),
+        "beside_by_band": by_band,
+        "resampling": _resampling(done, chosen, truth, stretch, valid),
         "calibration": calibration,
         "stretch": {"from": origin, **stretch.to_dict()},
         "valid_fraction": float(valid.mean()),
@@ -117,6 +163,37 @@ def evaluate(
     }
 
 
+def _resampling(
+    done: Matched, pred: SkyImage, truth: SkyImage, stretch: Stretch, valid: NDArray[np.bool_]
+) -> dict[str, Any] | None:
+    """Who was resampled, and what a perfect prediction on the grid of ``pred`` would score."""
+    if not done.resampled:
+        return None
+    said, perfect = list(done.resampled.values()), None
+    if "prediction" in done.resampled:
+        back = there_and_back(truth, pred)
+        both = valid & back.valid
+        if both.any():
+            shown, wanted = (_filled(stretch(image.data), both) for image in (back, truth))
+            perfect = _differences(shown, wanted, both)
+            said.append(
+                "a perfect prediction, the target itself brought to the prediction's grid and "
+                f"back, would score {_decibels(perfect['psnr'])} and SSIM "
+                f"{_digits(perfect['ssim'])} by resampling alone; for scores of the prediction "
+                "itself make it on the target's grid (translate --grid TARGET)"
+            )
+            done.notes.append(said[-1])
+    return {"what": list(done.resampled), "perfect": perfect, "notes": said}
+
+
+def _decibels(psnr: float | None) -> str:
+    return "an infinite PSNR" if psnr is None else f"PSNR {psnr:.2f} dB"
+
+
+def _digits(score: float | None) -> str:
+    return "–" if score is None else f"{score:.4f}"
+
+
 def scores(
     pred: NDArray[np.float32],
     target: NDArray[np.float32],
@@ -124,21 +201,17 @@ def scores(
     bands: Sequence[str],
     perceptual: bool = True,
     notes: list[str] | None = None,
+    *,
+    noisy: bool = False,
 ) -> dict[str, float | None]:
     """All metrics of stretched arrays (C, H, W) over ``valid`` (H, W).
 
-    HaarPSI and source detection see the luminance of ``bands`` alone. None where a metric is not
+    HaarPSI and source detection see the luminance of ``bands`` alone; spectra what stands out from
+    the noise of a ``noisy`` target. None where a metric is not
     available, infinite, or not defined (SSIM of images below 11 pixels).
     """
-    p, t = torch.from_numpy(pred)[None], torch.from_numpy(target)[None]
-    mask = torch.from_numpy(np.ascontiguousarray(valid))[None, None]
-    result: dict[str, float | None] = {
-        "mse": _number(mse(p, t, mask)),
-        "psnr": _number(psnr(p, t, mask)),
-        "ssim": _number(ssim(p, t, mask)),
-        "ms_ssim": _number(ms_ssim(p, t, mask)),
-        "spectrum_error": _number(log_spectrum_error(p, t, mask)),
-    }
+    p, t, mask = _tensors(pred, target, valid)
+    result = _differences(pred, target, valid, noisy)
     grey_p, grey_t = (torch.from_numpy(luminance(u, bands))[None, None] for u in (pred, target))
     result["haarpsi"] = _number(haarpsi(grey_p, grey_t, mask))
     found = compare_sources(grey_p[0, 0].numpy(), grey_t[0, 0].numpy(), valid)
@@ -159,6 +232,32 @@ def scores(
                 if notes is not None:
                     notes.append(str(reason))
     return result
+
+
+def _tensors(
+    pred: NDArray[np.float32], target: NDArray[np.float32], valid: NDArray[np.bool_]
+) -> tuple[Tensor, Tensor, Tensor]:
+    p, t = (torch.from_numpy(np.ascontiguousarray(u))[None] for u in (pred, target))
+    return p, t, torch.from_numpy(np.ascontiguousarray(valid))[None, None]
+
+
+def _differences(
+    pred: NDArray[np.float32],
+    target: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+    noisy: bool = False,
+) -> dict[str, float | None]:
+    """The metrics that go by pixels, of arrays (C, H, W): of all bands together, or of one."""
+    p, t, mask = _tensors(pred, target, valid)
+    spectrum = spectrum_scores(p, t, mask, noisy=noisy)
+    return {
+        "mse": _number(mse(p, t, mask)),
+        "psnr": _number(psnr(p, t, mask)),
+        "ssim": _number(ssim(p, t, mask)),
+        "ms_ssim": _number(ms_ssim(p, t, mask)),
+        "spectrum_error": _number(spectrum.error),
+        "coherence": _number(spectrum.coherence),
+    }
 
 
 def _frechet(
@@ -188,74 +287,6 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _name(image: SkyImage) -> str:
-    return str(image.path) if image.path is not None else "the array"
-
-
-def _as_sky(image: Image, role: str) -> SkyImage:
-    if isinstance(image, SkyImage):
-        return image
-    if isinstance(image, np.ndarray):
-        if image.ndim == 2:
-            image = image[None]
-        if image.ndim != 3:
-            raise ImgturboError(f"{role}: an array must be (C, H, W) or (H, W), not {image.shape}")
-        return SkyImage.from_array(image)
-    return read_sky(image)
-
-
-def _on_grid(image: SkyImage, grid: SkyImage, notes: list[str]) -> SkyImage:
-    """``image`` on the pixel grid of ``grid``; without a unit of its own, in the other's."""
-    same_shape = image.shape[1:] == grid.shape[1:]
-    if image.wcs is None or grid.wcs is None:
-        if same_shape:
-            return image
-        raise ImgturboError(
-            f"{_name(image)} is {image.shape[1]} × {image.shape[2]} pixels but {_name(grid)} is "
-            f"{grid.shape[1]} × {grid.shape[2]}, and without a WCS on both sides they cannot be "
-            "brought together; crop or register them first (imgturbo prepare)"
-        )
-    if same_shape and same_grid(image.wcs, grid.wcs, (image.shape[1], image.shape[2])):
-        return image
-    if grid.unit and any(scale.unit.kind == "none" for scale in image.scales):
-        notes.append(f"{_name(image)}: no unit, taken to be {grid.unit} as in {_name(grid)}")
-        image = replace(image, unit=grid.unit)
-    return resample(image, grid.wcs, grid.shape[1:])
-
-
-def _common_bands(pred: SkyImage, target: SkyImage) -> SkyImage:
-    """``pred`` with its bands in the target's order, by name; else the order is the user's."""
-    if set(pred.bands) == set(target.bands):
-        return pred.select(target.bands)
-    if len(pred.bands) == len(target.bands):
-        return pred
-    raise ImgturboError(
-        f"{_name(pred)} has bands {', '.join(pred.bands)} but {_name(target)} has "
-        f"{', '.join(target.bands)}; give the same bands on both sides"
-    )
-
-
-def _in_unit_of(reference: SkyImage, image: SkyImage) -> SkyImage:
-    """``image`` in the flux unit of ``reference``, band by band."""
-    factors = _flux_factors(image.scales, reference)
-    if factors is not None:
-        data = image.data * factors
-        return replace(image, data=data, unit=reference.unit, zeropoints=reference.zeropoints)
-    if not image.unit or not reference.unit:
-        return image  # an array, or a header without BUNIT: the user's word is taken
-    raise ImgturboError(
-        f"{_name(reference)} is in {reference.unit} but {_name(image)} in {image.unit}, and "
-        "without AB zero points in both they cannot be compared; bring them to one unit"
-    )
-
-
-def _flux_factors(scales: Sequence[FluxScale], reference: SkyImage) -> NDArray[np.float32] | None:
-    """(C, 1, 1), from the flux scales to the reference's; None where nothing connects them."""
-    factors = [a.factor_to(b) for a, b in zip(scales, reference.scales, strict=True)]
-    known = np.array([factor for factor in factors if factor is not None])
-    return known.astype(np.float32)[:, None, None] if len(known) == len(factors) else None
-
-
 def _choose_stretch(
     stretch: Stretch | None,
     given: SkyImage,
@@ -266,7 +297,7 @@ def _choose_stretch(
     if stretch is not None:
         if len(stretch) != len(target.bands):
             raise ImgturboError(
-                f"the stretch is of {len(stretch)} bands but {_name(target)} has "
+                f"the stretch is of {len(stretch)} bands but {name_of(target)} has "
                 f"{len(target.bands)} ({', '.join(target.bands)}); give one of these bands"
             )
         return stretch, "caller"
@@ -304,7 +335,7 @@ def _input_as_is(
     """
     channels = len(prediction.bands)
     taken = identity(np.arange(len(source.bands)), channels)
-    factors = _flux_factors([source.scales[k] for k in taken], prediction)
+    factors = flux_factors([source.scales[k] for k in taken], prediction)
     if factors is None:
         return identity(_own_stretch(source, valid)(source.data), channels)
     return stretch(source.data[taken] * factors)

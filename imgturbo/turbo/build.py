@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
+
 from imgturbo.config import Config
 from imgturbo.errors import ImgturboError
 from imgturbo.nets import FreshNoise, build_critic, build_generator
@@ -17,10 +19,15 @@ __all__ = ["build_objective"]
 
 
 class _End(NamedTuple):
-    """What is known of a space: its channels, and whether it holds images; None: may be either."""
+    """What is known of a space.
+
+    Its channels; whether it holds images, None: may be either; the scales of its stretch, 0 for
+    a linear one, None: not known.
+    """
 
     channels: int
     image: bool | None
+    scale: tuple[float, ...] | None = None
 
 
 Ends = dict[str, _End]
@@ -53,14 +60,17 @@ def build_objective(config: Config, source: int | Side, target: int | Side) -> O
         own = SPACE[output]
         beside = ends["x" if own == "z" else "z"].channels if terms.is_conditional(output) else 0
         critics[name] = build_critic(model.critic_of(own), ends[own].channels, beside)
-    return Objective(encoder, decoder, critics, terms, FreshNoise())
+    scales = {space: end.scale for space, end in ends.items() if end.scale is not None}
+    return Objective(encoder, decoder, critics, terms, FreshNoise(), scales)
 
 
 def _end(end: int | Side, images: bool) -> _End:
     if isinstance(end, int):
         return _End(end, images)
     # A latent code may be a vector or a map: its critic finds out.
-    return _End(len(end), None if end.kind == "latent" else end.kind == "image")
+    stretch = end.stretch
+    scale = tuple(np.where(np.isfinite(stretch.softening), stretch.scale, 0.0).tolist())
+    return _End(len(end), None if end.kind == "latent" else end.kind == "image", scale)
 
 
 def _unlike(ends: Ends) -> bool:

@@ -6,7 +6,9 @@ LPIPS (distance of deep features), the ℓ1 norm of the Fourier spectrum of u �
 of the log-power spectra, |log P_u(k) − log P_û(k)|, which ignores phases and so does not punish
 texture for being elsewhere. Two more are of pictures that are not registered to the last
 pixel: ``shifted``, the least error of a patch over small shifts, and ``texture``, the difference of
-local wavelet energies, for which detail must be there but may be another.
+local wavelet energies, for which detail must be there but may be another. And ``flux`` is a
+distance of what telescopes count: the stretch is undone first, so that its minimum is the mean
+of the flux.
 
 On a sky most pixels are black. With a signal weight κ > 0 the entries of ℓ1, ℓ2 and Charbonnier are
 multiplied by w(p) = 1 + κ s(p), where s(p) = max_c (B ∗ |û_c|)(p) is the largest band's mean
@@ -25,9 +27,8 @@ What lies under the mask is replaced before it is used; it may be NaN.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -36,6 +37,9 @@ from torch.nn import functional as F
 from imgturbo.errors import ImgturboError
 from imgturbo.nets.lpips import load_lpips, require_backbone
 from imgturbo.nets.weights import MissingWeights
+from imgturbo.turbo.entries import Distance, Total, box, count, difference, require_images
+from imgturbo.turbo.flux import Flux
+from imgturbo.turbo.fourier import fourier, spectrum
 
 __all__ = ["DISTANCES", "Distance", "Lpips", "Mix", "Total"]
 
@@ -43,29 +47,6 @@ CHARBONNIER_EPSILON = 1e-3
 SIGNAL_BOX = 9  # pixels a side over which the signal is averaged
 SHIFT, SHIFT_PATCH = 1, 7  # pixels: the largest shift, the side of the patch that moves as one
 TEXTURE_SCALES = 4
-_DIRECTIONS = 4  # that a ring of the spectrum is cut into
-POWER_FLOOR = 1e-6  # added to powers before the logarithm: a flat image has a finite gradient
-
-
-class Total(NamedTuple):
-    """What one distance found in each sample: a sum (B,) and the number of entries in it (B,)."""
-
-    total: Tensor
-    entries: Tensor
-
-
-Distance = Callable[[Tensor, Tensor, Tensor], Total]
-"""``(prediction (B, C, …), target (B, C, …), valid (B, 1, …) bool) -> Total``."""
-
-
-def _difference(prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    """u − û where valid and 0 elsewhere; ``where`` also keeps a NaN out of the gradient."""
-    return torch.where(valid, prediction - target, 0.0)
-
-
-def _count(like: Tensor, valid: Tensor) -> Tensor:
-    dtype = torch.promote_types(like.dtype, torch.float32)
-    return valid.expand_as(like).flatten(1).sum(1, dtype=dtype)
 
 
 def _entrywise(
@@ -76,25 +57,19 @@ def _entrywise(
     kappa: float,
 ) -> Total:
     """Σ w cell(u − û); images (B, C, H, W) or tables (B, C)."""
-    difference = _difference(prediction, target, valid)
-    cells = torch.where(valid, cell(difference), 0.0)
+    cells = torch.where(valid, cell(difference(prediction, target, valid)), 0.0)
     if kappa:
         cells = cells * (1 + kappa * signal(target, valid))
-    return Total(cells.flatten(1).sum(1), _count(difference, valid))
+    return Total(cells.flatten(1).sum(1), count(target, valid))
 
 
 def signal(target: Tensor, valid: Tensor) -> Tensor:
     """s of the module's page: (B, C, H, W) or (B, C) → (B, 1, H, W) or (B, 1)."""
     level = torch.where(valid, target, 0.0).abs()
     if level.ndim == 4:
-        known = _box(valid.to(level.dtype), SIGNAL_BOX).clamp(min=1e-6)
-        level = _box(level, SIGNAL_BOX) / known
+        known = box(valid.to(level.dtype), SIGNAL_BOX).clamp(min=1e-6)
+        level = box(level, SIGNAL_BOX) / known
     return level.amax(1, keepdim=True)
-
-
-def _box(image: Tensor, side: int) -> Tensor:
-    """Mean over side × side pixels, those beyond the border being zeros."""
-    return F.avg_pool2d(image, side, stride=1, padding=side // 2)
 
 
 def l1(prediction: Tensor, target: Tensor, valid: Tensor, kappa: float = 0.0) -> Total:
@@ -128,7 +103,7 @@ def shifted(prediction: Tensor, target: Tensor, valid: Tensor) -> Total:
     Raises:
         ImgturboError: not images.
     """
-    _require_images("shifted", prediction, 1)
+    require_images("shifted", prediction, 1)
     height, width = target.shape[-2:]
     u = torch.where(valid, prediction, 0.0)
     moved = F.pad(torch.where(valid, target, 0.0), [SHIFT] * 4)
@@ -139,12 +114,12 @@ def shifted(prediction: Tensor, target: Tensor, valid: Tensor) -> Total:
             window = (..., slice(dy, dy + height), slice(dx, dx + width))
             both = valid & moved_valid[window]
             cells = torch.where(both, u - moved[window], 0.0).abs().mean(1, keepdim=True)
-            known = _box(both.to(u.dtype), SHIFT_PATCH)
-            error = _box(cells, SHIFT_PATCH) / known.clamp(min=1e-6)
+            known = box(both.to(u.dtype), SHIFT_PATCH)
+            error = box(cells, SHIFT_PATCH) / known.clamp(min=1e-6)
             best = torch.minimum(best, torch.where(known > 0, error, math.inf))
     # Where p is valid the shift 0 is known, so that the minimum is finite.
     found = torch.where(valid, best, 0.0).flatten(1).sum(1)
-    return Total(found * target.shape[1], _count(target, valid))
+    return Total(found * target.shape[1], count(target, valid))
 
 
 def texture(prediction: Tensor, target: Tensor, valid: Tensor) -> Total:
@@ -157,7 +132,7 @@ def texture(prediction: Tensor, target: Tensor, valid: Tensor) -> Total:
     Raises:
         ImgturboError: not images, or a side of one pixel.
     """
-    _require_images("texture", prediction, 2)
+    require_images("texture", prediction, 2)
     pair = torch.stack([torch.where(valid, image, 0.0) for image in (prediction, target)])
     pair = pair.flatten(0, 1)
     found = target.new_zeros(len(target))
@@ -166,98 +141,10 @@ def texture(prediction: Tensor, target: Tensor, valid: Tensor) -> Total:
             break
         coarse = F.avg_pool2d(pair, 2, ceil_mode=True)
         whole = F.interpolate(coarse, scale_factor=2.0)[..., : pair.shape[-2], : pair.shape[-1]]
-        energy, truth = _box((pair - whole).abs(), 3).chunk(2)
+        energy, truth = box((pair - whole).abs(), 3).chunk(2)
         found = found + (energy - truth).abs().flatten(1).mean(1)
         pair = coarse
-    return Total(found * target[0].numel(), _count(target, valid))
-
-
-# ------------------------------------------------------------------------------ Fourier space
-
-
-@lru_cache(maxsize=16)
-def _hann(height: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Hann window (H, W), positive at the border and of root mean square 1.
-
-    It keeps the jump between opposite borders, which the transform takes for structure, out of
-    the spectrum; the unit mean square leaves the power of white noise as it is.
-    """
-    rows, cols = (
-        torch.hann_window(size + 2, periodic=False, dtype=dtype, device=device)[1:-1]
-        for size in (height, width)
-    )
-    window = rows[:, None] * cols[None, :]
-    return window / window.square().mean().sqrt()
-
-
-@lru_cache(maxsize=16)
-def _cells(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Cell of each mode (H·W,) in the Fourier plane, and the number of modes in each cell (K,).
-
-    Cell 0 is the mean level (and what a long side has within half a ring of it); the others are
-    rings one frequency wide, a frequency being one wave along the short side, cut into four
-    directions (opposite ones are one, as they are in a real image), the first of them about the
-    x axis. The corners beyond the Nyquist frequency of either axis have rings of their own: there a
-    telescope shows little, and a network that makes a grid of pixels, much.
-    """
-    fy = torch.fft.fftfreq(height, dtype=torch.float64)[:, None]
-    fx = torch.fft.fftfreq(width, dtype=torch.float64)[None, :]
-    ring = ((fy.square() + fx.square()).sqrt() * min(height, width)).round().long()
-    # Rounded, so that a mode and its opposite, half a turn away, cannot fall to two sides.
-    turn = (torch.atan2(fy, fx) / torch.pi * _DIRECTIONS).round(decimals=6)
-    direction = (turn + 0.5).floor().long() % _DIRECTIONS
-    cell = torch.where(ring == 0, 0, 1 + ring * _DIRECTIONS + direction)
-    _, index, modes = torch.unique(cell, return_inverse=True, return_counts=True)
-    return index.flatten().to(device), modes.to(device)
-
-
-def _spectrum_of(image: Tensor) -> Tensor:
-    height, width = image.shape[-2:]
-    window = _hann(height, width, image.dtype, image.device)
-    return torch.fft.fft2(image * window, norm="ortho")
-
-
-def _require_images(name: str, prediction: Tensor, smallest: int) -> None:
-    if prediction.ndim != 4 or min(prediction.shape[-2:]) < smallest:
-        raise ImgturboError(
-            f"objective.distance: {name!r} needs images of at least {smallest} pixels a side, "
-            f"these are of shape {tuple(prediction.shape[1:])}; use l1, l2 or charbonnier"
-        )
-
-
-def fourier(prediction: Tensor, target: Tensor, valid: Tensor) -> Total:
-    """Σ_k |F[w·(u − û)](k)|, w a Hann window, F orthonormal. Images (B, C, H, W).
-
-    Raises:
-        ImgturboError: not images.
-    """
-    _require_images("fourier", prediction, 1)
-    difference = _difference(prediction, target, valid)
-    return Total(_spectrum_of(difference).abs().flatten(1).sum(1), _count(difference, valid))
-
-
-def spectrum(prediction: Tensor, target: Tensor, valid: Tensor) -> Total:
-    """Mean over cells of |log P_u(k) − log P_û(k)|, times the count. Images (B, C, H, W).
-
-    P is the power of the Hann-windowed, masked image, averaged over cells of the Fourier plane:
-    rings one frequency wide, in four directions. The mean level (k = 0) is left out: after sky
-    subtraction its logarithm is noise.
-
-    Raises:
-        ImgturboError: not images, or a side of one pixel.
-    """
-    _require_images("spectrum", prediction, 2)
-    index, modes = _cells(*prediction.shape[-2:], prediction.device)
-
-    def log_power(image: Tensor) -> Tensor:
-        power = _spectrum_of(torch.where(valid, image, 0.0)).abs().square().flatten(2)
-        cells = power.new_zeros((*power.shape[:2], len(modes))).index_add(2, index, power)
-        return (cells[..., 1:] / modes[1:] + POWER_FLOOR).log()
-
-    # A half-precision prediction is transformed in the target's precision.
-    distance = (log_power(prediction.to(target.dtype)) - log_power(target)).abs()
-    count = _count(target, valid)
-    return Total(distance.flatten(1).mean(1) * count, count)
+    return Total(found * target[0].numel(), count(target, valid))
 
 
 # -------------------------------------------------------------------------------- perceptual
@@ -291,7 +178,7 @@ class Lpips:
             ) from None
 
     def __call__(self, prediction: Tensor, target: Tensor, valid: Tensor) -> Total:
-        _require_images("lpips", prediction, 32)
+        require_images("lpips", prediction, 32)
         model = load_lpips(self.net, self.random_backbone, target.device)
         batch, channels, height, width = target.shape
         pictures = []
@@ -302,7 +189,7 @@ class Lpips:
             pictures.append(image)
         value = model(*pictures, normalize=True).reshape(batch, -1).mean(1).to(target.dtype)
         # The mean over all pixels becomes a sum; what is divided by counts valid ones only.
-        return Total(value * (channels * height * width), _count(target, valid))
+        return Total(value * (channels * height * width), count(target, valid))
 
 
 DISTANCES: dict[str, Distance] = {
@@ -316,8 +203,18 @@ DISTANCES: dict[str, Distance] = {
 }
 
 
-def _weighted(name: str, kappa: float) -> Distance:
+def _made(name: str, kappa: float, scale: Sequence[float] | None) -> Distance:
     """The named distance, with the signal weight where it is a sum over entries."""
+    if name == "lpips":
+        return Lpips()
+    if name == "spectrum":
+        return partial(spectrum, noisy=None if scale is None else [c > 0 for c in scale])
+    if name == "flux":
+        if scale is None:
+            raise ImgturboError(
+                "objective.distance: 'flux' needs a space whose stretch is known; use l2 here"
+            )
+        return Flux(scale)
     entrywise = {"l1": l1, "l2": l2, "charbonnier": charbonnier}
     return partial(entrywise[name], kappa=kappa) if name in entrywise else DISTANCES[name]
 
@@ -328,19 +225,25 @@ class Mix:
     Args:
         weights: distance name → w; zeros are left out.
         kappa: the signal weight of the distances that are sums over entries.
+        scale: of the space's stretch, a number a channel, 0 where it is linear, for ``flux`` and
+            ``spectrum``; None where there is no stretch.
 
     Raises:
-        ImgturboError: no distance has a positive weight, or LPIPS cannot be had.
+        ImgturboError: no distance has a positive weight, LPIPS cannot be had, or ``flux`` is asked
+            for in a space without a stretch.
     """
 
-    def __init__(self, weights: Mapping[str, float], kappa: float = 0.0) -> None:
+    def __init__(
+        self,
+        weights: Mapping[str, float],
+        kappa: float = 0.0,
+        scale: Sequence[float] | None = None,
+    ) -> None:
         for name, weight in weights.items():
             if not (math.isfinite(weight) and weight >= 0):
                 raise ImgturboError(f"objective.distance: {name} = {weight}; weights are ≥ 0")
         self.parts = [
-            (weight, Lpips() if name == "lpips" else _weighted(name, kappa))
-            for name, weight in weights.items()
-            if weight
+            (weight, _made(name, kappa, scale)) for name, weight in weights.items() if weight
         ]
         if not self.parts:
             raise ImgturboError("objective.distance: no distance has a weight; give e.g. {l1: 1}")

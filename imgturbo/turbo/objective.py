@@ -25,7 +25,7 @@ layers on tables of numbers, or maps from one to the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -52,6 +52,8 @@ class Objective(Trainable):
             score maps, one a scale.
         terms: the weights.
         noise: given to the generators that say they are ``stochastic``.
+        scales: of the stretches of the spaces z and x, a number a channel, 0 for a linear one; for
+            the distance ``flux``.
 
     Raises:
         ValueError: a network that ``terms`` needs is missing, or one that it does not need is
@@ -65,6 +67,7 @@ class Objective(Trainable):
         critics: Mapping[str, nn.Module],
         terms: Terms,
         noise: Callable[..., Tensor] | None = None,
+        scales: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
         super().__init__()
         for name, network, needed in (
@@ -79,7 +82,9 @@ class Objective(Trainable):
         self.critics = nn.ModuleDict(critics)
         self.terms, self.noise = terms, noise
         self.distances = {
-            name: Mix(terms.distance[name], terms.signal) for name in OUTPUTS if terms.paired[name]
+            name: Mix(terms.distance[name], terms.signal, (scales or {}).get(SPACE[name]))
+            for name in OUTPUTS
+            if terms.paired[name]
         }
         self.divergences = {
             name: {

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgturbo.metrics.detection import RADIUS, compare_sources
+from imgturbo.metrics.detection import RADIUS, compare_sources, count_peaks
 from imgturbo.metrics.luminance import luminance
 
 HEIGHT, WIDTH = 131, 157
@@ -77,6 +77,52 @@ def test_masked_pixels_do_not_matter(seed, garbage):
     assert found == compare_sources(pred, np.where(valid, truth, 0), valid)
     assert found.true <= len(POSITIONS) - 4
     assert found.f1 > 0.8
+
+
+def spiked(angles, peak=3.0):
+    """A bright star with thin spikes in these directions (degrees), and a galaxy as long as one."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH].astype(float)
+    image = peak * np.exp(-((y - 60) ** 2 + (x - 60) ** 2) / (2 * 1.3**2))
+    for angle in np.radians(angles):
+        along = (x - 60) * np.cos(angle) + (y - 60) * np.sin(angle)
+        across = -(x - 60) * np.sin(angle) + (y - 60) * np.cos(angle)
+        # Interrupted, as spikes of real apertures are.
+        beads = 0.5 + 0.5 * np.cos(along / 3.5)
+        image += 0.08 * beads * np.exp(-(across**2) / 2 - (along / 30) ** 2) * (along > 8)
+    across, along = (x - 120) / np.sqrt(2) - (y - 60) / np.sqrt(2), (x + y - 180) / np.sqrt(2)
+    image += 0.3 * np.exp(-(across**2) / 4 - along**2 / 50)
+    return image.astype(np.float32)
+
+
+def test_spikes_are_no_sources_and_galaxies_beside_stars_are():
+    noise = 0.004 * np.random.default_rng(3).standard_normal((2, HEIGHT, WIDTH)).astype(np.float32)
+    plain, star = spiked([]) + noise[0], spiked([10, 75, 130, 200, 255, 310]) + noise[1]
+    found = compare_sources(star, plain)
+    assert found.true == found.matched == 2
+    assert found.predicted <= 4  # hardly one of some thirty beads
+
+
+def test_a_bright_source_stands_where_it_is_brightest():
+    """Not at the centroid of its light, which a faint neighbour in its wings draws away."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    galaxy = 2 / (1 + ((y - 60.3) ** 2 + (x - 70.2) ** 2) / 9) ** 1.2
+    neighbour = 0.25 * np.exp(-((y - 60) ** 2 + (x - 84) ** 2) / 40)
+    truth = (galaxy + 1e-3 * sky([], noise=1)).astype(np.float32)
+    blended = (galaxy + neighbour + 1e-3 * sky([], noise=1, seed=1)).astype(np.float32)
+    assert compare_sources(blended, truth).matched == 1
+
+
+@given(shape=st.tuples(st.integers(3, 30), st.integers(3, 30)), seed=st.integers(0, 1000))
+def test_peaks_are_groups_of_three_above_five_sigma(shape, seed):
+    image = np.zeros(shape, np.float32)
+    image[0, :2] = 9.0  # two pixels are no group
+    assert count_peaks(image, 1.0) == 0
+    image[1, 2] = 5.1  # touches by a corner
+    assert count_peaks(image, 1.0) == 1
+    assert count_peaks(image, 1.03) == 0
+    assert count_peaks(image, 1.0, np.zeros(shape, bool)) == 0
+    noise = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+    assert count_peaks(noise, 1.0) == 0
 
 
 @given(st.integers(1, 40), st.integers(1, 40))

@@ -1,13 +1,17 @@
 """Laws of the pixel metrics: agreement with scikit-image, and blindness to masked pixels."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from kornia.filters import gaussian_blur2d
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from imgturbo.metrics import log_spectrum_error, ms_ssim, mse, power_spectrum, psnr, ssim
+from imgturbo.metrics import ms_ssim, mse, power_spectrum, psnr, spectrum_scores, ssim
+from imgturbo.metrics.spectrum import darker_half
 
 shapes = st.tuples(st.integers(1, 4), st.sampled_from([13, 31, 40, 53]), st.sampled_from([17, 47]))
 
@@ -44,7 +48,11 @@ def test_masked_pixels_do_not_matter(shape, seed, garbage):
     valid = torch.ones(2, 1, *shape[1:], dtype=torch.bool)
     valid[:, :, : shape[1] // 3] = False
     spoiled = torch.where(valid, pred, torch.tensor(garbage, dtype=pred.dtype))
-    for metric in (mse, psnr, ssim, log_spectrum_error):
+
+    def spectrum(*images):
+        return torch.stack(spectrum_scores(*images))
+
+    for metric in (mse, psnr, ssim, spectrum):
         torch.testing.assert_close(
             metric(spoiled, target, valid), metric(pred, target, valid), equal_nan=True
         )
@@ -62,7 +70,9 @@ def test_identical_images_are_perfect():
     assert torch.isinf(psnr(target, target)).all()
     for similarity in (ssim(target, target), ms_ssim(target, target)):
         torch.testing.assert_close(similarity, torch.ones(2, dtype=torch.float64))
-    assert log_spectrum_error(target, target).abs().max() == 0
+    same = spectrum_scores(target, target)
+    assert same.error.abs().max() == 0
+    torch.testing.assert_close(same.coherence, torch.ones(2, dtype=torch.float64))
 
 
 def test_ms_ssim_falls_with_noise_and_is_undefined_when_small():
@@ -89,9 +99,59 @@ def test_power_spectrum_of_white_noise_is_flat_and_of_a_wave_is_a_line():
 
 def test_spectrum_error_measures_a_factor_in_decades():
     _, target = pair((2, 64, 81))
-    torch.testing.assert_close(
-        log_spectrum_error(target * 10**0.5, target), torch.ones(2, dtype=torch.float64)
+    scores = spectrum_scores(target * 10**0.5, target)
+    torch.testing.assert_close(scores.error, torch.ones(2, dtype=torch.float64))
+    torch.testing.assert_close(scores.coherence, torch.ones(2, dtype=torch.float64))
+
+
+def lights(seed: int, noise: float) -> torch.Tensor:
+    """The same spots for every seed, with other noise: (1, 1, 128, 128)."""
+    where = torch.rand(1, 1, 128, 128, generator=torch.Generator().manual_seed(5)) < 0.004
+    spots = gaussian_blur2d(20 * where.double(), 15, (1.5, 1.5))
+    return spots + noise * torch.randn(
+        spots.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
     )
+
+
+def test_spectra_are_compared_above_the_noise_and_by_what_they_share():
+    truth, target = lights(0, 0), lights(1, 0.1)
+    honest = spectrum_scores(truth, target, noisy=True)
+    assert honest.error < 0.05
+    assert honest.coherence == pytest.approx(1, abs=0.03)
+    # A second exposure has power that the light has not; half the light has a quarter of it.
+    assert spectrum_scores(lights(2, 0.1), target, noisy=True).error > honest.error
+    torch.testing.assert_close(
+        spectrum_scores(truth / 2, target, noisy=True).error,
+        torch.full((1,), math.log10(4), dtype=torch.float64),
+        atol=0.05,
+        rtol=0,
+    )
+    # The right power at every scale, made up: the error is content, the coherence is not.
+    elsewhere = truth.roll((40, 53), (-2, -1))
+    made_up = spectrum_scores(elsewhere, target, noisy=True)
+    assert made_up.error < 0.3  # the taper weighs other spots
+    assert made_up.coherence.abs() < 0.3
+
+
+def test_on_noise_alone_nothing_is_to_be_compared():
+    noise = torch.randn(2, 1, 96, 90, generator=torch.Generator().manual_seed(1)).double()
+    scores = spectrum_scores(noise.flip(-1), noise, noisy=True)
+    assert torch.isnan(scores.error).all()
+    assert torch.isnan(scores.coherence).all()
+
+
+@given(st.integers(12, 60), st.integers(12, 60), st.integers(0, 1000))
+def test_the_darker_half_leaves_out_what_is_bright(height, width, seed):
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.randn(1, 2, height, width, generator=generator)
+    image[..., : height // 4, :] += 100
+    valid = torch.rand(1, 1, height, width, generator=generator) > 0.1
+    dark, share = darker_half(image.where(valid, 0), valid, torch.ones(height, width))
+    assert (dark[..., : height // 4, :] == 0).all()
+    assert (dark.where(~valid, 0) == 0).all()
+    assert dark.abs().max() < 10
+    assert ((share > 0.3) & (share < 0.7)).all()
+    torch.testing.assert_close(dark.sum((-2, -1)), torch.zeros(1, 2), atol=1e-2, rtol=0)
 
 
 @given(st.integers(1, 3), st.integers(1, 4))

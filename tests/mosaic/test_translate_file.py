@@ -271,6 +271,33 @@ def test_too_few_bands_are_named(bundle, files, tmp_path):
         translate_file(bundle, files[:1], tmp_path / "out.fits")
 
 
+@pytest.mark.parametrize("way", ["file", "image", "array", "grid"])
+def test_bands_that_were_never_measured_together_are_named(bundle, make_fits, tmp_path, way):
+    data = noise_sky(2, H, W)
+    data[0, :, : W // 2], data[1, :, W // 2 :] = np.nan, np.nan
+    if way == "grid":  # together somewhere, but not on the grid that is asked for
+        data = noise_sky(2, H, W)
+        data[0, :90] = np.nan
+    apart = [
+        make_fits(f"{band}.fits", plane, band, wcs=rotated_wcs(H, W))
+        for band, plane in zip(("F606W", "F814W"), data, strict=True)
+    ]
+    out, grid = tmp_path / "out.fits", None
+    if way == "grid":
+        grid = make_fits("grid.fits", np.ones((40, 90), np.float32), wcs=rotated_wcs(H, W))
+    ways = {"image": lambda: read_sky(apart), "array": lambda: data}
+
+    def run():
+        if way in ways:
+            return translate_sky(bundle, ways[way]())
+        return translate_file(bundle, apart, out, grid=grid)
+
+    with pytest.raises(ImgturboError, match=r"F606W"):
+        run()
+    assert not out.exists()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
 def test_bands_may_be_named_by_the_caller(bundle, files, make_fits, tmp_path):
     data = noise_sky(2, H, W)
     lying = [

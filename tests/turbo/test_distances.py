@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from torchvision.transforms.functional import gaussian_blur
 
 from imgturbo.errors import ImgturboError
-from imgturbo.turbo import distances
+from imgturbo.turbo import distances, entries
 from imgturbo.turbo.distances import DISTANCES, Lpips, Mix
+from imgturbo.turbo.fourier import _cells, _hann
 
 POINTWISE = ("l1", "l2", "charbonnier")
 shapes = st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(2, 13), st.integers(2, 11))
@@ -80,7 +81,7 @@ def test_fourier_obeys_parseval_up_to_the_window():
     """|F| summed in squares is the windowed difference summed in squares; the ℓ1 is of |F|."""
     u, v, _ = draw((1, 1, 12, 9))
     valid = torch.ones(1, 1, 12, 9, dtype=torch.bool)
-    window = distances._hann(12, 9, u.dtype, u.device)
+    window = _hann(12, 9, u.dtype, u.device)
     modes = torch.fft.fft2((u - v) * window) / (12 * 9) ** 0.5
     torch.testing.assert_close(modes.abs().square().sum(), ((u - v) * window).square().sum())
     torch.testing.assert_close(distances.fourier(u, v, valid).total[0], modes.abs().sum())
@@ -107,7 +108,7 @@ def test_spectrum_ignores_where_and_feels_how_much():
 
 @given(height=st.integers(2, 17), width=st.integers(2, 17))
 def test_cells_share_out_every_mode_and_keep_opposite_ones_together(height, width):
-    index, modes = distances._cells(height, width, torch.device("cpu"))
+    index, modes = _cells(height, width, torch.device("cpu"))
     assert modes.sum() == height * width == len(index)
     assert (modes > 0).all()
     y, x = (torch.arange(size) for size in (height, width))
@@ -134,6 +135,28 @@ def test_a_grid_of_two_pixels_does_not_pass_for_detail():
     nearest = distances.spectrum(smooth, sky, valid).total
     for strength in (0.01, 0.03, 0.1, 0.3, 1):
         assert distances.spectrum(smooth + strength * grid, sky, valid).total > nearest
+
+
+def test_fabricated_noise_earns_nothing_on_a_sky():
+    """The truth beside its noisy target: adding noise to it must not pay, and on noise all is 0."""
+    generator = torch.Generator().manual_seed(3)
+    truth = gaussian_blur((torch.rand(4, 1, 96, 96, generator=generator) < 0.01).float(), 15, 1.5)
+    truth = 3 * truth
+    noise, other = 0.05 * torch.randn(2, 4, 1, 96, 96, generator=generator)
+    target, valid = truth + noise, torch.ones(4, 1, 96, 96, dtype=torch.bool)
+
+    def mean(prediction, image=target, **known):
+        return distances.spectrum(prediction, image, valid, **known).total.sum().item()
+
+    sky = {"noisy": [True]}
+    assert mean(truth + other) < 0.2 * mean(truth)  # without knowing of the noise it pays well
+    assert mean(truth + other, **sky) > mean(truth, **sky)
+    for strength in (0.03, 0.1, 0.3):  # what chance leaves to be gained is little
+        assert mean(truth + strength * other, **sky) > 0.9 * mean(truth, **sky)
+    assert mean(0.5 * truth, **sky) > 5 * mean(truth, **sky)
+    assert mean(other, noise, **sky) == mean(0 * other, noise, **sky) == 0
+    assert mean(truth, **sky) == mean(truth, noisy=[True]) != mean(truth, noisy=[False])
+    assert mean(truth, noisy=[False]) == mean(truth)
 
 
 def test_a_whole_is_the_sum_of_its_parts():
@@ -260,14 +283,14 @@ def test_shifted_by_hand():
 def test_shifted_is_at_most_the_blurred_error():
     u, v, _ = draw((2, 3, 16, 15))
     valid = torch.ones(2, 1, 16, 15, dtype=torch.bool)
-    error = distances._box((u - v).abs().mean(1, keepdim=True), 7)
-    error = error / distances._box(valid.double(), 7)
+    error = entries.box((u - v).abs().mean(1, keepdim=True), 7)
+    error = error / entries.box(valid.double(), 7)
     assert (distances.shifted(u, v, valid).total <= 3 * error.flatten(1).sum(1) + 1e-9).all()
 
 
 def test_texture_feels_blur_and_not_signs():
     u, _, valid = draw((1, 2, 32, 30))
-    negative, blurred = 1 - u, distances._box(u, 3)
+    negative, blurred = 1 - u, entries.box(u, 3)
     assert mean("texture", negative, u) < 1e-12
     assert mean("texture", blurred, u) > 0.2
     assert mean("texture", 3 * u, u) > mean("texture", 1.5 * u, u) > 0
