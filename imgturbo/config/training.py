@@ -106,7 +106,7 @@ class ObjectiveConfig(Section):
     """λ, the weight of the gradient penalty of wgan-gp; see r1 for what D is."""
     r1: float = Field(0.0, ge=0)
     """γ of the penalty ½γ‖∇D‖² of critics on real samples; 0: none. D is the sum of a sample's N
-    scores over √N, so that γ means the same on tiles of any size."""
+    scores over √N, the mean of that over scales, so that γ means the same on tiles of any size."""
     mmd_scales: list[Annotated[float, Field(gt=0)]] = Field([0.05, 0.2, 0.9], min_length=1)
     """Lengths of the kernels of the divergence mmd: root mean squares over a sample's entries."""
 
