@@ -195,7 +195,7 @@ def kernel(a: Tensor, b: Tensor, scales: Sequence[float]) -> Tensor:
     with torch.autocast(a.device.type, enabled=False):
         squares = a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T
     distance = squares.clamp(min=0) / a.shape[1]
-    return torch.stack([h**2 / (h**2 + distance) for h in scales]).sum(0)
+    return torch.stack([1 / (1 + distance / h / h) for h in scales]).sum(0)
 
 
 class MMD(Divergence):
