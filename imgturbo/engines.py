@@ -42,6 +42,7 @@ from imgturbo.losses import IMAGE_SCORES, Trainable
 from imgturbo.nets import Generator, build_generator
 from imgturbo.side import Side
 from imgturbo.turbo import PRESETS, build_objective
+from imgturbo.turbo.idle import refuse_idle
 
 __all__ = [
     "ENGINES",
@@ -223,7 +224,7 @@ def settle(config: Config) -> Config:
     settled = complete(config)
     _refuse_unread(settled)
     if ENGINES[settled.model.decoder.kind].weights:
-        _refuse_contradictions(settled)
+        refuse_idle(settled)
     return settled
 
 
@@ -301,29 +302,4 @@ def _refuse_unread(config: Config) -> None:
             raise ImgturboError(
                 f"{dotted} is set, but a model.decoder of kind {kind} is trained without it; leave "
                 f"it out (it goes with kind {readers[0]})"
-            )
-
-
-def _refuse_contradictions(config: Config) -> None:
-    """Refuse penalties of critics to which they do not apply."""
-    objective, model = config.objective, config.model
-    mode = objective.adversarial or PRESETS[objective.preset or "turbo"].adversarial
-    default = ObjectiveConfig.model_fields["gradient_penalty"].get_default()
-    if mode != "wgan-gp" and objective.gradient_penalty != default:
-        raise ImgturboError(
-            f"objective.gradient_penalty goes with adversarial: wgan-gp, not with {mode}; leave it "
-            "out (objective.r1 is a penalty for all)"
-        )
-    penalty = "r1" if objective.r1 else "adversarial: wgan-gp"
-    penalised = objective.r1 or (mode == "wgan-gp" and objective.gradient_penalty)
-    for name, critic in {
-        "critic": model.critic,
-        "critics.z": model.critics.z,
-        "critics.x": model.critics.x,
-    }.items():
-        if penalised and critic is not None and critic.norm == "batch":
-            raise ImgturboError(
-                f"objective.{penalty} penalises the gradient at each sample by itself, which a "
-                f"critic with batch norm has not; set model.{name}.norm to spectral, instance or "
-                "none"
             )

@@ -59,6 +59,12 @@ def _root(
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
+_NO_MEMORY = (
+    "there is not memory enough for this; give smaller images, or parts of them (in a training, a "
+    "smaller data.batch_size or narrower networks)"
+)
+
+
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run a command and exit; a user's mistake is one line on standard error and status 2."""
     warnings.showwarning = note
@@ -73,7 +79,12 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except typer.Abort:
         sys.exit(130)
     except MemoryError:
-        fail("there is not memory enough for this; give smaller images, or parts of them")
+        fail(_NO_MEMORY)
+    except RuntimeError as error:
+        # Torch's, of which no name is known here: without torch these commands start faster.
+        if type(error).__name__ != "OutOfMemoryError" and "can't allocate memory" not in str(error):
+            raise
+        fail(_NO_MEMORY)
     except OSError as error:
         # What no part of the library has foreseen: a disk that fills up, a folder not ours.
         where = f"{error.filename}: " if error.filename else ""

@@ -42,7 +42,7 @@ class DataConfig(Section):
     paired_fraction: float | None = Field(None, ge=0, le=1)
     """Share of each batch that is pairs, in a store with tiles of both sorts; None: as 'pairing'
     says."""
-    focus: float = Field(0.0, ge=0)
+    focus: float = Field(0.0, ge=0, le=1e6)
     """Of focus + 1 samples so many are drawn by how much detail their tiles show; 0: all tiles
     alike."""
     workers: int = Field(0, ge=0)
@@ -80,7 +80,7 @@ class ObjectiveConfig(Section):
     """The paper whose weights are the defaults: custom (all zero), turbo, pix2pix, cyclegan,
     one_cycle; or likelihood, diffusion; None: likelihood for a cinn, diffusion for that kind, else
     turbo."""
-    noise: float = Field(0.0, ge=0)
+    noise: float = Field(0.0, ge=0, allow_inf_nan=False)
     """Likelihood: σ of the Gaussian noise added to the stretched target in training."""
     paired: dict[Output, float] = {}
     """Weights of the paired terms L: how far each output is from the truth."""
@@ -93,7 +93,7 @@ class ObjectiveConfig(Section):
     distance: dict[Output, DistanceMix] = {}
     """The distances in L for each output, and their weights; what is left out is the preset's, else
     {l1: 1}."""
-    signal: float = Field(0.0, ge=0)
+    signal: float = Field(0.0, ge=0, allow_inf_nan=False)
     """κ: l1, l2 and charbonnier weigh a pixel by 1 + κ · local level, so that the black sky does
     not rule; 0: all alike."""
     adversarial: Literal["vanilla", "lsgan", "hinge", "wgan-gp"] | None = None
@@ -104,12 +104,14 @@ class ObjectiveConfig(Section):
     """Use one critic a space instead of one an output."""
     pool: int | None = Field(None, ge=0)
     """Earlier outputs that each critic is shown again; 0: none; None: as the preset has it."""
-    gradient_penalty: float = Field(10.0, ge=0)
+    gradient_penalty: float = Field(10.0, ge=0, allow_inf_nan=False)
     """λ, the weight of the gradient penalty of wgan-gp; see r1 for what D is."""
-    r1: float = Field(0.0, ge=0)
+    r1: float = Field(0.0, ge=0, allow_inf_nan=False)
     """γ of the penalty ½γ‖∇D‖² of critics on real samples; 0: none. D is the sum of a sample's N
-    scores over √N, so that γ means the same on tiles of any size."""
-    mmd_scales: list[Annotated[float, Field(gt=0)]] = Field([0.05, 0.2, 0.9], min_length=1)
+    scores over √N, the mean of that over scales, so that γ means the same on tiles of any size."""
+    mmd_scales: list[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
+        [0.05, 0.2, 0.9], min_length=1
+    )
     """Lengths of the kernels of the divergence mmd: root mean squares over a sample's entries."""
 
 

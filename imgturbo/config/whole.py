@@ -17,6 +17,7 @@ from imgturbo.config.flows import FlowConfig
 from imgturbo.config.networks import CriticConfig, CriticsConfig, GeneratorConfig, UNetConfig
 from imgturbo.config.preparation import PrepareConfig
 from imgturbo.config.section import NetworkConfig, Section, TruthForNumber
+from imgturbo.config.text import read_yaml, where_in
 from imgturbo.config.training import DataConfig, ObjectiveConfig, TrainConfig
 from imgturbo.errors import ImgturboError
 
@@ -115,14 +116,14 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     """
     path = Path(path)
     try:
-        tree = _read_yaml(path.read_text())
+        tree = read_yaml(path.read_text())
     except FileNotFoundError:
         raise ImgturboError(f"{path}: no such config file; configs/ has examples") from None
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or error
         raise ImgturboError(f"{path}: cannot be read ({why}); give a YAML file") from None
     except yaml.YAMLError as error:
-        raise ImgturboError(f"{path}: not valid YAML: {_where(error)}; mend it there") from None
+        raise ImgturboError(f"{path}: not valid YAML: {where_in(error)}; mend it there") from None
     if tree is None:
         tree = {}
     if not isinstance(tree, dict):
@@ -139,38 +140,6 @@ def _validated(origin: str, tree: dict[str, Any], overrides: Sequence[str]) -> C
         raise ImgturboError(f"{origin}: {_explain(error)}") from None
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML in which no mapping has a key twice: the first would be dropped in silence."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        seen: dict[tuple[str, str], yaml.Node] = {}
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue
-            if first := seen.get((key.tag, key.value)):
-                raise yaml.composer.ComposerError(
-                    None,
-                    None,
-                    f"the key {key.value!r} of line {first.start_mark.line + 1} stands again",
-                    key.start_mark,
-                )
-            seen[key.tag, key.value] = key
-        return node
-
-
-def _read_yaml(text: str) -> Any:
-    return yaml.load(text, _Loader)
-
-
-def _where(error: yaml.YAMLError) -> str:
-    """What the parser missed, and where, in a few words."""
-    problem, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
-    if not problem or mark is None:
-        return str(error)
-    return f"{problem} at line {mark.line + 1}, column {mark.column + 1}"
-
-
 def _apply_override(tree: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key:
@@ -185,9 +154,10 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
             raise ImgturboError(f"{override!r}: {name!r} is a value, not a section")
         node = child
     try:
-        node[leaf] = _read_yaml(text)
+        node[leaf] = read_yaml(text)
     except yaml.YAMLError as error:
-        raise ImgturboError(f"{override!r}: the value is not valid YAML: {_where(error)}") from None
+        why = where_in(error)
+        raise ImgturboError(f"{override!r}: the value is not valid YAML: {why}") from None
 
 
 def _explain(error: ValidationError) -> str:
@@ -204,9 +174,16 @@ def _explain(error: ValidationError) -> str:
     if isinstance(cause, TruthForNumber):
         where, given = [*where, cause.key], cause.value
     dotted = ".".join(_walk(where)[0])
-    message = problem["msg"].removeprefix("Value error, ")
+    message = _short(problem["msg"].removeprefix("Value error, "), 400)
     # A problem between sections is said in full; its input would be the whole file.
-    return f"{dotted}: {message} (got {given!r})" if dotted else message
+    return f"{dotted}: {message} (got {_short(repr(given), 100)})" if dotted else message
+
+
+def _short(text: str, length: int) -> str:
+    """One line of at most so many characters, its middle left out where it is longer."""
+    text = " ".join(text.split())
+    half = (length - 1) // 2
+    return text if len(text) <= length else f"{text[:half]}…{text[-half:]}"
 
 
 def _walk(where: Sequence[str]) -> tuple[list[str], list[type[BaseModel]]]:

@@ -233,7 +233,7 @@ def _geometry(conditions: Sequence[Condition]) -> tuple[Tensor, int, int]:
         for tensor in [own] if isinstance(own, Tensor) else own or []:
             if tensor is not None and tensor.ndim == 4:
                 return tensor, tensor.shape[2] << level, tensor.shape[3] << level
-    raise ImgturboError("no stage of this flow reads the condition; give one a block at least")
+    raise ValueError("no stage of these conditions is an image")
 
 
 def _possible(stages: Sequence[FlowStageConfig], channels: int) -> list[FlowStageConfig]:

@@ -218,15 +218,24 @@ def build_condition(
 
     Nothing is made that nothing reads: DDP would wait for its gradient. ``prior`` says whether a
     split reads the condition of the stage behind it.
+
+    Raises:
+        ImgturboError: no stage reads any of it, so that the flow would not depend on the source.
     """
-    if config.a_head_a_coupling:
-        return ColorizationCondition(config, channels, stages, dense)
+    prior = prior and not config.a_head_a_coupling  # whose splits read no condition
     heads = [
         stage.width
         if stage.blocks or stage.injector or (prior and before is not None and before.keep < 1)
         else 0
         for before, stage in zip([None, *stages], stages, strict=False)
     ]
+    if not any(heads):
+        raise ImgturboError(
+            "no stage of this flow reads the condition; give one a conditional block at least "
+            "(model.decoder.stages: blocks; a stage with one channel cannot have any)"
+        )
+    if config.a_head_a_coupling:
+        return ColorizationCondition(config, channels, stages, dense)
     return ConditionPyramid(config, channels, heads, dense)
 
 

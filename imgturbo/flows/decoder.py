@@ -59,13 +59,20 @@ class CINNDecoder(ImageGenerator):
         self.whole_image = self.size is not None
 
     def narrow(self) -> CINNDecoder:
-        """The same kernels at the same resolutions with one channel everywhere they are free."""
+        """The same flow with one channel wherever that is no matter: inside φ and the couplings.
+
+        Not in x: how many of its channels a split keeps, and with that which couplings there are
+        behind it and which channels meet in them, decides how far the flow sees.
+        """
         thin = {"width": 1, "coarse_width": 1}
         stages = [stage.model_copy(update=thin) for stage in self.config.stages]
         condition = self.config.condition.narrowed()
         config = self.config.model_copy(update={"stages": stages, "condition": condition})
         with torch.random.fork_rng(devices=[]):  # its weights are not the caller's business
-            return CINNDecoder(config, 1, min(self.out_channels, 2))
+            narrow = CINNDecoder(config, 1, self.out_channels)
+        # Permutations above all, which a bundle brings along.
+        narrow.load_state_dict(dict(self.named_buffers()), strict=False)
+        return narrow
 
     def translate(self, u: Tensor, noise: Noise | None) -> Tensor:
         return next(self.draws(u, [noise]))

@@ -22,7 +22,10 @@ from torch import Tensor, nn
 from imgturbo.errors import ImgturboError
 from imgturbo.nets.noise import Noise
 
-__all__ = ["Generator", "ImageGenerator", "carry", "pad_to_multiple"]
+__all__ = ["GROWTH", "Generator", "ImageGenerator", "carry", "pad_to_multiple"]
+
+GROWTH = 4
+"""By how many times its side an image may have to grow to be read by a network."""
 
 
 class Generator(nn.Module, ABC):
@@ -115,15 +118,21 @@ class ImageGenerator(Generator):
     """A generator of images: (B, C, H, W) → (B, C', H, W) for any H, W ≥ 1."""
 
     def check(self, extent: int | None) -> None:
-        """Refuse rows of a table.
+        """Refuse rows of a table, and images that would have to grow many times to be read.
 
         Raises:
-            ImgturboError: there are no images.
+            ImgturboError: there are no images, or they are far smaller than the stride.
         """
         if extent is None:
             raise ImgturboError(
                 f"{type(self).__name__} translates images, but the data are a table of numbers; "
                 "set model.decoder.kind: mlp (and model.critic.kind: mlp, where there are critics)"
+            )
+        if self.stride > GROWTH * extent:
+            raise ImgturboError(
+                f"{type(self).__name__} reads images whose sides are multiples of {self.stride} "
+                f"pixels, and data.crop or prepare.tile.size is {extent}; halve the resolution "
+                "less often (model.decoder: depth, downs, stem or the stages), or make larger tiles"
             )
 
     def forward(self, u: Tensor, noise: Noise | None = None) -> Tensor:

@@ -6,10 +6,12 @@ last output column that NaN in the columns a … c reaches. Then the reach to th
 
     R₊ = max_{a ≤ c < a + s} (J(c) − c),
 
-the grids of the network repeating every s columns; likewise to the left, and for rows. J rises in
-steps, and only where it rises can the maximum be, so these columns are found by bisection rather
-than by trying all s. The halo of a mosaic window is the largest of the four reaches. A critic's
-patch is found in the same way: the first and the last column that change one given score.
+the grids of the network repeating every s columns; likewise to the left, and for rows. Windows cut
+noise as they cut pixels, so that a network with latents gets NaN in these too: in every cell of
+theirs that lies within a … c, which a window that ends at c still has. J rises in steps, and only
+where it rises can the maximum be, so these columns are found by bisection rather than by trying all
+s. The halo of a mosaic window is the largest of the four reaches. A critic's patch is found in the
+same way: the first and the last column that change one given score.
 
 Probes are thin strips in double precision, because fast kernels for single precision (Winograd)
 leak NaN to neighbours. How far a network sees is a matter of its layers and not of its weights, nor
@@ -20,7 +22,7 @@ channel to every other, are done once on the sum of all channels. So large netwo
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -86,7 +88,8 @@ def _reach(generator: Generator, axis: int) -> int:
     channels, stride = generator.in_channels, generator.stride
     length = stride * max(8, 64 // stride)
     while length <= _LONGEST:
-        with _prober(generator, channels, stride, length, axis) as probe:
+        noisy = generator.stochastic
+        with _prober(generator, channels, stride, length, axis, noisy=noisy) as probe:
             reach = _reach_within(probe, length, stride)
         if reach is not None:
             return reach
@@ -129,6 +132,20 @@ def _patch(critic: PatchGAN, scale: int, axis: int) -> int:
             return after - first
         length *= 2
     raise ImgturboError(f"the critic's patch is wider than {_LONGEST} pixels")
+
+
+class _NoiseIn:
+    """Latents that are NaN in the cells of their grid within some pixels on ``axis``, else 0."""
+
+    def __init__(self, first: int, last: int, axis: int) -> None:
+        self.first, self.last, self.axis = first, last, axis
+
+    def __call__(self, layer: int, shape: Sequence[int], stride: int, like: Tensor) -> Tensor:
+        latents = like.new_zeros(tuple(shape))
+        begin, end = -(-self.first // stride), (self.last + 1) // stride
+        if begin < end:
+            latents.narrow(self.axis, begin, end - begin).fill_(torch.nan)
+        return latents
 
 
 class _Scale(nn.Module):
@@ -184,11 +201,12 @@ class _OneChannel(TorchFunctionMode):
 
 @contextmanager
 def _prober(
-    module: nn.Module, channels: int, across: int, length: int, axis: int
+    module: nn.Module, channels: int, across: int, length: int, axis: int, *, noisy: bool = False
 ) -> Iterator[Probe]:
     """A probe of strips ``length`` long on ``axis`` and ``across`` wide on the other.
 
-    The module is in eval while it is probed; its weights and buffers are not touched.
+    What is ``noisy`` takes latents beside the strip, in which NaN is put as well. The module is in
+    eval while it is probed; its weights and buffers are not touched.
     """
     small = torch.tensor(1e-3, dtype=torch.float64)
     state = {name: small.expand(p.shape) for name, p in module.named_parameters()}
@@ -204,7 +222,8 @@ def _prober(
         u = clean.clone()
         u.narrow(axis, first, last - first + 1).fill_(torch.nan)
         with torch.no_grad(), torch.autocast("cpu", enabled=False), _OneChannel():
-            output = functional_call(module, state, (u,))
+            given = (u, _NoiseIn(first, last, axis)) if noisy else (u,)
+            output = functional_call(module, state, given)
         return output.isnan().any(1)[0].any(3 - axis)
 
     module.eval()

@@ -10,9 +10,15 @@ fake û ~ q, the losses on one score are
     wgan-gp   −D(u)              D(û)              −D(û)             1704.00028
 
 The ½ is the one pix2pix and CycleGAN train their critics with; vanilla is the non-saturating form.
-Scores are maps, a list of them, one a scale; a cell counts by the fraction of its share of the
-input that is valid. Where one number a sample is needed (both penalties) D is the mean of its
-cells, so the strength of a penalty does not depend on the size of the tile.
+Scores are maps, a list of them, one a scale; a cell counts by the fraction w_c of its share of the
+input that is valid. Both penalties need one number a sample. With K scales it is
+
+    D(u) = 1/K Σ_k Σ_c w_c D_kc(u) / √(Σ_c w_c)
+
+A cell sees a patch of its own, so the squared slope of the sum grows with the number of cells, and
+that of D is the slope of a patch: the same on tiles of any size and with any share of holes, but
+for patches that the border cuts. (The mean's falls with the tile's area.) With one score a sample,
+a row of a table, D is the score itself.
 """
 
 from __future__ import annotations
@@ -105,15 +111,15 @@ def in_precision_of(u: Tensor, scores: Sequence[Tensor]) -> list[Tensor]:
     return [score.to(u.dtype) for score in scores]
 
 
-def _mean_scores(scores: Sequence[Tensor], valid: Tensor) -> Tensor:
-    """One number a sample (B,): the mean over scales of the mean over valid cells."""
-    means = []
+def _score_of_sample(scores: Sequence[Tensor], valid: Tensor) -> Tensor:
+    """D of the module's page, one number a sample (B,)."""
+    found = []
     for score in scores:
         weights = cell_weights(valid, score).flatten(1)
         total = (score * weights.view_as(score)).flatten(1).sum(1)
         count = weights.sum(1)
-        means.append(total / torch.where(count > 0, count, 1.0))
-    return torch.stack(means).mean(0)
+        found.append(total * torch.where(count > 0, count, 1.0).rsqrt())
+    return torch.stack(found).mean(0)
 
 
 def _squared_gradient(
@@ -122,7 +128,8 @@ def _squared_gradient(
     """‖∇_u D(u)‖² of each sample (B,), differentiable in the critic's parameters."""
     leaf = u.detach().requires_grad_()
     scores = in_precision_of(leaf, critic(torch.where(valid, leaf, 0.0), condition))
-    (gradient,) = torch.autograd.grad(_mean_scores(scores, valid).sum(), leaf, create_graph=True)
+    score = _score_of_sample(scores, valid).sum()
+    (gradient,) = torch.autograd.grad(score, leaf, create_graph=True)
     return gradient.flatten(1).square().sum(1)
 
 

@@ -43,6 +43,10 @@ from imgturbo.turbo.terms import Terms
 __all__ = ["DIVERGENCES", "MMD", "Critic", "Divergence", "Entry", "kernel"]
 
 
+Conditions = tuple[Tensor, Tensor] | None
+"""What a critic sees beside the real ones and beside the fakes; None: nothing."""
+
+
 class Entry(NamedTuple):
     """One sum that a divergence enters into a loss: its term is Σ share · Σ total / Σ entries.
 
@@ -120,30 +124,36 @@ class Critic(Divergence):
 
     def opponent(self, contest: Contest) -> Iterator[Entry]:
         """What the critic loses by its scores of data and of fakes, with penalties on its slope."""
-        real, fake, condition = contest
-        fake = Samples(fake.data.detach(), fake.valid)
-        conditions = None if condition is None else (condition, condition)  # of real, of fake
-        if self.terms.pool:
-            sample = fake if conditions is None else (*fake, conditions[1])
-            data, valid, *rest = self.pool.exchange(sample, fake.valid.flatten(1).any(1))
-            fake = Samples(data, valid)
-            conditions = None if conditions is None else (conditions[0], rest[0])
-
-        valid = torch.cat([real.valid, fake.valid])
+        real, fake, conditions = self._with_past(contest)
         scores = _scores_of_both(self.network, real.data, fake.data, conditions)
         for score in scores:
-            weights = cell_weights(valid, score).chunk(2)
-            for cells, part, weight in zip(
-                (self.mode.real, self.mode.fake), score.chunk(2), weights, strict=True
-            ):
+            weight = cell_weights(real.valid, score[: len(real.valid)])
+            for cells, part in zip((self.mode.real, self.mode.fake), score.chunk(2), strict=True):
                 yield Entry(cells(part) * weight, weight, 1 / len(scores), "critic")
         if self.mode.penalised and self.terms.gradient_penalty:
-            shared = real.valid & fake.valid
-            penalty = gradient_penalty(self.network, real.data, fake.data, shared, conditions)
+            penalty = gradient_penalty(self.network, real.data, fake.data, real.valid, conditions)
             yield Entry(*penalty, term="penalty", weight=self.terms.gradient_penalty)
         if self.terms.r1:
+            condition = None if conditions is None else conditions[0]
             penalty = r1_penalty(self.network, real.data, real.valid, condition)
             yield Entry(*penalty, term="r1", weight=self.terms.r1)
+
+    def _with_past(self, contest: Contest) -> tuple[Samples, Samples, Conditions]:
+        """Real, fake and their conditions, with fakes of the past among the fakes.
+
+        One of the past comes in a mask of its own: again both wear what theirs share.
+        """
+        real, fake, condition = contest
+        beside = [] if condition is None else [condition]
+        sample = (fake.data.detach(), fake.valid, *beside)
+        if self.terms.pool:
+            sample = self.pool.exchange(sample, fake.valid.flatten(1).any(1))
+        fake = Samples(*sample[:2])
+        real, fake = real.where(fake.valid), fake.where(real.valid)
+        if condition is None:
+            return real, fake, None
+        of_real, of_fake = (torch.where(real.valid, one, 0.0) for one in (condition, sample[2]))
+        return real, fake, (of_real, of_fake)
 
     def state(self) -> dict[str, Tensor]:
         """The pool of past fakes, if it has one."""
@@ -156,7 +166,7 @@ class Critic(Divergence):
 
 
 def _scores_of_both(
-    critic: nn.Module, real: Tensor, fake: Tensor, conditions: tuple[Tensor, Tensor] | None
+    critic: nn.Module, real: Tensor, fake: Tensor, conditions: Conditions
 ) -> list[Tensor]:
     """Score maps (2B, 1, …) of the real and then the fake ones, in one call where that may be.
 
@@ -185,16 +195,17 @@ def kernel(a: Tensor, b: Tensor, scales: Sequence[float]) -> Tensor:
     with torch.autocast(a.device.type, enabled=False):
         squares = a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T
     distance = squares.clamp(min=0) / a.shape[1]
-    return torch.stack([h**2 / (h**2 + distance) for h in scales]).sum(0)
+    return torch.stack([1 / (1 + distance / h / h) for h in scales]).sum(0)
 
 
 class MMD(Divergence):
     """Squared maximum mean discrepancy between the samples of all processes, unbiased.
 
-    A sample is a row of D = C·H·W numbers (or C of a table), masked ones 0. On a known pair real
-    and fake wear the same mask; elsewhere each wears its own, so where masks of the two spaces
-    differ in kind, their difference is felt as one of the distributions. Samples in which nothing
-    is valid are left out; with fewer than two real or fake ones it is 0.
+    A sample is a row of D = C·H·W numbers (or C of a table), masked ones 0. It is not compared with
+    itself, nor, where there are holes, with the one of the other kind that wears its very holes
+    (see ``Contest``): these two are more alike than others, and the mean would be below 0 (so it is
+    Gretton's eq. 4). Samples in which nothing is valid are left out; with fewer than two real or
+    fake ones it is 0.
 
     Over several processes each enters the sums of its own rows against everybody's. Those of the
     others come without gradient: k is symmetric, so that the gradient of Σ_ij k(û_i, û_j) in û_i is
@@ -213,15 +224,27 @@ class MMD(Divergence):
                 "set data.batch_size to 2 or more"
             )
         enough = (fake.joint_counts.sum() >= 2) & (real.joint_counts.sum() >= 2)
+        partners = ~_share_holes(contest)
         for one, two, share in ((fake, fake, 1.0), (real, real, 1.0), (fake, real, -2.0)):
             weights = one.counts[:, None] * two.joint_counts * enough
-            if one is two:
-                own = torch.arange(len(one.own), device=weights.device)
-                weights[own, one.first + own] = 0  # a sample is not compared with itself
+            own = torch.arange(min(len(one.own), len(two.own)), device=weights.device)
+            weights[own, one.first + own] *= False if one is two else partners
             total = (kernel(one.own, two.joint, self.terms.mmd_scales) * weights).sum()
             if one is two:
                 total = 2 * total - total.detach()  # the gradient of a row and of its column
             yield Entry(total.to(one.own.dtype), weights.sum(), share)
+
+
+def _share_holes(contest: Contest) -> Tensor:
+    """Whether real and fake wear one mask with holes in some row of any process: scalar bool.
+
+    Of all rows together, or the whole ones among them would count more often across than within.
+    """
+    real, fake = (samples.valid.flatten(1) for samples in (contest.real, contest.fake))
+    if real.shape != fake.shape:
+        return fake.new_zeros(())
+    shared = (real == fake).all(1) & ~fake.all(1) & fake.any(1)
+    return _gathered(shared[:, None].float())[0].any()
 
 
 class _Rows(NamedTuple):

@@ -30,7 +30,9 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from imgturbo.errors import ImgturboError
 from imgturbo.losses import Ledger, Losses, Trainable
+from imgturbo.nets.generator import GROWTH
 from imgturbo.turbo.distances import Mix, l1
 from imgturbo.turbo.divergences import DIVERGENCES
 from imgturbo.turbo.spaces import Contest, Samples, carried, contest, require_like
@@ -38,6 +40,7 @@ from imgturbo.turbo.terms import OUTPUTS, SPACE, Terms
 
 if TYPE_CHECKING:
     from imgturbo.data.batch import Batch
+    from imgturbo.data.source import Source
 
 __all__ = ["Objective"]
 
@@ -169,6 +172,18 @@ class Objective(Trainable):
         return outputs
 
     # ------------------------------------------------------------------- parameters, state
+
+    def check(self, source: Source) -> None:
+        """Beside what every engine refuses: images far smaller than one patch of a critic."""
+        super().check(source)
+        for name, critic in self.critics.items():
+            smallest, extent = getattr(critic, "smallest", 0), source.extent
+            if extent is not None and smallest > GROWTH * extent:
+                raise ImgturboError(
+                    f"{source.name}: the critic {name} judges images of {smallest} pixels and "
+                    f"more, and data.crop or prepare.tile.size is {extent}; lower "
+                    "model.critic.layers or scales, or make larger tiles"
+                )
 
     def terms_by_pairs(self) -> dict[str, bool]:
         """The terms of the generators' loss, each with whether pairs alone count in it."""

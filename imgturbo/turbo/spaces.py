@@ -5,7 +5,7 @@ Only what lives in one space is compared. A map q: x → z carries values and va
     z̃ = q(x),   valid(z̃) = carry(valid(x), z̃)
 
 and from there on z̃ has the shape of z, so that masks of like shapes meet: a paired term counts
-where truth and output are valid, and where a pair is known a divergence sees both in one mask.
+where truth and output are valid, and a divergence sees both in one mask, pairs or not.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ class Samples(NamedTuple):
 
 class Contest(NamedTuple):
     """What a divergence compares: samples of data and of outputs, 0 where not valid.
+
+    Row by row both wear one mask. Holes are no clue then to which is which, whoever they come from:
+    the telescope of the data, that of the network's input, or the row of a batch long ago.
 
     Attributes:
         real: data of the space, without gradient.
@@ -73,29 +76,26 @@ def contest(
 ) -> Contest:
     """Real and fake as those who judge the output ``name`` see them.
 
-    Where a pair is known both wear the same mask, so that holes which one telescope has and
-    the other has not are no clue.
+    Both wear what their two masks share, row by row, pairs or not. Each in its own, a critic
+    learns whose holes are of which kind instead of whose sky looks how.
 
     Args:
-        name: of the output; that of a cycle (``x_hat``, ``z_hat``) is compared with its own input.
+        name: of the output, for the message.
         fake: the output, not yet masked.
         own, other: the data of the space that it lives in, and those of the other space.
-        paired: (B,) bool.
+        paired: (B,) bool; where pairs are judged, those alone count.
         conditional: whether pairs are judged: (output, input).
 
     Raises:
         ImgturboError: conditional, but the two spaces are of unlike shape.
     """
-    if name.endswith("_hat"):
-        return Contest(own.where(fake.valid), fake.where(own.valid), None)
-    known = paired.view(-1, *[1] * (fake.data.ndim - 1))
     if not conditional:
-        return Contest(own.where(fake.valid | ~known), fake.where(own.valid | ~known), None)
+        return Contest(own.where(fake.valid), fake.where(own.valid), None)
     if own.data.shape[2:] != other.data.shape[2:]:
         raise ImgturboError(
             f"objective.conditional: the critic of {name} cannot see {tuple(own.data.shape[1:])} "
             f"beside {tuple(other.data.shape[1:])}, of unlike height and width; set it to false"
         )
-    known = known & own.valid & fake.valid
+    known = paired.view(-1, *[1] * (fake.data.ndim - 1)) & own.valid & fake.valid
     condition = torch.where(known, other.data, 0.0)
     return Contest(own.where(known), fake.where(known), condition)

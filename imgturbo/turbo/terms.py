@@ -42,7 +42,7 @@ class Terms:
         shared_critics: one critic a space instead of one an output.
         pool: how many past fakes each critic remembers.
         gradient_penalty: λ of wgan-gp.
-        r1: γ of ½γ‖∇D‖² on real samples.
+        r1: γ of ½γ‖∇D‖² on real samples; what D is of a score map says ``adversarial``.
         signal: κ of the weights that keep the black sky from ruling (see ``distances``).
         mmd_scales: h of the kernels of ``mmd`` (see ``divergences``).
     """

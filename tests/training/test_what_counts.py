@@ -80,3 +80,20 @@ def test_critic_steps_without_a_critic_are_refused(tmp_path):
     config.objective = ObjectiveConfig(preset="custom", paired={"x_tilde": 1})
     with pytest.raises(ImgturboError, match=r"train\.critic_steps is 5.*no critic"):
         train(config)
+
+
+@pytest.mark.parametrize(
+    ("model", "named"),
+    [
+        ({"decoder": {"kind": "unet", "width": 1, "depth": 7}}, "multiples of 128 pixels"),
+        ({"critic": {"width": 1, "layers": 6}}, r"critic \w+ judges images of 192 pixels and more"),
+    ],
+)
+def test_networks_much_coarser_than_the_tiles_are_refused(tmp_path, model, named):
+    """They would grow each tile of 17 pixels to many times its area, for nothing to be seen."""
+    config = tiny(tmp_path, make_tiles(tmp_path / "tiles.zarr"))
+    tree = config.model_dump(mode="json", by_alias=True)
+    tree["model"].update({key: {**tree["model"][key], **value} for key, value in model.items()})
+    with pytest.raises(ImgturboError, match=named) as caught:
+        train(type(config).model_validate(tree))
+    assert "\n" not in str(caught.value)

@@ -7,6 +7,9 @@ import torch
 from torch import nn
 from turbo_standins import KINDS, Critic
 
+from imgturbo.config import CriticConfig
+from imgturbo.nets import PatchGAN
+from imgturbo.nets.receptive import patch_field
 from imgturbo.turbo.adversarial import (
     MODES,
     cell_weights,
@@ -112,6 +115,65 @@ def test_gradient_penalty_is_taken_between_real_and_fake():
     mixed = (epsilon * real + (1 - epsilon) * fake).requires_grad_()
     (gradient,) = torch.autograd.grad(critic(mixed)[0].sum(), mixed)
     torch.testing.assert_close(penalty, (gradient.norm(dim=1) - 1) ** 2)
+
+
+def patches(layers, scales, width=4):
+    torch.manual_seed(layers)
+    return PatchGAN(CriticConfig(width=width, layers=layers, scales=scales, norm="spectral"), 2)
+
+
+def both_penalties(critic, u, valid):
+    """R1 and the squared slope behind WGAN-GP's, the means over samples."""
+    r1, weight = r1_penalty(critic, u, valid)
+    wgan, _ = gradient_penalty(critic, u, u, valid)  # real = fake: no matter where between
+    assert weight.all()
+    norm = 1 - wgan.detach().sqrt()  # of these critics below 1
+    return float(r1.detach().mean()), float(norm.square().mean() / 2)
+
+
+@pytest.mark.parametrize(("layers", "scales"), [(1, 1), (1, 2), (2, 1), (3, 2)])
+def test_a_penalty_is_of_a_patch_whatever_the_tile(layers, scales):
+    """Tiles several patches wide, not square, prime: what differs is their border alone."""
+    critic = patches(layers, scales)
+    patch = patch_field(critic)[-1]
+    found = []
+    for height, width in ((3 * patch, 3 * patch), (3 * patch + 7, 4 * patch), (6 * patch, 127)):
+        u = torch.randn(2, 2, max(height, 24), max(width, 24))
+        whole = torch.ones(2, 1, *u.shape[2:], dtype=torch.bool)
+        r1, squared = both_penalties(critic, u, whole)
+        assert squared == pytest.approx(r1, rel=1e-3)
+        found.append(r1)
+    assert max(found) < 1.25 * min(found)
+
+
+def test_a_penalty_of_a_score_a_pixel_is_exactly_the_pixel_s():
+    """D_c(u) = w·u_c: ½‖∇D‖² = ½‖w‖² for 3 pixels and for 3000, holes or none."""
+
+    class Pixel(nn.Module):
+        def forward(self, u, condition=None):
+            return [(u * weight[:, None, None]).sum(1, keepdim=True)] * 2
+
+    weight = torch.randn(3, dtype=torch.float64)
+    for size in ((1, 3), (4, 4), (7, 13), (60, 50)):
+        u = torch.randn(2, 3, *size, dtype=torch.float64)
+        valid = torch.rand(2, 1, *size) < 0.6
+        valid[0], valid[1, 0, 0, 0] = True, True
+        r1, count = r1_penalty(Pixel(), u, valid)
+        assert count.tolist() == [1, 1]
+        torch.testing.assert_close(r1, weight.square().sum().expand(2) / 2)
+        wgan, _ = gradient_penalty(Pixel(), u, 3 * u, valid)
+        torch.testing.assert_close(wgan, (weight.norm() - 1).square().expand(2))
+
+
+def test_holes_do_not_weaken_a_penalty():
+    critic = patches(1, 1)
+    u = torch.randn(1, 2, 120, 120)
+    whole = torch.ones(1, 1, 120, 120, dtype=torch.bool)
+    half = whole.clone()
+    half[..., 40:] = False
+    assert both_penalties(critic, u, half)[0] == pytest.approx(
+        both_penalties(critic, u, whole)[0], rel=0.2
+    )
 
 
 def test_masked_pixels_do_not_enter_a_penalty():
