@@ -53,7 +53,7 @@ __all__ = ["FieldReport", "PrepareReport", "prepare"]
 Report = Callable[[str, float], None]
 """``report(what, fraction)``: what is being done, and how much of the whole is done, 0 to 1."""
 
-_VERSION = 3
+_VERSION = 4
 """Part of the store's key: raise it when division, stretches or tiles change."""
 
 _STRETCH_PIXELS = 1 << 22  # of all fields together, plenty for a percentile of 99.9

@@ -16,8 +16,8 @@ from imgturbo.config import FieldConfig, PrepareConfig, RegisterConfig
 from imgturbo.errors import ImgturboError
 from imgturbo.files import naming, sha256
 from imgturbo.sky import FluxScale, open_sky
+from imgturbo.sky.grids import SAME_SCALE
 from imgturbo.sky.photometry import ARCSEC2
-from imgturbo.sky.resampling import SAME_SCALE
 
 __all__ = ["FieldSurvey", "SideSurvey", "checksums", "survey"]
 

@@ -24,7 +24,7 @@ from imgturbo.bundle import Bundle
 from imgturbo.bundle.settings import Settings, SettingsDict
 from imgturbo.errors import ImgturboError
 from imgturbo.files import naming, sha256
-from imgturbo.mosaic.grid import GridReader
+from imgturbo.mosaic.grid import on_grid_of
 from imgturbo.mosaic.journal import Journal
 from imgturbo.mosaic.matching import (
     band_order,
@@ -125,13 +125,12 @@ class _Source:
         self.way = bundle.direction(direction)
         self.files, self.grid = list(files), grid
         reader = open_sky(files, unit=self.way.input.unit, names=bands)
-        self.reader: SkyReader | GridReader = reader
+        self.reader: SkyReader = reader
         try:
-            scale = self.way.input.pixel_scale
             if grid is not None:
-                self.reader = GridReader.of_file(reader, grid)
+                self.reader = on_grid_of(reader, grid)
             else:
-                self.reader = GridReader.at_scale(reader, scale)
+                self.reader = reader.at_scale(self.way.input.pixel_scale)
             what = ", ".join(map(str, files))
             stems = [stem(path) for path in files]
             self.order = band_order(self.way.input.names, reader.bands, what, stems, reader.named)

@@ -33,7 +33,7 @@ from imgturbo.metrics.luminance import luminance
 from imgturbo.metrics.perceptual import Unavailable, lpips_distance, st_lpips_distance
 from imgturbo.metrics.spectrum import log_spectrum_error
 from imgturbo.scoring.intervals import file_intervals
-from imgturbo.sky import FluxScale, SkyImage, Stretch, read_sky, resample
+from imgturbo.sky import FluxScale, SkyImage, Stretch, open_sky, read_sky, resample
 from imgturbo.sky.headers import same_grid
 from imgturbo.sky.units import DISPLAY
 
@@ -53,7 +53,7 @@ def evaluate(
 
     Each image is a :class:`SkyImage`, a path (or the paths of single-band files), or an array
     (C, H, W) in flux. Where pred and target lie on different grids and both have a WCS, pred is
-    resampled to the target's grid, flux conserved; likewise source.
+    resampled to the target's grid, flux conserved, each band once; likewise source.
 
     Returns:
         ``{"prediction": {"mse", "psnr", "ssim", "ms_ssim", "spectrum_error", "haarpsi",
@@ -71,12 +71,12 @@ def evaluate(
     truth = _as_sky(target, "target")
     as_given = _as_sky(pred, "prediction")
     notes: list[str] = []
-    prediction = _common_bands(_on_grid(as_given, truth, notes), truth)
+    prediction = _common_bands(_on_grid(pred, as_given, truth, notes), truth)
     truth = _in_unit_of(prediction, truth)
     valid = prediction.valid & truth.valid
     given = None
     if source is not None:
-        given = _on_grid(_as_sky(source, "source"), truth, notes)
+        given = _on_grid(source, _as_sky(source, "source"), truth, notes)
         valid &= given.valid
     if not valid.any():
         raise ImgturboError(
@@ -204,8 +204,11 @@ def _as_sky(image: Image, role: str) -> SkyImage:
     return read_sky(image)
 
 
-def _on_grid(image: SkyImage, grid: SkyImage, notes: list[str]) -> SkyImage:
-    """``image`` on the pixel grid of ``grid``; without a unit of its own, in the other's."""
+def _on_grid(given: Image, image: SkyImage, grid: SkyImage, notes: list[str]) -> SkyImage:
+    """``image``, read of ``given``, on the grid of ``grid``; without a unit, in the other's.
+
+    Files are read again, so that bands on several grids are moved once.
+    """
     same_shape = image.shape[1:] == grid.shape[1:]
     if image.wcs is None or grid.wcs is None:
         if same_shape:
@@ -220,7 +223,10 @@ def _on_grid(image: SkyImage, grid: SkyImage, notes: list[str]) -> SkyImage:
     if grid.unit and any(scale.unit.kind == "none" for scale in image.scales):
         notes.append(f"{_name(image)}: no unit, taken to be {grid.unit} as in {_name(grid)}")
         image = replace(image, unit=grid.unit)
-    return resample(image, grid.wcs, grid.shape[1:])
+    if isinstance(given, SkyImage | np.ndarray):
+        return resample(image, grid.wcs, grid.shape[1:])
+    with open_sky(given, unit=grid.unit) as reader:
+        return reader.on(grid.wcs, grid.shape[1:]).read()
 
 
 def _common_bands(pred: SkyImage, target: SkyImage) -> SkyImage:
