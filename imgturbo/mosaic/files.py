@@ -140,7 +140,8 @@ class _Source:
             if self.reader.unit_is_assumed:
                 warn_assumed(self.way.input, what)
                 check_values(self.reader.glance()[self.order], self.way.input, what)
-            check_scale(self.reader.pixel_scale, self.way.input, what)
+            if grid is not None:
+                check_scale(self.reader.pixel_scale, self.way.input, what)
             self.stretch = self.way.input.stretch
         except BaseException:
             self.reader.close()
