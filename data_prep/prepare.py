@@ -53,7 +53,7 @@ __all__ = ["FieldReport", "PrepareReport", "prepare"]
 Report = Callable[[str, float], None]
 """``report(what, fraction)``: what is being done, and how much of the whole is done, 0 to 1."""
 
-_VERSION = 3
+_VERSION = 4
 """Part of the store's key: raise it when division, stretches or tiles change."""
 
 _STRETCH_PIXELS = 1 << 22  # of all fields together, plenty for a percentile of 99.9
@@ -221,14 +221,14 @@ def _sky(field: FieldSurvey, piece: Staged) -> FieldSky:
 def _flux_factors(piece: Staged, staged: Sequence[Staged]) -> dict[str, NDArray[np.float64]]:
     """What a field's fluxes are multiplied by, (C,) a side, to be on the store's flux scale.
 
-    The store's scale is the first field's of that side. Fields may differ from it by the little
-    that the survey lets pass, in zero point and in the pixels' area.
+    The store's scale is the first field's of that side. The survey has seen that fields in other
+    units, or with other zero points, can be brought to it.
     """
     found = {}
     for side in piece.sides:
         first = next(other for other in staged if side in other.sides)
         pairs = zip(piece.image(side).scales, first.image(side).scales, strict=True)
-        factors = np.array([own.factor_to(ours) or 1.0 for own, ours in pairs])
+        factors = np.array([own.factor_to(ours) for own, ours in pairs], float)
         found[side] = np.where(np.abs(factors - 1) < 1e-6, 1.0, factors)
     return found
 

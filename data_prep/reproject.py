@@ -2,10 +2,10 @@
 
 A network sees z and x pixel upon pixel, so both must lie on one grid. The target's own grid is
 kept where possible, since resampling correlates the noise of neighbouring pixels and the target
-is what errors are measured on. The source goes there in a single interpolation, from its own
-pixels through the *registered* WCS. ``prepare.pixel_scale`` asks for another scale: the target's
-pixel axes and sky centre stay, both sides are resampled. Fluxes are kept by :func:`resample`,
-which knows a surface brightness from a flux per pixel.
+is what errors are measured on. The source goes there in a single interpolation, each band from its
+own pixels through the *registered* WCS. ``prepare.pixel_scale`` asks for another scale: the
+target's pixel axes and sky centre stay, both sides are resampled. Fluxes are kept, of surface
+brightness and of fluxes per pixel (:mod:`imgturbo.sky.resampling`).
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ from numpy.typing import NDArray
 from data_prep.register import Registration, register
 from imgturbo.config import RegisterConfig
 from imgturbo.errors import ImgturboError
-from imgturbo.sky import SkyImage, resample
+from imgturbo.sky import SkyImage, SkyReader, resample
+from imgturbo.sky.grids import SAME_SCALE, scaled_grid
 from imgturbo.sky.overlap import require_common
-from imgturbo.sky.resampling import SAME_SCALE, scaled_grid
 
 __all__ = ["Aligned", "align"]
+
+Seen = SkyImage | SkyReader
+"""An image in memory, or in its files: then bands that lie on other grids are moved once, too."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +61,16 @@ class Aligned:
 
 
 def align(
-    source: SkyImage | None,
-    target: SkyImage | None,
+    source: Seen | None,
+    target: Seen | None,
     config: RegisterConfig,
     pixel_scale: float | None = None,
 ) -> Aligned:
     """Register the source onto the target and bring both onto one grid.
 
     Args:
-        source, target: as read; one may be None, the other is then only brought to the scale.
+        source, target: as read, or open; one may be None, the other is then only brought to the
+            scale.
         config: how to register.
         pixel_scale: arcsec, or None to keep the target's grid (the source's, without a target).
 
@@ -74,37 +78,44 @@ def align(
         ImgturboError: no common sky, no valid pixel, no WCS for a pixel scale, or a registration
             that fails.
     """
-    for image in (source, target):
-        if image is not None:
-            require_common(iter([np.isfinite(image.data)]), image.bands, str(image.path))
-    if source is None or target is None:
-        alone = source or target
+    ours, theirs = _image(source), _image(target)
+    if source is None or target is None or ours is None or theirs is None:
+        alone, image = source or target, ours or theirs
         assert alone is not None
-        wcs, shape, factor = _grid(alone, pixel_scale)
-        moved = alone if factor == 1 or wcs is None else _move(alone, wcs, shape)
+        assert image is not None
+        wcs, shape, factor = _grid(image, pixel_scale)
+        moved = image if factor == 1 or wcs is None else _move(alone, image.wcs, wcs, shape)
         return Aligned(moved if source else None, moved if target else None, None, factor)
 
-    wcs, shape, factor = _grid(target, pixel_scale)
-    registration = register(source, target, config)
+    wcs, shape, factor = _grid(theirs, pixel_scale)
+    registration = register(ours, theirs, config)
     # Pictures get a nominal WCS here, so that the files of both sides say the same.
-    moved_target = replace(target, wcs=registration.target_wcs)
+    moved_target = replace(theirs, wcs=registration.target_wcs)
     if factor == 1 or wcs is None:
         wcs = registration.target_wcs
     else:
-        moved_target = _move(moved_target, wcs, shape)
-    moved = _move(replace(source, wcs=registration.source_wcs), wcs, shape)
+        moved_target = _move(target, registration.target_wcs, wcs, shape)
+    moved = _move(source, registration.source_wcs, wcs, shape)
     if not (moved.valid & moved_target.valid).any():
         raise ImgturboError(
-            f"{source.path} and {target.path} have no valid pixel in common; pair files of the "
+            f"{ours.path} and {theirs.path} have no valid pixel in common; pair files of the "
             "same field, or put them into two fields as an unpaired set"
         )
     return Aligned(moved, moved_target, registration, factor)
 
 
-def _move(image: SkyImage, wcs: WCS, shape: tuple[int, int]) -> SkyImage:
-    # A cubic spline: at half a pixel's shift linear interpolation would blur the source by as much
-    # as the difference between two telescopes that the network is to learn.
-    return resample(image, wcs, shape, "bicubic")
+def _image(side: Seen | None) -> SkyImage | None:
+    image = side.read() if isinstance(side, SkyReader) else side
+    if image is not None:
+        require_common(iter([np.isfinite(image.data)]), image.bands, str(image.path))
+    return image
+
+
+def _move(side: Seen, registered: WCS | None, wcs: WCS, shape: tuple[int, int]) -> SkyImage:
+    """A side whose pixels really lie where ``registered`` says, on a grid."""
+    if isinstance(side, SkyReader):
+        return side.on(wcs, shape, None if registered is side.wcs else registered).read()
+    return resample(replace(side, wcs=registered), wcs, shape)
 
 
 def _grid(image: SkyImage, pixel_scale: float | None) -> tuple[WCS | None, tuple[int, int], float]:

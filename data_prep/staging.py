@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,12 @@ from scipy.ndimage import map_coordinates
 from data_prep.reproject import Aligned, align
 from data_prep.survey import FieldSurvey
 from imgturbo.files import sha256, whole, write_durably
-from imgturbo.sky import SkyImage, read_sky
+from imgturbo.sky import SkyImage, open_sky
 from imgturbo.sky.headers import celestial_wcs, wcs_cards
 
 __all__ = ["Staged", "piece_key", "stage"]
 
-_VERSION = 3
+_VERSION = 4
 """Part of every key: raise it when alignment changes its results."""
 
 _LATTICE = 16
@@ -66,12 +67,15 @@ def stage(
     say = report or (lambda what, fraction: None)
     name = field.config.name
     say(f"{name}: reading", 0.0)
-    source, target = (
-        read_sky(side.paths, unit=side.unit, names=side.bands) if side else None
-        for side in (field.source, field.target)
-    )
-    say(f"{name}: registering and resampling", 0.2)
-    aligned = align(source, target, field.register, field.pixel_scale)
+    with ExitStack() as files:
+        source, target = (
+            files.enter_context(open_sky(side.paths, unit=side.unit, names=side.bands))
+            if side
+            else None
+            for side in (field.source, field.target)
+        )
+        say(f"{name}: registering and resampling", 0.2)
+        aligned = align(source, target, field.register, field.pixel_scale)
     say(f"{name}: storing", 0.9)
     remedy = "free some space or choose another 'prepare.out'"
     with whole(folder, remedy, "the work folder cannot be written") as aside:

@@ -1,8 +1,9 @@
 """Before any work: do the fields of a config belong together?
 
 One tile store feeds one pair of networks, so a channel must mean the same everywhere: the same
-bands in the same order, the same unit, zero points that agree, and pixels of one size. All of it
-is read from headers, so a mistake in the last of a hundred fields is named within seconds.
+bands in the same order, fluxes that can be brought to the first field's unit and zero point (they
+are, when tiles are cut), and pixels of one size. All of it is read from headers, so a mistake in
+the last of a hundred fields is named within seconds.
 """
 
 from __future__ import annotations
@@ -16,12 +17,9 @@ from imgturbo.config import FieldConfig, PrepareConfig, RegisterConfig
 from imgturbo.errors import ImgturboError
 from imgturbo.files import naming, sha256
 from imgturbo.sky import FluxScale, open_sky
-from imgturbo.sky.photometry import ARCSEC2
-from imgturbo.sky.resampling import SAME_SCALE
+from imgturbo.sky.grids import SAME_SCALE
 
 __all__ = ["FieldSurvey", "SideSurvey", "checksums", "survey"]
-
-_SAME_ZEROPOINT = 0.05  # mag: calibrations of one band drift by less, other units differ by more
 
 
 @dataclass(frozen=True)
@@ -34,11 +32,6 @@ class SideSurvey:
     scales: tuple[FluxScale, ...]
     shape: tuple[int, ...]
     pixel_scale: float | None
-
-    @property
-    def flux_units(self) -> tuple[float | None, ...]:
-        """Zero points free of the pixels' size: those of a surface brightness are per arcsec²."""
-        return tuple(scale.on(ARCSEC2).zeropoint for scale in self.scales)
 
 
 @dataclass(frozen=True)
@@ -74,7 +67,8 @@ def survey(config: PrepareConfig) -> list[FieldSurvey]:
 
     Raises:
         ImgturboError: no fields, two of one name, a file that cannot be opened, or fields that
-            disagree in bands, unit, zero point or pixel scale; the message names the files.
+            disagree in bands or pixel scale, or whose fluxes cannot be brought to one unit; the
+            message names the files.
     """
     if not config.fields:
         raise ImgturboError(
@@ -136,16 +130,13 @@ def _check_agreement(side: str, looks: Sequence[SideSurvey]) -> None:
                 f"{here}: the {side}'s bands are {', '.join(look.bands)} but {there} has "
                 f"{', '.join(first.bands)}; give every field the same bands in the same order"
             )
-        if look.unit != first.unit:
-            raise ImgturboError(
-                f"{here}: the {side} is in {look.unit or 'no unit'} but {there} is in "
-                f"{first.unit or 'no unit'}; convert one of them or prepare them apart"
-            )
-        for band, a, b in zip(look.bands, look.flux_units, first.flux_units, strict=True):
-            if a is not None and b is not None and abs(a - b) > _SAME_ZEROPOINT:
+        for band, own, ours in zip(look.bands, look.scales, first.scales, strict=True):
+            if own.factor_to(ours) is None:
                 raise ImgturboError(
-                    f"{here}: band {band} has zero point {a:.3f} AB but {there} has {b:.3f}; "
-                    "bring them to one zero point or prepare them apart"
+                    f"{here}: the {side}'s band {band} is in {look.unit or 'no unit'} but {there} "
+                    f"is in {first.unit or 'no unit'}, and without AB zero points on both sides "
+                    "(PHOTFLAM and PHOTPLAM, PIXAR_SR, or ABZP) it cannot be converted; state "
+                    "them, or prepare the fields apart"
                 )
 
 

@@ -24,7 +24,7 @@ from imgturbo.bundle import Bundle
 from imgturbo.bundle.settings import Settings, SettingsDict
 from imgturbo.errors import ImgturboError
 from imgturbo.files import naming, sha256
-from imgturbo.mosaic.grid import GridReader
+from imgturbo.mosaic.grid import on_grid_of
 from imgturbo.mosaic.journal import Journal
 from imgturbo.mosaic.matching import (
     band_order,
@@ -126,13 +126,12 @@ class _Source:
         self.way = bundle.direction(direction)
         self.files, self.grid = list(files), grid
         reader = open_sky(files, unit=self.way.input.unit, names=bands)
-        self.reader: SkyReader | GridReader = reader
+        self.reader: SkyReader = reader
         try:
-            scale = self.way.input.pixel_scale
             if grid is not None:
-                self.reader = GridReader.of_file(reader, grid)
+                self.reader = on_grid_of(reader, grid)
             else:
-                self.reader = GridReader.at_scale(reader, scale)
+                self.reader = reader.at_scale(self.way.input.pixel_scale)
             what = ", ".join(map(str, files))
             stems = [stem(path) for path in files]
             self.order = band_order(self.way.input.names, reader.bands, what, stems, reader.named)
@@ -142,7 +141,8 @@ class _Source:
             if self.reader.unit_is_assumed:
                 warn_assumed(self.way.input, what)
                 check_values(self.reader.glance()[self.order], self.way.input, what)
-            check_scale(self.reader.pixel_scale, self.way.input, what)
+            if grid is not None:
+                check_scale(self.reader.pixel_scale, self.way.input, what)
             self._check_common(what)
             self.stretch = self.way.input.stretch
         except BaseException:

@@ -100,12 +100,12 @@ def evaluate(
     truth = as_sky(target, "target")
     as_given = as_sky(pred, "prediction", bands)
     chosen = with_bands_of(truth, as_given, done)
-    prediction = on_grid(chosen, truth, "prediction", done)
+    prediction = on_grid(chosen, truth, "prediction", done, pred, bands)
     truth = in_unit_of(prediction, truth)
     valid = prediction.valid & truth.valid
     given = None
     if source is not None:
-        given = on_grid(as_sky(source, "source"), truth, "source", done)
+        given = on_grid(as_sky(source, "source"), truth, "source", done, source)
         valid &= given.valid
     if not valid.any():
         raise ImgturboError(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
 from imgturbo.mosaic.matching import nameless
-from imgturbo.sky import FluxScale, SkyImage, read_sky, resample
+from imgturbo.sky import FluxScale, SkyImage, open_sky, read_sky, resample
 from imgturbo.sky.bands import ascii_name, stem
 from imgturbo.sky.headers import same_grid
 from imgturbo.sky.overlap import require_common
@@ -92,8 +92,24 @@ def _renamed(image: SkyImage, names: Sequence[str]) -> SkyImage:
     return replace(image, bands=tuple(map(ascii_name, names)), named=(True,) * len(names))
 
 
-def on_grid(image: SkyImage, grid: SkyImage, role: str, done: Matched) -> SkyImage:
+def on_grid(
+    image: SkyImage,
+    grid: SkyImage,
+    role: str,
+    done: Matched,
+    given: Image | None = None,
+    names: Sequence[str] | None = None,
+) -> SkyImage:
     """``image`` on the pixel grid of ``grid``; without a unit of its own, in the other's.
+
+    Args:
+        image: what was read.
+        grid: whose grid it is to be on.
+        role: what the image is, for messages.
+        done: told what was done.
+        given: what ``image`` was read of. Files are read again, so that bands on several grids are
+            moved once.
+        names: of the bands of ``given``, if headers lie.
 
     Raises:
         ImgturboError: sizes differ, and without a WCS on both sides nothing connects them.
@@ -119,7 +135,10 @@ def on_grid(image: SkyImage, grid: SkyImage, role: str, done: Matched) -> SkyIma
         f"({_grid_line(grid)}); interpolation blurs, and the scores judge the blur too"
     )
     done.notes.append(done.resampled[role])
-    return resample(image, grid.wcs, grid.shape[1:], "bicubic")
+    if given is None or isinstance(given, SkyImage | np.ndarray):
+        return resample(image, grid.wcs, grid.shape[1:])
+    with open_sky(given, unit=grid.unit, names=names) as reader:
+        return reader.on(grid.wcs, grid.shape[1:]).read().select(image.bands)
 
 
 def _grid_line(image: SkyImage) -> str:
@@ -131,8 +150,8 @@ def there_and_back(truth: SkyImage, grid: SkyImage) -> SkyImage:
     """The target as a perfect prediction on another grid would show it, on its own grid again."""
     assert truth.wcs is not None
     assert grid.wcs is not None
-    there = resample(truth, grid.wcs, grid.shape[1:], "bicubic")
-    return resample(there, truth.wcs, truth.shape[1:], "bicubic")
+    there = resample(truth, grid.wcs, grid.shape[1:])
+    return resample(there, truth.wcs, truth.shape[1:])
 
 
 def with_bands_of(target: SkyImage, pred: SkyImage, done: Matched) -> SkyImage:

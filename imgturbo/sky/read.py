@@ -1,35 +1,31 @@
 """Images of the sky, opened and read by windows.
 
-The first file's pixel grid is the grid; bands of other files that lie elsewhere are resampled on
-the fly, a window at a time, so a window of the whole and the whole cut to a window are the same.
+The first file's pixel grid is the grid, or the one that :meth:`SkyReader.on` is given. Bands that
+lie elsewhere are resampled on the fly, each once, from its own pixels, and a window at a time, so
+a window of the whole and the whole cut to a window are the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
-from astropy.io import fits
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
 from imgturbo.sky.bands import ascii_name, distinct
 from imgturbo.sky.fits_file import FitsFile
-from imgturbo.sky.headers import pixel_area, pixel_scale, same_grid, wcs_window
+from imgturbo.sky.grids import grid_at
+from imgturbo.sky.headers import pixel_scale, wcs_window
 from imgturbo.sky.image import SkyImage, measured, row_order
-from imgturbo.sky.photometry import (
-    DISPLAY,
-    FluxScale,
-    check_display,
-    check_resizable,
-    stated_unit,
-)
+from imgturbo.sky.photometry import DISPLAY, FluxScale, check_display, stated_unit
 from imgturbo.sky.picture import is_picture, read_picture
-from imgturbo.sky.resampling import coarser, footprint, resample_planes
+from imgturbo.sky.placement import Band, Placement
 from imgturbo.sky.units import parse_unit
 
 __all__ = ["SkyReader", "open_sky", "read_sky"]
@@ -37,20 +33,6 @@ __all__ = ["SkyReader", "open_sky", "read_sky"]
 Paths = Path | str | Sequence[Path | str]
 _STRIPS = 8
 _SCAN = 1 << 20  # pixels looked at in one go for a first measured one
-
-
-@dataclass(frozen=True)
-class _Band:
-    """A band of a file, on that file's own grid."""
-
-    name: str
-    path: Path
-    shape: tuple[int, int]
-    wcs: WCS | None
-    scale: FluxScale
-    header: fits.Header | None
-    named: bool
-    read: Callable[[slice, slice], NDArray[np.float32]]
 
 
 class SkyReader:
@@ -70,20 +52,18 @@ class SkyReader:
             found = [band for path in self.paths for band in self._open(path)]
             first = found[0]
             self._bands = _choose(_unique(_renamed(found, names, self.paths)), bands, self.paths)
-            self._size, self.wcs, self.header = first.shape, first.wcs, first.header
-            self._moved = [self._is_moved(band) for band in self._bands]
+            self.header = first.header
             for band in self._bands:
                 _check_unit(first, band)
-                _check_grid(first, band)
-                _check_measured(band)
-            for band, moved in zip(self._bands, self._moved, strict=True):
-                if moved:
-                    check_resizable(band.scale.unit, str(band.path))
+                _check_shape(first, band)
             self.bands = tuple(band.name for band in self._bands)
             self.named = tuple(band.named for band in self._bands)
             self.unit = first.scale.unit.name
-            self.scales = tuple(map(self._scale, self._bands, self._moved))
-            self.zeropoints = tuple(scale.zeropoint for scale in self.scales)
+            self._stated = self._placed = Placement(
+                self._bands, first.wcs, first.shape, str(first.path)
+            )
+            for band in self._bands:
+                _check_measured(band)
             unstated = first.header is not None and stated_unit(first.header).kind == "none"
             self.unit_is_assumed = unstated and self.unit != ""
             if self.unit_is_assumed and self.unit == DISPLAY:
@@ -92,15 +72,57 @@ class SkyReader:
             self.close()
             raise
 
+    def on(self, wcs: WCS, shape: tuple[int, int], registered: WCS | None = None) -> SkyReader:
+        """The same files seen on another grid: every band is moved there once, from its own pixels.
+
+        Args:
+            wcs: of the grid.
+            shape: (H, W) of the grid.
+            registered: what takes the place of this reader's own WCS: where its pixels really lie.
+
+        Returns:
+            A reader of the same open files; closing one closes both.
+
+        Raises:
+            ImgturboError: no WCS, no sky in common, or a unit that does not say what pixels of
+                another size hold.
+        """
+        other = copy(self)
+        other._placed = Placement(self._bands, wcs, shape, "the new grid", registered, self._stated)
+        return other
+
+    def at_scale(self, pixel_scale: float | None) -> SkyReader:
+        """The same sky, axes and projection with pixels of ``pixel_scale`` arcsec.
+
+        This reader itself where nothing is to be changed: no scale, no WCS, or nearly that scale.
+        """
+        grid = grid_at(self.wcs, self._placed.size, pixel_scale)
+        return self if grid is None else self.on(*grid)
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W)."""
-        return len(self._bands), *self._size
+        return len(self._bands), *self._placed.size
+
+    @property
+    def wcs(self) -> WCS | None:
+        """Of the grid, celestial and 2-D; None without coordinates."""
+        return self._placed.wcs
+
+    @property
+    def scales(self) -> tuple[FluxScale, ...]:
+        """What the value 1 in a pixel of the grid means, a band each."""
+        return self._placed.scales
+
+    @property
+    def zeropoints(self) -> tuple[float | None, ...]:
+        """AB magnitudes of the value 1 in a pixel of the grid; None where unknown."""
+        return tuple(scale.zeropoint for scale in self.scales)
 
     @property
     def pixel_scale(self) -> float | None:
         """Side of a pixel in arcsec, or None without a WCS."""
-        return pixel_scale(self.wcs, self._size)
+        return pixel_scale(self.wcs, self._placed.size)
 
     @property
     def masked_by(self) -> tuple[str, ...]:
@@ -130,17 +152,14 @@ class SkyReader:
         Raises:
             ImgturboError: the file cannot be read there.
         """
-        height, width = self._size
+        height, width = self._placed.size
         if rows.step not in (None, 1) or cols.step not in (None, 1):
             raise ValueError("a window has no step")
         top, bottom, _ = rows.indices(height)
         left, right, _ = cols.indices(width)
         window = (slice(top, max(top, bottom)), slice(left, max(left, right)))
         wcs = None if self.wcs is None else wcs_window(self.wcs, *window)
-        size = (window[0].stop - top, window[1].stop - left)
-        data = np.empty((len(self._bands), *size), np.float32)
-        for plane, band, moved in zip(data, self._bands, self._moved, strict=True):
-            plane[...] = self._read_band(band, moved, window, wcs, size)
+        data = self._placed.read(window)
         return SkyImage(
             data,
             measured(data),
@@ -154,11 +173,12 @@ class SkyReader:
         )
 
     def glance(self) -> NDArray[np.float32]:
-        """Some rows of the image, evenly spread: (C, n, W), enough to tell what values it holds."""
-        height, width = self._size
+        """Some rows of the files' grid, evenly spread: (C, n, W), enough to tell what they hold."""
+        height, width = self._stated.size
         tall = max(1, min(height, _SCAN // (_STRIPS * width)))
         tops = sorted({int(top) for top in np.linspace(0, height - tall, _STRIPS)})
-        strips = [self.read(slice(top, top + tall)).data for top in tops]
+        every = slice(0, width)
+        strips = [self._stated.read((slice(top, top + tall), every)) for top in tops]
         return np.concatenate(strips, axis=1)
 
     def close(self) -> None:
@@ -179,7 +199,7 @@ class SkyReader:
 
     # -----------------------------------------------------------------------------------
 
-    def _open(self, path: Path) -> list[_Band]:
+    def _open(self, path: Path) -> list[Band]:
         if not path.exists():
             raise ImgturboError(f"{path}: no such file; check the path")
         if path.is_dir():
@@ -194,7 +214,7 @@ class SkyReader:
                 return lambda rows, cols: picture.read(i, rows, cols)
 
             return [
-                _Band(name, path, size, None, scale, None, False, of_picture(i))
+                Band(name, path, size, None, scale, None, False, of_picture(i))
                 for i, name in enumerate(picture.bands)
             ]
         file = FitsFile(path, self._unit_if_unstated)
@@ -204,45 +224,9 @@ class SkyReader:
             return lambda rows, cols: file.read(i, rows, cols)
 
         return [
-            _Band(b.name, path, b.shape, b.wcs, b.scale, b.header, b.named, of_file(i))
+            Band(b.name, path, b.shape, b.wcs, b.scale, b.header, b.named, of_file(i))
             for i, b in enumerate(file.bands)
         ]
-
-    def _is_moved(self, band: _Band) -> bool:
-        """Whether the band lies on another grid than the reader's."""
-        if band.wcs is None or self.wcs is None:
-            return False
-        return band.shape != self._size or not same_grid(self.wcs, band.wcs, self._size)
-
-    def _scale(self, band: _Band, moved: bool) -> FluxScale:
-        return band.scale.on(pixel_area(self.wcs, self._size)) if moved else band.scale
-
-    def _read_band(
-        self,
-        band: _Band,
-        moved: bool,
-        window: tuple[slice, slice],
-        wcs: WCS | None,
-        size: tuple[int, int],
-    ) -> NDArray[np.float32]:
-        if 0 in size:
-            return np.empty(size, np.float32)
-        if not moved:
-            return band.read(*window)
-        assert self.wcs is not None
-        assert band.wcs is not None
-        part = footprint(band.wcs, band.shape, self.wcs, window)
-        if part is None:
-            return np.full(size, np.nan, np.float32)
-        data = band.read(*part)[None]
-        return resample_planes(
-            data,
-            wcs_window(band.wcs, *part),
-            wcs,
-            size,
-            not band.scale.unit.intensive,
-            averaged=coarser(band.wcs, self.wcs),
-        )[0]
 
 
 def open_sky(
@@ -281,19 +265,26 @@ def read_sky(
     bands: Sequence[str] | None = None,
     unit: str = "",
     names: Sequence[str] | None = None,
+    pixel_scale: float | None = None,
 ) -> SkyImage:
-    """The whole image in memory; arguments and errors are those of :func:`open_sky`."""
+    """The whole image in memory; arguments and errors are those of :func:`open_sky`.
+
+    Args:
+        pixel_scale: arcsec; bring the image to pixels of that size, each band in one step from its
+            own. An image of bands on several grids that is read first and brought to another scale
+            then is moved, and blurred, twice.
+    """
     with open_sky(paths, bands, unit, names) as reader:
-        return reader.read()
+        return reader.at_scale(pixel_scale).read()
 
 
-def _unique(found: list[_Band]) -> list[_Band]:
+def _unique(found: list[Band]) -> list[Band]:
     """Bands of the same name (two epochs of one filter) are told apart by a number."""
     names = distinct([band.name for band in found])
     return [replace(band, name=name) for band, name in zip(found, names, strict=True)]
 
 
-def _renamed(found: list[_Band], names: Sequence[str] | None, paths: Sequence[Path]) -> list[_Band]:
+def _renamed(found: list[Band], names: Sequence[str] | None, paths: Sequence[Path]) -> list[Band]:
     if not names:
         return found
     if len(names) != len(found):
@@ -307,7 +298,7 @@ def _renamed(found: list[_Band], names: Sequence[str] | None, paths: Sequence[Pa
     ]
 
 
-def _choose(found: list[_Band], wanted: Sequence[str] | None, paths: Sequence[Path]) -> list[_Band]:
+def _choose(found: list[Band], wanted: Sequence[str] | None, paths: Sequence[Path]) -> list[Band]:
     if wanted is None:
         return found
     by_name = {band.name.upper(): band for band in found}
@@ -320,7 +311,7 @@ def _choose(found: list[_Band], wanted: Sequence[str] | None, paths: Sequence[Pa
     return [by_name[name.upper()] for name in wanted]
 
 
-def _check_unit(first: _Band, band: _Band) -> None:
+def _check_unit(first: Band, band: Band) -> None:
     here, there = first.scale.unit, band.scale.unit
     if here.name != there.name:
         raise ImgturboError(
@@ -329,24 +320,16 @@ def _check_unit(first: _Band, band: _Band) -> None:
         )
 
 
-def _check_grid(first: _Band, band: _Band) -> None:
-    if band.wcs is None or first.wcs is None:
-        if band.shape != first.shape:
-            raise ImgturboError(
-                f"{first.path} has {first.shape[0]} × {first.shape[1]} pixels and {band.path} "
-                f"{band.shape[0]} × {band.shape[1]}, and without a WCS in both they cannot be "
-                "brought to one grid; resample or crop them first"
-            )
-        return
-    whole = (slice(0, first.shape[0]), slice(0, first.shape[1]))
-    if footprint(band.wcs, band.shape, first.wcs, whole) is None:
+def _check_shape(first: Band, band: Band) -> None:
+    if (band.wcs is None or first.wcs is None) and band.shape != first.shape:
         raise ImgturboError(
-            f"{first.path} and {band.path} have no sky in common by their WCS; "
-            "give files of the same field"
+            f"{first.path} has {first.shape[0]} × {first.shape[1]} pixels and {band.path} "
+            f"{band.shape[0]} × {band.shape[1]}, and without a WCS in both they cannot be "
+            "brought to one grid; resample or crop them first"
         )
 
 
-def _check_measured(band: _Band) -> None:
+def _check_measured(band: Band) -> None:
     """Stops at the first block of rows with a measured pixel, usually the first of all."""
     height, width = band.shape
     step = max(1, _SCAN // width)

@@ -1,131 +1,65 @@
-"""Flux-aware change of grid.
+"""Flux-aware change of grid, in one step.
 
-A pixel of the new grid covers J old pixels, J = |∂(x, y)/∂(x', y')| = Ω'/Ω, the ratio of their
-areas on the sky, which in most projections varies over the map. A surface brightness keeps its
-value; a flux per pixel is multiplied by J, so that sources keep their total flux either way:
+    f'(x', y') = J · Σ w f / Σ w          (per pixel),          without J for surface brightness,
 
-    f'(x', y') = J · Σ w f / Σ w          (per pixel),          without J for surface brightness.
+J = Ω'/Ω old pixels a new one: a surface brightness keeps its value, a flux per pixel is multiplied
+by J, so that sources keep their total flux either way (:class:`imgturbo.sky.grids.Route`).
 
-Where the new pixels are about as fine as the old or finer, w is a spline (reproject's ``interp``).
-Where they are coarser a spline would skip pixels, lose flux and alias noise, so w is a Gaussian
-footprint in the new grid (``adaptive``, DeForest 2004, doi 10.1023/B:SOLA.0000021743.24248.b0).
+Where the new pixels are about as fine as the old or finer, w is a quintic spline (Thévenaz, Blu &
+Unser 2000, doi 10.1109/42.875199) sampled at the new pixel's centre. Where they are coarser that
+would skip pixels, lose flux and alias noise, so f' is the average of a spline over the new pixel's
+area, of as many evenly spread samples across as the pixel is wide in old ones. Of a star's width
 
-Pixels that were not measured take no part in the sums; a new pixel is NaN where its centre lies
-outside the old grid or less than half of its weight was measured.
+    FWHM'² ≈ FWHM² + 5.545 (1 − 1/n²) p'²/12,     n samples across a new pixel p' (n = 1: no cost),
+
+and up to 2 % more, at half a pixel's shift, where it has less than two old pixels across its FWHM.
+
+Pixels that were not measured take no part; the spline sees their nearest measured neighbour there.
+A new pixel is NaN where less than half of its weight was measured.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Literal
 
 import numpy as np
-from astropy.wcs import WCS, DistortionLookupTable, Sip
-from astropy.wcs.utils import pixel_to_pixel, proj_plane_pixel_area
+from astropy.wcs import WCS
 from numpy.typing import NDArray
-from reproject import reproject_adaptive, reproject_interp
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, map_coordinates, spline_filter
 
 from imgturbo.errors import ImgturboError
-from imgturbo.sky.frames import icrs, to_pixels
-from imgturbo.sky.headers import pixel_area, quiet, solid_angles, wcs_window
-from imgturbo.sky.headers import pixel_scale as pixel_scale_of
+from imgturbo.sky.frames import icrs
+from imgturbo.sky.grids import Route, same_area
+from imgturbo.sky.headers import pixel_area
 from imgturbo.sky.image import SkyImage, measured
 from imgturbo.sky.photometry import check_resizable
 
-__all__ = [
-    "SAME_SCALE",
-    "Order",
-    "coarser",
-    "footprint",
-    "resample",
-    "resample_planes",
-    "scaled_grid",
-]
+__all__ = ["Order", "resample", "resample_window"]
 
-Order = Literal["nearest", "bilinear", "bicubic", "adaptive"]
+Order = Literal["nearest", "bilinear", "bicubic", "biquintic"]
+Read = Callable[[slice, slice], Iterable[NDArray[np.float32]]]
 
-SAME_SCALE = 0.01
-"""Pixel scales that differ by less than this fraction need no resampling: a network sees the same
-sharpness. Their areas differ by up to 2 %, so fluxes still go through :class:`FluxScale`."""
-COARSER = 1.1
-"""New pixels wider than this many old ones are averages (``adaptive``), not samples."""
 _MEASURED = 0.5
-_UNIFORM = 1e-5
-"""Relative differences below which pixels count as equally large over a field."""
-_BLOCK = 1 << 20  # pixels of the new grid at a time
-_LATTICE = 17
-_JUMP = 3.0  # times the usual step: a seam is a jump over the whole of the lattice
-_MARGIN = {"nearest": 2, "bilinear": 2, "bicubic": 24, "adaptive": 5}
-"""Pixels of the wider of the two grids that reach into a new pixel; a spline's prefilter decays
-as 0.27ⁿ, so 24 leave 1e-13."""
-
-
-def scaled_grid(
-    wcs: WCS, shape: tuple[int, int], pixel_scale: float
-) -> tuple[WCS, tuple[int, int], float]:
-    """The same sky, axes and projection with pixels of ``pixel_scale`` arcsec.
-
-    Every parameter is kept, and polynomials of the pixels are scaled with them, so the new grid
-    covers what the old one does: pixel x of the old is (x + ½) f − ½ of the new everywhere. Pixels
-    keep their shape: what is not square on the sky (CAR far from its equator) stays so, and
-    ``pixel_scale`` is the geometric mean in the middle of the image.
-
-    Returns:
-        The WCS, its shape (H, W), and the number f of new pixels an old one.
-    """
-    height, width = shape
-    old = pixel_scale_of(wcs, shape)
-    assert old is not None
-    f = old / pixel_scale
-    new = wcs.deepcopy()
-    new.wcs.crpix = (wcs.wcs.crpix - 0.5) * f + 0.5
-    if wcs.wcs.has_cd():
-        new.wcs.cd = wcs.wcs.cd / f
-    else:
-        new.wcs.cdelt = wcs.wcs.cdelt / f
-    if wcs.sip is not None:
-        # u' = f u, so that f A(u, v) = Σ f A_pq (u'/f)^p (v'/f)^q
-        tables = (_scaled(t, f) for t in (wcs.sip.a, wcs.sip.b, wcs.sip.ap, wcs.sip.bp))
-        new.sip = Sip(*tables, (wcs.sip.crpix - 0.5) * f + 0.5)
-    new.cpdis1, new.cpdis2 = (
-        t
-        and DistortionLookupTable(
-            t.data * np.float32(f),
-            tuple(t.crpix),
-            tuple((np.array(t.crval) - 0.5) * f + 0.5),
-            tuple(np.array(t.cdelt) * f),
-        )
-        for t in (wcs.cpdis1, wcs.cpdis2)
-    )
-    new.wcs.set()
-    size = (max(1, math.ceil(height * f - 1e-6)), max(1, math.ceil(width * f - 1e-6)))
-    new.array_shape = size
-    return new, size, f
-
-
-def _scaled(table: NDArray[np.float64] | None, f: float) -> NDArray[np.float64] | None:
-    """Coefficients (p, q) of a polynomial of pixels that are f times as many."""
-    if table is None:
-        return None
-    powers = np.add.outer(np.arange(len(table)), np.arange(len(table)))
-    return np.asarray(table * f ** (1.0 - powers))
+_BLOCK = 1 << 20  # samples at a time
+_SPLINE = {"nearest": 0, "bilinear": 1, "bicubic": 3, "biquintic": 5}
+_AVERAGED = 3  # order of the spline that is averaged: of a higher one nothing would be left
+_MARGIN = {"nearest": 2, "bilinear": 2, "bicubic": 26, "biquintic": 36}
+"""Old pixels around a place that its value depends on; a spline's prefilter decays as 0.27ⁿ, a
+quintic's as 0.43ⁿ, so that 24 and 33 leave 1e-12."""
+_RIM = 1e-6  # pixels by which a place may lie outside and still be on the edge
 
 
 def resample(
-    image: SkyImage,
-    wcs: WCS | None,
-    shape: tuple[int, int],
-    order: Order = "bilinear",
-    averaged: bool | None = None,
+    image: SkyImage, wcs: WCS | None, shape: tuple[int, int], order: Order = "biquintic"
 ) -> SkyImage:
     """``image`` on the grid ``wcs`` of ``shape`` (H, W).
 
     Fluxes per pixel (electron/s, nJy) are conserved in their sum,
     surface brightness (MJy/sr, display values) in its value; its zero points follow the pixels'
-    area. Splines are replaced by ``adaptive`` where the new pixels are coarser than 1.1 old
-    ones, or as ``averaged`` says, which a window takes from its whole.
+    area. Pixels that are coarser than 1.1 old ones are averages over their area (but for
+    ``"nearest"``).
 
     Raises:
         ImgturboError: no WCS on either side, no sky in common, or a unit that does not say what
@@ -137,193 +71,120 @@ def resample(
             f"{name}: cannot be resampled without a celestial WCS on both sides; "
             "use files that have one, or register the images first (imgturbo prepare)"
         )
-    if footprint(image.wcs, image.shape[1:], wcs, (slice(0, shape[0]), slice(0, shape[1]))) is None:
+    size = image.shape[1], image.shape[2]
+    route, window = Route(shape, (wcs, image.wcs)), (slice(0, shape[0]), slice(0, shape[1]))
+    if route.footprint(size, window) is None:
         raise ImgturboError(
             f"{name} (centre {_centre(image.wcs, image.shape[1:])}) has no sky in common with the "
             f"grid it shall move to (centre {_centre(wcs, shape)}); give files of the same field"
         )
     scales = image.scales
     unit, moved = scales[0].unit, tuple(scale.on(pixel_area(wcs, shape)) for scale in scales)
-    if not _same_area(image.wcs, wcs):
+    if not same_area(image.wcs, wcs):
         check_resizable(unit, name)
-    per_pixel = not unit.intensive
-    data = np.full((len(image.data), *shape), np.nan, np.float32)
-    size = image.shape[1], image.shape[2]
-    step = max(1, _BLOCK // shape[1])
-    if averaged is None:
-        averaged = coarser(image.wcs, wcs)
-    for top in range(0, shape[0], step):  # reproject works in float64: a part at a time
-        window = (slice(top, min(top + step, shape[0])), slice(0, shape[1]))
-        part = footprint(image.wcs, size, wcs, window, order)
-        if part is not None:
-            data[:, window[0]] = resample_planes(
-                image.data[:, *part],
-                wcs_window(image.wcs, *part),
-                wcs_window(wcs, *window),
-                (window[0].stop - top, shape[1]),
-                per_pixel,
-                order,
-                averaged,
-            )
+    data = resample_window(
+        lambda rows, cols: image.data[:, rows, cols],
+        len(image.data),
+        size,
+        route,
+        window,
+        not unit.intensive,
+        order,
+    )
     zeropoints = tuple(scale.zeropoint for scale in moved)
     return replace(image, data=data, valid=measured(data), wcs=wcs, zeropoints=zeropoints)
 
 
-def resample_planes(
-    data: NDArray[np.float32],
-    old: WCS,
-    new: WCS,
-    shape: tuple[int, int],
+def resample_window(
+    read: Read,
+    channels: int,
+    size: tuple[int, int],
+    route: Route,
+    window: tuple[slice, slice],
     per_pixel: bool,
-    order: Order = "bilinear",
-    averaged: bool | None = None,
+    order: Order = "biquintic",
 ) -> NDArray[np.float32]:
-    """Planes (C, h, w) on the grid ``old`` → (C, H, W) on ``new``; NaN is "not measured".
+    """A window of the new grid, of bands that are read as far as it needs them.
 
     Each new pixel depends on old ones near it only, so a window is a part of the whole.
-    """
-    if averaged is None:
-        averaged = coarser(old, new)
-    finite = np.isfinite(data)
-    # The measured fraction rides along as further planes: one pass over the coordinates.
-    stack = np.concatenate([np.where(finite, data, 0), finite.astype(np.float32)])
-    averaged = order == "adaptive" or (order != "nearest" and averaged)
-    with quiet():
-        if averaged:
-            result, _ = reproject_adaptive(
-                (stack, old),
-                new,
-                shape_out=shape,
-                boundary_mode="ignore_threshold",
-                boundary_ignore_threshold=_MEASURED,
-                roundtrip_coords=False,
-            )
-        else:
-            spline = {"nearest": "nearest-neighbor", "bicubic": "bilinear"}.get(order, order)
-            result, _ = reproject_interp(
-                (stack, old), new, shape_out=shape, order=spline, roundtrip_coords=False
-            )
-        value, weight = np.split(result, 2)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            value = value / weight
-        if order == "bicubic" and not averaged:
-            value, _ = reproject_interp(
-                (_fill_nearest(data, finite), old),
-                new,
-                shape_out=shape,
-                order="bicubic",
-                roundtrip_coords=False,
-            )
-    if per_pixel:
-        value = value * _area_ratio(old, new, shape)
-    value[~(weight >= _MEASURED)] = np.nan
-    return value.astype(np.float32)
 
+    Args:
+        read: rows and columns of the old grid → C planes (h, w), NaN where not measured.
+        channels: C, bands on one old grid.
+        size: (H, W) of the old grid.
+        route: from the new grid to the old.
+        window: rows and columns of the new grid.
+        per_pixel: whether values are fluxes per pixel.
+        order: of the spline; averages are of a cubic one at most.
 
-def _same_area(old: WCS, new: WCS) -> bool:
-    """Whether values keep their meaning whatever their unit: to a thousandth, and undistorted."""
-    if old.has_distortion or new.has_distortion:
-        return False
-    there, here = pixel_area(new), pixel_area(old)
-    assert there is not None
-    assert here is not None
-    return abs(there / here - 1) < 1e-3
-
-
-def coarser(old: WCS, new: WCS) -> bool:
-    """Whether the new pixels are so much wider than the old that they must be averages."""
-    return _width(old, new) > COARSER
-
-
-def _width(old: WCS, new: WCS) -> float:
-    """Old pixels that a new pixel is wide: the median over the new grid."""
-    size = new.array_shape
-    if size is not None:
-        x, y = np.meshgrid(np.linspace(0, size[1] - 1, 5), np.linspace(0, size[0] - 1, 5))
-        ratio = solid_angles(new, x, y) / solid_angles(old, *to_pixels(new, old, x, y))
-        if np.isfinite(ratio).any():
-            return math.sqrt(np.nanmedian(ratio))
-    new_area, old_area = pixel_area(new), pixel_area(old)
-    assert new_area is not None
-    assert old_area is not None
-    return math.sqrt(new_area / old_area)
-
-
-def footprint(
-    old: WCS,
-    old_shape: tuple[int, int],
-    new: WCS,
-    window: tuple[slice, slice],
-    order: Order = "bilinear",
-) -> tuple[slice, slice] | None:
-    """Rows and columns of the old grid that a window of the new grid needs; None if there are none.
-
-    Distortions are smooth, so a lattice over the window finds its extent on the old grid. Where its
-    points jump (the seam of an all-sky map) the old image is needed whole.
+    Returns:
+        (C, h', w') of the window, NaN where too little was measured.
     """
     rows, cols = window
-    y, x = np.meshgrid(
-        np.linspace(rows.start - 0.5, rows.stop - 0.5, _LATTICE),
-        np.linspace(cols.start - 0.5, cols.stop - 0.5, _LATTICE),
-        indexing="ij",
-    )
-    u, v = to_pixels(new, old, x, y)
-    near = np.isfinite(u)
-    if not near.any():
-        return None
-    wide = _width(old, new)
-    if order != "nearest" and wide > COARSER:
-        order = "adaptive"
-    margin = int(np.ceil(_MARGIN[order] * max(1.0, wide)))
-    steps = [np.hypot(np.diff(u, axis=axis), np.diff(v, axis=axis)) for axis in (0, 1)]
-    known = np.concatenate([step[np.isfinite(step)] for step in steps])
-    usual = float(np.median(known)) if len(known) else float(max(old_shape))
-    if not near.all():
-        margin += math.ceil(2 * usual)  # the rim runs between two points of the lattice
-    if len(known) and known.max() > _JUMP * usual + 1:
-        return slice(0, old_shape[0]), slice(0, old_shape[1])
-    spans = []
-    for place, size in ((v[near], old_shape[0]), (u[near], old_shape[1])):
-        if place.max() < -0.5 or place.min() > size - 0.5:
-            return None
-        first = max(0, int(np.floor(place.min())) - margin)
-        last = min(size, int(np.ceil(place.max())) + margin + 1)
-        spans.append(slice(first, last))
-    return spans[0], spans[1]
+    samples = (1, 1) if order == "nearest" else route.samples
+    spline = _SPLINE[order] if samples == (1, 1) else min(_SPLINE[order], _AVERAGED)
+    width = cols.stop - cols.start
+    result = np.full((channels, rows.stop - rows.start, width), np.nan, np.float32)
+    step = max(1, _BLOCK // max(1, width * samples[0] * samples[1]))
+    for top in range(rows.start, rows.stop, step):  # in float64, so a part at a time
+        block = (slice(top, min(top + step, rows.stop)), cols)
+        part = route.footprint(size, block, _MARGIN[order])
+        if part is None:
+            continue
+        u, v, ratio = route.over(block, samples)
+        u, v = u - part[1].start, v - part[0].start
+        out = result[:, top - rows.start : block[0].stop - rows.start]
+        for plane, values in zip(read(*part), out, strict=True):
+            found = _average(plane, v, u, samples, spline)
+            values[...] = found * ratio if per_pixel else found
+    return result
 
 
-def _area_ratio(old: WCS, new: WCS, shape: tuple[int, int]) -> float | NDArray[np.float64]:
-    """J, old pixels a new pixel: one number, or (H, W) where it varies over the window."""
-    flat = float(proj_plane_pixel_area(new) / proj_plane_pixel_area(old))
-    if not (old.has_distortion or new.has_distortion):
-        x, y = np.meshgrid(np.linspace(0, shape[1] - 1, 5), np.linspace(0, shape[0] - 1, 5))
-        away = np.abs(_jacobian(old, new, x, y) / flat - 1)
-        if np.isfinite(away).any() and np.nanmax(away) < _UNIFORM:
-            return flat
-    y, x = np.meshgrid(np.arange(shape[0]), np.arange(shape[1]), indexing="ij")
-    return _jacobian(old, new, x.astype(float), y.astype(float))
-
-
-def _jacobian(
-    old: WCS, new: WCS, x: NDArray[np.float64], y: NDArray[np.float64]
+def _average(
+    plane: NDArray[np.float32],
+    v: NDArray[np.float64],
+    u: NDArray[np.float64],
+    samples: tuple[int, int],
+    spline: int,
 ) -> NDArray[np.float64]:
-    with quiet():
-        u, v = pixel_to_pixel(new, old, x, y)
-    return solid_angles(new, x, y) / solid_angles(old, u, v)
+    """Means of the samples at rows ``v`` and columns ``u``; NaN where too little was measured."""
+    height, width = plane.shape
+    inside = (v > -0.5 - _RIM) & (v < height - 0.5 + _RIM)
+    inside &= (u > -0.5 - _RIM) & (u < width - 0.5 + _RIM)  # False where they are NaN
+    at = [np.where(inside, v, 0.0), np.where(inside, u, 0.0)]
+    finite = np.isfinite(plane)
+    weight = inside.astype(np.float64)
+    if not finite.all():
+        weight *= map_coordinates(
+            finite.astype(np.float64), at, order=min(spline, 1), mode="nearest"
+        )
+        plane = _fill_nearest(plane, finite)
+    knots = plane.astype(np.float64)
+    if spline > 1:
+        knots = spline_filter(knots, spline, mode="reflect")
+    value = map_coordinates(knots, at, order=spline, mode="reflect", prefilter=False)
+    if samples != (1, 1):
+        value, weight = _mean(value * weight, samples), _mean(weight, samples)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            value /= weight
+    value[weight < _MEASURED - 1e-9] = np.nan
+    return value
 
 
-def _fill_nearest(data: NDArray[np.float32], finite: NDArray[np.bool_]) -> NDArray[np.float32]:
+def _mean(values: NDArray[np.float64], samples: tuple[int, int]) -> NDArray[np.float64]:
+    """(h · down, w · across) → (h, w)."""
+    (height, width), (down, across) = values.shape, samples
+    return values.reshape(height // down, down, width // across, across).mean((1, 3))
+
+
+def _fill_nearest(plane: NDArray[np.float32], finite: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Holes take the nearest measured value, so that a cubic spline does not ring around them."""
-    filled = np.zeros_like(data)
-    for plane, here, out in zip(data, finite, filled, strict=True):
-        if here.all():
-            out[...] = plane
-        elif here.any():
-            near = distance_transform_edt(~here, return_distances=False, return_indices=True)
-            out[...] = plane[tuple(near)]
-    return filled
+    if not finite.any():
+        return np.zeros_like(plane)
+    near = distance_transform_edt(~finite, return_distances=False, return_indices=True)
+    return np.asarray(plane[tuple(near)])
 
 
-def _centre(wcs: WCS, shape: tuple[int, int]) -> str:
+def _centre(wcs: WCS, shape: tuple[int, ...]) -> str:
     ra, dec = icrs(wcs, (shape[1] - 1) / 2, (shape[0] - 1) / 2)
     return f"{float(ra):.4f} {float(dec):+.4f}"

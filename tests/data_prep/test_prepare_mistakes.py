@@ -21,7 +21,7 @@ def test_disagreeing_fields_are_named(tmp_path, pair):
         ({"target": [write(tmp_path / "band.fits", deep, band="F150W")]}, r"band\.fits.*F150W"),
         (
             {"target": [write(tmp_path / "u.fits", deep, band="F200W", unit="electron/s")]},
-            r"u\.fits: the target is in electron",
+            r"u\.fits: the target's band F200W is in electron/s but .* in MJy.*ABZP",
         ),
         (
             {"target": [write(tmp_path / "s.fits", deep, band="F200W", scale=0.03)]},

@@ -14,7 +14,7 @@ from data_prep.reproject import align
 from imgturbo.config import RegisterConfig
 from imgturbo.errors import ImgturboError
 from imgturbo.sky import SkyImage
-from imgturbo.sky.resampling import scaled_grid
+from imgturbo.sky.grids import scaled_grid
 
 NONE = RegisterConfig(method="none")
 tan = partial(tangent, ra=150.0, dec=-35.0)

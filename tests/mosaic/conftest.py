@@ -45,6 +45,7 @@ def make_bundle(tmp_path_factory):
         target_stretch=None,
         source_zeropoint=26.0,
         target_zeropoint=MJY_PER_SR,
+        pixel_scale=0.05,
     ):
         config = Config()
         config.model.decoder = UNetConfig(width=8, depth=1, blocks=1, noise_channels=noise)
@@ -62,8 +63,8 @@ def make_bundle(tmp_path_factory):
         stretch = source_stretch or asinh(len(source), 0.1, 3.0)
         goal = target_stretch or asinh(len(target), 0.2, 2.5)
         sides = {
-            "source": side(source, source_unit, stretch, source_zeropoint),
-            "target": side(target, target_unit, goal, target_zeropoint),
+            "source": side(source, source_unit, stretch, source_zeropoint, pixel_scale),
+            "target": side(target, target_unit, goal, target_zeropoint, pixel_scale),
         }
         path = tmp_path_factory.mktemp("bundles") / "bundle"
         save_bundle(

@@ -123,44 +123,68 @@ def test_translation_by_file_by_python_and_by_grid(translators, tmp_path, unit, 
 
 
 @pytest.mark.parametrize(("unit", "scale"), EVERY)
-def test_evaluation(tmp_path, unit, scale):
-    """The same sky in two units on two grids is the same to a hundredth of its background."""
-    prediction = read_sky(sky_file(tmp_path, "10.0*nanoJansky", 0.045, angle=-10.0))
+@pytest.mark.parametrize("predicted", ["10.0*nanoJansky", "MJy sr^{-1}"])
+def test_evaluation(tmp_path, monkeypatch, unit, scale, predicted):
+    """What is compared with the truth, prediction and baseline, has its background and its star."""
+    prediction = sky_file(tmp_path, predicted, 0.045, "P", angle=-10.0)
     truth = sky_file(tmp_path, unit, scale)
-    area = scale**2 * ARCSEC2
-    unity = Stretch(np.zeros(1), np.full(1, np.inf), np.array([BACKGROUND * area / 1e-8]))
-    scores = evaluate(prediction, truth, truth, stretch=unity, perceptual=False)
-    assert scores["prediction"]["mse"] < (0.4 * np.log(10) * TOLERANCE) ** 2
-    assert scores["baselines"]["identity"]["mse"] < 1e-6
+    seen = []
+
+    def record(image, target, valid, *rest):
+        seen.append((image[0].astype(float), target[0].astype(float), valid))
+        return {"mse": 1.0}
+
+    monkeypatch.setattr("imgturbo.scoring.evaluate.scores", record)
+    unity = Stretch(np.zeros(1), np.full(1, np.inf), np.ones(1))
+    evaluate(prediction, truth, truth, stretch=unity, perceptual=False)
+    assert len(seen) == 3
+    for image, target, valid in seen[:2]:
+        pixels = [image[valid], target[valid]]
+        sky = [np.median(each) for each in pixels]
+        star = [(each - np.median(each)).sum() for each in pixels]
+        np.testing.assert_allclose(2.5 * np.log10(sky[0] / sky[1]), 0, atol=TOLERANCE)
+        np.testing.assert_allclose(2.5 * np.log10(star[0] / star[1]), 0, atol=TOLERANCE)
 
 
+@pytest.mark.parametrize("pixel_scale", [None, 0.062])
+@pytest.mark.parametrize("target", ["10.0*nanoJansky", "MJy sr^{-1}"])
 @pytest.mark.parametrize("unit", UNITS)
-def test_preparation(tmp_path, unit):
-    """Both sides of all fields show one sky, also where the pixels of fields differ by a little."""
-    common = {"register": {"method": "none"}, "workers": 1}
+def test_preparation(tmp_path, unit, target, pixel_scale):
+    """Aligned files and tiles of all fields show one sky: three scales, each in another unit."""
     fields = []
-    for ra, scale, pixels in zip(
-        (150.1, 151.1, 152.1), SCALES, (0.05, 0.0503, 0.0497), strict=True
+    units = list(UNITS)[list(UNITS).index(unit) :] + list(UNITS)
+    for ra, scale, pixels, own in zip(
+        (150.1, 151.1, 152.1), SCALES, (0.05, 0.0503, 0.0497), units[:3], strict=True
     ):
-        source = sky_file(tmp_path, unit, scale, ra=ra, angle=5.0)
-        target = sky_file(tmp_path, "10.0*nanoJansky", pixels, band="F200W", ra=ra)
+        sides = {
+            "source": [sky_file(tmp_path, own, scale, ra=ra, angle=5.0)],
+            "target": [sky_file(tmp_path, target, pixels, band="F200W", ra=ra)],
+        }
         split = "train" if pixels == 0.05 else "validation"
-        fields.append(FieldConfig(name=f"f{ra}", source=[source], target=[target], split=split))
-    config = PrepareConfig.model_validate(
-        {**common, "fields": fields, "out": tmp_path / "t.zarr", "tile": {"size": 16}}
-    )
-    prepare(config)
+        fields.append(FieldConfig(name=f"f{ra}", split=split, **sides))
+    content = {
+        "fields": fields, "out": tmp_path / "t.zarr", "pixel_scale": pixel_scale,
+        "tile": {"size": 32, "min_valid": 0.0}, "register": {"method": "none"},
+        "workers": 1,
+    }  # fmt: skip
+    prepare(PrepareConfig.model_validate(content), keep_aligned=tmp_path / "aligned")
+    for field in fields:
+        for side in ("source", "target"):
+            check(read_sky(tmp_path / "aligned" / f"{field.name}_{side}.fits"))
     store = TileStore.open(tmp_path / "t.zarr")
-    for name, number in (("train", 0), ("validation", 1), ("validation", 2)):
-        split = store.split(name)
-        mine = split.field[:] == number
-        valid = split.source_valid[:] & split.target_valid[:] & mine[:, None, None]
-        stars = []
+    seen = 0
+    for split in (store.split("train"), store.split("validation")):
         for side in ("source", "target"):
             described, tiles = getattr(store, side), getattr(split, side)[:]
+            valid = getattr(split, f"{side}_valid")[:]
             values = described.stretch.inverse(np.moveaxis(tiles, 1, 0).astype(float))[0]
-            area = described.pixel_scale**2 * ARCSEC2
-            background, star = off(values[valid], area, described.zeropoints[0])
-            assert abs(background) < TOLERANCE
-            stars.append(star)
-        assert stars[0] == pytest.approx(stars[1], abs=TOLERANCE)
+            area = (pixel_scale or described.pixel_scale) ** 2 * ARCSEC2
+            for tile, here in zip(values, valid, strict=True):
+                jansky = tile[here] * 10 ** (-0.4 * (described.zeropoints[0] - 8.90)) / area
+                bright = STAR / (2 * np.pi * SIGMA**2) / ARCSEC2
+                assert 2.5 * np.log10(jansky.min() / BACKGROUND) == pytest.approx(0, abs=TOLERANCE)
+                if jansky.max() > BACKGROUND + bright / 2:
+                    seen += 1
+                    peak = jansky.max() - BACKGROUND
+                    assert peak == pytest.approx(bright, rel=0.05)  # of pixels beside the centre
+    assert seen == 6
