@@ -39,12 +39,12 @@ from imgturbo.sky import SkyReader, SkySpec, SkyWriter, open_sky
 from imgturbo.sky.bands import stem
 from imgturbo.sky.overlap import require_common_in
 from imgturbo.sky.picture import is_picture
+from imgturbo.sky.provenance import history_of, prediction_cards
 from imgturbo.team import Team
 
 __all__ = ["translate_file"]
 
 Progress = Callable[[str, float], None]
-_PROVENANCE = ("TELESCOP", "INSTRUME", "DETECTOR", "OBJECT", "TARGNAME", "DATE-OBS", "EXPTIME")
 
 
 def translate_file(
@@ -278,8 +278,7 @@ class _Job:
         bands = way.output.names
         cards: list[tuple[str, Any, str]] = [
             ("CREATOR", f"imgturbo {__version__}", "translated by"),
-            ("MODEL", self.bundle.hash, "hash of weights and stretches"),
-            ("DIRECTN", way.name, "forward: source to target"),
+            *prediction_cards(self.bundle.hash, way.name),
         ]
         if reader.row_order:
             cards += [("ROWORDER", reader.row_order, "place of the first row")]
@@ -309,8 +308,7 @@ class _Job:
         history += [f"model {self.bundle.hash}, {way.name}"]
         for path, digest in zip(self.source.files, digests, strict=True):
             history += [f"input {path.name}", f"sha256 {digest}"]
-        header = reader.header if reader.header is not None else {}
-        history += [f"input {key} = {header[key]}" for key in _PROVENANCE if key in header]
+        history += history_of(reader.header)
         return SkySpec(
             shape=(len(bands), height, width),
             bands=bands,
@@ -320,6 +318,10 @@ class _Job:
             header_cards=cards,
             history=history,
             extensions=self.layout.reduction.extensions,
+            image_cards=[
+                *prediction_cards(self.bundle.hash, way.name),
+                ("HISTORY", f"predicted from {', '.join(path.name for path in self.source.files)}"),
+            ],
         )
 
     def _fingerprint(self, digests: Sequence[str]) -> str:

@@ -30,6 +30,7 @@ from imgturbo.mosaic.windows import choose_window, plan
 from imgturbo.nets import Ensemble, Generator
 from imgturbo.sky import SkyImage, Stretch
 from imgturbo.sky.overlap import require_common
+from imgturbo.sky.provenance import derived_header, history_of, prediction_cards
 from imgturbo.sky.units import DISPLAY
 from imgturbo.symmetries import GROUPS
 
@@ -153,14 +154,18 @@ def translate_sky(
     output = way.output.on(scales[0].pixel_area)
     array = in_unit(image.data[order], factors)
     found = translate_array(way.generator, array, stretch=source, target=output.stretch, **settings)
-    header = fits.Header() if image.header is None else image.header.copy()
-    header.update(fits.Header(output.stretch.header_cards(output.names)))
+    header = derived_header(image.header)
+    for line in history_of(image.header):
+        header.add_history(line)
+    made = prediction_cards(bundle.hash, way.name)
+    header.update(fits.Header([*made, *output.stretch.header_cards(output.names)]))
     like = replace(
         image,
         header=header,
         unit=output.unit,
         bands=output.names,
         zeropoints=output.zeropoints,
+        named=(True,) * len(output),
         data=found.mean,
         valid=np.all(np.isfinite(found.mean), axis=0),
     )

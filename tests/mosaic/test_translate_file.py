@@ -11,6 +11,7 @@ import pytest
 from astropy.io import fits
 from small_skies import noise_sky, rotated_wcs
 
+from imgturbo.describe import describe
 from imgturbo.errors import ImgturboError
 from imgturbo.mosaic import translate_array, translate_file, translate_sky
 from imgturbo.sky import SkyImage, Stretch, read_sky
@@ -83,6 +84,33 @@ def test_the_header_says_where_it_came_from(bundle, files, tmp_path):
             bundle.target.zeropoints, abs=1e-3
         )
         assert Stretch.from_header(header, ("F150W", "F277W")) == bundle.target.stretch
+
+
+def test_a_prediction_says_so_and_repeats_nothing_of_the_observation(bundle, make_fits, tmp_path):
+    observed = {"DATE-BEG": "2022-06-29T01:02:03", "MJD-AVG": 59759.1, "XPOSURE": 1200.0}
+    observed |= {"DATE-OBS": "2022-06-29", "EXPTIME": 1200.0, "OBSGEO-X": 1e9, "OBJECT": "M51"}
+    wcs, files = rotated_wcs(H, W), []
+    for band, plane in zip(("F606W", "F814W"), noise_sky(2, H, W), strict=True):
+        files.append(make_fits(f"{band}.fits", plane, band, wcs=wcs))
+        with fits.open(files[-1], mode="update") as hdus:
+            hdus["SCI"].header.update(observed)
+    out = translate_file(bundle, files, tmp_path / "out.fits")
+    with fits.open(out, checksum=True) as hdus:
+        for hdu in hdus:
+            assert not set(hdu.header) & set(observed)
+            assert hdu.verify_checksum() == hdu.verify_datasum() == 1
+        for n in (1, 2):
+            header = hdus["SCI", n].header
+            assert header["PREDICTD"] is True
+            assert header["MODEL"] == bundle.hash
+            assert "predicted from F606W.fits" in str(header["HISTORY"])
+    assert "not observed" in describe(out)["predicted"]
+    assert "predicted" not in describe(files[0])
+    made = translate_sky(bundle, read_sky(files)).mean
+    assert set(made.header) & set(observed) == {"OBJECT"}
+    assert made.header["PREDICTD"] is True
+    assert "input EXPTIME = 1200.0" in str(made.header["HISTORY"])
+    assert made.named == (True, True)
 
 
 def test_an_ensemble_is_told_from_a_single_pass(bundle, files, tmp_path):
