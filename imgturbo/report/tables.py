@@ -36,7 +36,7 @@ def score_table(result: dict[str, Any]) -> None:
     perfect = (result.get("resampling") or {}).get("perfect")
     named = {
         "prediction": result["prediction"],
-        "perfect, resampled": perfect,
+        "perfect": perfect,
         "input as it is": result["baselines"]["identity"],
         "affine colour": result["baselines"]["affine"],
     }
