@@ -67,6 +67,7 @@ def describe(path: Path) -> Facts:
 def _image(path: Path) -> Facts:
     from imgturbo.sky import Stretch, open_sky
     from imgturbo.sky.frames import icrs
+    from imgturbo.sky.provenance import predicted_by
 
     with open_sky(path) as image:
         _, height, width = image.shape
@@ -81,6 +82,8 @@ def _image(path: Path) -> Facts:
         "size": f"{width} × {height} pixels",
         "unit": "display values, 0 to 1" if picture else image.unit or "not stated",
     }
+    if predicted := predicted_by(image.header):
+        facts["predicted"] = predicted
     warnings = list(image.notes)
     if not picture:
         zeros = ("unknown" if z is None else f"{z:.3f}" for z in image.zeropoints)

@@ -34,6 +34,7 @@ class SettingsDict(Computing, total=False):
     quantiles: tuple[float, ...]
     keep_draws: bool
     ensemble: str
+    match_sky: bool
 
 
 @dataclass(frozen=True)
@@ -77,3 +78,6 @@ class Settings:
 
     ensemble: str = "none"
     """A group of symmetries to average over: ``"mirror"``, ``"flips"``, ``"d4"``; or ``"none"``."""
+
+    match_sky: bool = False
+    """Bring the level of the image's sky to that of the training sky, band by band, first."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +17,7 @@ from imgturbo.cli.options import (
     names,
     numbers,
 )
+from imgturbo.cli.output import note
 
 __all__ = ["commands"]
 
@@ -58,7 +58,7 @@ def evaluate(
         write_json(json_file, scores)
     score_table(scores)
     for line in (scores["resampling"] or {}).get("notes", ()):
-        warnings.warn(line, stacklevel=1)
+        note(line, UserWarning)
 
 
 @commands.command()

@@ -67,6 +67,9 @@ def translate(
     ] = None,
     device: Device = None,
     seed: Seed = 0,
+    match_sky: Annotated[
+        bool, typer.Option("--match-sky", help="First bring the sky's level to the training's.")
+    ] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Translate whole FITS mosaics (or pictures), window by window, keeping WCS, units and masks.
@@ -92,6 +95,7 @@ def translate(
         "overlap": overlap,
         "device": device,
         "seed": seed,
+        "match_sky": match_sky,
         "overwrite": overwrite,
     }
     if manifest is not None:
@@ -99,11 +103,20 @@ def translate(
             raise ImgturboError("translate: --manifest goes with --out-dir, without files or --out")
         with task("translating") as progress:
             summary = translate_manifest(
-                load_bundle(bundle), manifest, out_dir, progress=progress, **options
+                load_bundle(bundle),
+                manifest,
+                out_dir,
+                progress=progress,
+                log=progress.line,
+                **options,
             )
         say(summary)
         raise typer.Exit(1 if summary.failed else 0)
     if not files or out is None:
         raise ImgturboError("translate: give FITS files and --out, or --manifest and --out-dir")
     with task("translating") as progress:
-        say(translate_file(load_bundle(bundle), files, out, progress=progress, **options))
+        say(
+            translate_file(
+                load_bundle(bundle), files, out, progress=progress, log=progress.line, **options
+            )
+        )

@@ -37,6 +37,7 @@ from imgturbo.report.sheet import contact_sheet
 from imgturbo.sky import write_sky
 from imgturbo.sky.lab import colours_grey, lab_to_rgb
 from imgturbo.sky.picture import resize, working_shape
+from imgturbo.sky.provenance import history_of, prediction_cards
 from imgturbo.sky.units import DISPLAY
 
 __all__ = [
@@ -119,11 +120,11 @@ def colorize(
             say(f"{image.name}: {name}", (index + len(sheet) / (samples + 1)) / len(images))
             drawn = name != "mean"
             cards = [
-                ("MODEL", bundle.hash, "hash of the model that drew the colours"),
                 ("SEED", seed + len(sheet) - 1 if drawn else None, "seed of this draw"),
                 ("TEMPERAT", temperature if drawn else 0.0, "temperature of this draw"),
             ]
-            written += _write(image, rgb, out / f"{image.name}_{name}", cards, overwrite)
+            made = [*prediction_cards(bundle.hash, "colorize"), *cards]
+            written += _write(image, rgb, out / f"{image.name}_{name}", made, overwrite)
         # The image of the latents' mean comes last in the draws and second on the sheet.
         titles = ["grey", "T = 0", *(f"draw {i + 1}" for i in range(samples))]
         first = _thumbnail(lab_to_rgb(_grey_lab(image)))
@@ -267,7 +268,14 @@ def _write(
             header=image.sky.header,
             path=image.sky.path,
         )
-        write_sky(path, up, header_cards=cards, overwrite=overwrite)
+        write_sky(
+            path,
+            up,
+            header_cards=cards,
+            history=history_of(image.sky.header),
+            image_cards=cards,
+            overwrite=overwrite,
+        )
     return paths
 
 

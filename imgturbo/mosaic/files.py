@@ -9,6 +9,7 @@ share the windows: the first makes the file, each writes its own part of it, the
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -24,6 +25,7 @@ from imgturbo.bundle import Bundle
 from imgturbo.bundle.settings import Settings, SettingsDict
 from imgturbo.errors import ImgturboError
 from imgturbo.files import naming, sha256
+from imgturbo.mosaic.background import Background
 from imgturbo.mosaic.grid import on_grid_of
 from imgturbo.mosaic.journal import Journal
 from imgturbo.mosaic.matching import (
@@ -33,18 +35,20 @@ from imgturbo.mosaic.matching import (
     flux_factors,
     warn_assumed,
 )
+from imgturbo.mosaic.reading import Reading
 from imgturbo.mosaic.sweep import sweep
-from imgturbo.mosaic.translate import in_unit, network_input, prepare, unstretch
+from imgturbo.mosaic.translate import in_unit, prepare, softening_of, unstretch
 from imgturbo.sky import SkyReader, SkySpec, SkyWriter, open_sky
 from imgturbo.sky.bands import stem
+from imgturbo.sky.flags import flag_line
 from imgturbo.sky.overlap import require_common_in
 from imgturbo.sky.picture import is_picture
+from imgturbo.sky.provenance import history_of, prediction_cards
 from imgturbo.team import Team
 
 __all__ = ["translate_file"]
 
 Progress = Callable[[str, float], None]
-_PROVENANCE = ("TELESCOP", "INSTRUME", "DETECTOR", "OBJECT", "TARGNAME", "DATE-OBS", "EXPTIME")
 
 
 def translate_file(
@@ -58,6 +62,7 @@ def translate_file(
     overwrite: bool = False,
     resume: bool = True,
     progress: Progress | None = None,
+    log: Callable[[str], None] | None = None,
     team: Team | None = None,
     **settings: Unpack[SettingsDict],
 ) -> Path:
@@ -74,12 +79,13 @@ def translate_file(
         overwrite: replace `out`; without it an `out` that exists is refused.
         resume: continue an unfinished run of the same job.
         progress: called with (what, fraction done).
+        log: told, in a line at the end, how many pixels are flagged, if any are.
         team: the processes that share the job; None: those of ``accelerate launch``.
         settings: see `imgturbo.mosaic.Settings`.
 
     Returns:
         `out`, whole. Extensions are SCI; for two samples or more STD, and quantiles and draws if
-        asked for.
+        asked for; and FLAGS (:mod:`imgturbo.sky.flags`). A picture has none of the latter.
 
     Raises:
         ImgturboError: input, output or settings cannot be used. Nothing new is at `out` then; what
@@ -93,11 +99,11 @@ def translate_file(
         chosen = replace(chosen, device=team.device)
     with team.together():
         _check_output(out, [*files, *([Path(grid)] if grid else [])], overwrite)
-        source = _Source(bundle, files, direction, bands, grid)
+        source = _Source(bundle, files, direction, bands, grid, chosen.match_sky)
     with source:
         with team.together():
             job = _Job(source, out, bundle, chosen, overwrite)
-        job.run(team, resume, progress)
+        job.run(team, resume, progress, log)
     return out
 
 
@@ -122,6 +128,7 @@ class _Source:
         direction: str,
         bands: Sequence[str] | None,
         grid: Path | str | None,
+        match: bool,
     ) -> None:
         self.way = bundle.direction(direction)
         self.files, self.grid = list(files), grid
@@ -144,28 +151,33 @@ class _Source:
             if grid is not None:
                 check_scale(self.reader.pixel_scale, self.way.input, what)
             self._check_common(what)
-            self.stretch = self.way.input.stretch
+            self.softening = softening_of(bundle)
+            side = self.way.input
+            self.background = Background(
+                self.flux, self.size, side.stretch, self.softening, side.names, match
+            )
+            self.background.warn(what, side.unit)
         except BaseException:
             self.reader.close()
             raise
 
     def _check_common(self, what: str) -> None:
         """Every window would be empty without a pixel that was measured in all bands."""
-        bands = [self.reader.bands[k] for k in self.order]
-        _, height, width = self.reader.shape
         require_common_in(
-            lambda rows, cols: self.reader.read(rows, cols).data[self.order],
-            (height, width),
-            bands,
+            self.flux,
+            self.size,
+            [self.reader.bands[k] for k in self.order],
             what if self.grid is None else f"{what} on the grid of {self.grid}",
         )
 
-    def read(
-        self, rows: slice, cols: slice
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-        """(stretched (C, h, w), 0 where invalid; valid (h, w))."""
-        flux = self.reader.read(rows, cols).data[self.order]
-        return network_input(in_unit(flux, self.factors), self.stretch)
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.reader.shape[1], self.reader.shape[2]
+
+    def flux(self, rows: slice, cols: slice) -> npt.NDArray[np.floating]:
+        """A window (C, h, w), in the bands' order and the unit of the model's input."""
+        return in_unit(self.reader.read(rows, cols).data[self.order], self.factors)
 
     def __enter__(self) -> _Source:
         return self
@@ -187,11 +199,26 @@ class _Job:
     ) -> None:
         self.source, self.out, self.bundle, self.settings = source, out, bundle, settings
         self.overwrite = overwrite
-        _, height, width = source.reader.shape
-        self.apply, self.layout = prepare(source.way.generator, height, width, settings)
+        self.apply, self.layout = prepare(source.way.generator, *source.size, settings)
         self.target = source.output.stretch
+        self.read = Reading(
+            source.flux,
+            source.size,
+            self.apply.generator,
+            source.way.input.stretch,
+            self.target,
+            source.softening,
+            source.background,
+            self.layout.exact,
+        )
 
-    def run(self, team: Team, resume: bool, progress: Progress | None) -> None:
+    def run(
+        self,
+        team: Team,
+        resume: bool,
+        progress: Progress | None,
+        log: Callable[[str], None] | None,
+    ) -> None:
         """Make the output; every process of the team must call it."""
         with team.together():
             digests = [_digest(path) for path in self.source.files] if team.first else []
@@ -218,7 +245,10 @@ class _Job:
                         writer.detach()
             with team.together():
                 if team.first and writer is not None:
+                    line = flag_line(writer.flag_counts(), math.prod(self.source.size))
                     writer.close()
+                    if line is not None and log is not None:
+                        log(f"{self.out.name}: {line}")
                     Journal.remove(self.out)
         except BaseException as error:
             if writer is not None:
@@ -262,10 +292,11 @@ class _Job:
         sweep(
             self.layout,
             units,
-            self.source.read,
+            self.read,
             self.apply,
             unstretch(self.target),
             writer.write,
+            writer.write_flags,
             mark,
         )
         if journal is not None:
@@ -278,8 +309,7 @@ class _Job:
         bands = way.output.names
         cards: list[tuple[str, Any, str]] = [
             ("CREATOR", f"imgturbo {__version__}", "translated by"),
-            ("MODEL", self.bundle.hash, "hash of weights and stretches"),
-            ("DIRECTN", way.name, "forward: source to target"),
+            *prediction_cards(self.bundle.hash, way.name),
         ]
         if reader.row_order:
             cards += [("ROWORDER", reader.row_order, "place of the first row")]
@@ -289,6 +319,8 @@ class _Job:
                 ("SEED", self.settings.seed, "of the first draw"),
                 ("TEMPERAT", self.settings.temperature, "of the draws; 1: the model's own"),
             ]
+        if self.settings.match_sky:
+            cards += [("MATCHSKY", True, "sky level brought to the training's first")]
         if self.settings.ensemble != "none":
             cards += [("ENSEMBLE", self.settings.ensemble, "mean over these symmetries")]
         cards += self.target.header_cards(bands)
@@ -302,6 +334,7 @@ class _Job:
             command += ["--keep-draws"] if self.settings.keep_draws else []
         if self.settings.ensemble != "none":
             command += ["--ensemble", self.settings.ensemble]
+        command += ["--match-sky"] if self.settings.match_sky else []
         if self.source.grid is not None:
             command += ["--grid", Path(self.source.grid).name]
         command += [path.name for path in self.source.files]
@@ -309,8 +342,10 @@ class _Job:
         history += [f"model {self.bundle.hash}, {way.name}"]
         for path, digest in zip(self.source.files, digests, strict=True):
             history += [f"input {path.name}", f"sha256 {digest}"]
-        header = reader.header if reader.header is not None else {}
-        history += [f"input {key} = {header[key]}" for key in _PROVENANCE if key in header]
+        history += history_of(reader.header)
+        if self.settings.match_sky:
+            shifts = zip(way.input.names, self.source.background.shift, strict=True)
+            history += [f"sky {band} - {v:.6g} {way.input.unit}" for band, v in shifts]
         return SkySpec(
             shape=(len(bands), height, width),
             bands=bands,
@@ -320,6 +355,11 @@ class _Job:
             header_cards=cards,
             history=history,
             extensions=self.layout.reduction.extensions,
+            image_cards=[
+                *prediction_cards(self.bundle.hash, way.name),
+                ("HISTORY", f"predicted from {', '.join(path.name for path in self.source.files)}"),
+            ],
+            flagged=True,
         )
 
     def _fingerprint(self, digests: Sequence[str]) -> str:
@@ -334,6 +374,7 @@ class _Job:
             "windows": [[*w.origin, *w.shape] for w in self.layout.windows],
             "exact": self.layout.exact,
             "ensemble": self.settings.ensemble,
+            "sky": self.settings.match_sky,
             "draws": [self.settings.seed, self.settings.precision, self.settings.temperature],
             "reduction": self.layout.reduction,
         }

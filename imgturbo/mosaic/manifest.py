@@ -131,6 +131,7 @@ def translate_manifest(
     overwrite: bool = False,
     resume: bool = True,
     progress: Callable[[str, float], None] | None = None,
+    log: Callable[[str], None] | None = None,
     **settings: Unpack[SettingsDict],
 ) -> ManifestSummary:
     """Translate every field into ``out_dir/NAME.fits``.
@@ -143,6 +144,7 @@ def translate_manifest(
         bands: names that replace those of the header row.
         overwrite: do finished fields again.
         progress: called with (what, fraction of the whole).
+        log: told of each field's flagged pixels, as by `translate_file`.
         settings: see `imgturbo.mosaic.Settings`.
 
     Raises:
@@ -185,6 +187,7 @@ def translate_manifest(
                 overwrite=overwrite,
                 resume=resume,
                 progress=report,
+                log=log,
                 team=Team(),
                 **settings,
             )

@@ -82,14 +82,17 @@ class Reduction(NamedTuple):
             *(f"S{draw:03d}" for draw in draws),
         )
 
-    def translation(self, planes: Mapping[str, T]) -> Translation[T]:
-        """The planes by name as one answer."""
+    def translation(
+        self, planes: Mapping[str, T], flags: npt.NDArray[np.uint8] | None = None
+    ) -> Translation[T]:
+        """The planes by name, and the flags, as one answer."""
         draws = range(1, (self.samples or 0) + 1) if self.keep_draws else ()
         return Translation(
             mean=planes["SCI"],
             std=planes.get("STD"),
             quantiles={level: planes[quantile_name(level)] for level in self.quantiles},
             draws=tuple(planes[f"S{draw:03d}"] for draw in draws),
+            flags=flags,
         )
 
     @property

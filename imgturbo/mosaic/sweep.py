@@ -17,13 +17,15 @@ import numpy.typing as npt
 from imgturbo.mosaic.apply import Applier
 from imgturbo.mosaic.blending import Blender
 from imgturbo.mosaic.lane import Lane, ahead
+from imgturbo.mosaic.reading import Piece
 from imgturbo.mosaic.reducers import Reducer, Reduction
 from imgturbo.mosaic.windows import Window, batches
 
 __all__ = ["Layout", "sweep"]
 
 Float64 = npt.NDArray[np.float64]
-Read = Callable[[slice, slice], tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]]
+Read = Callable[[Window], Piece]
+PutFlags = Callable[[npt.NDArray[np.uint8], slice, slice], None]
 Put = Callable[[npt.NDArray[np.float32], slice, slice, str], None]
 
 
@@ -66,6 +68,7 @@ def sweep(
     apply: Applier,
     unstretch: Callable[[npt.NDArray[np.float32]], Float64],
     put: Put,
+    put_flags: PutFlags,
     mark: Callable[[int], None],
 ) -> None:
     """Translate `units` in ascending order.
@@ -73,26 +76,29 @@ def sweep(
     Args:
         layout: the windows.
         units: numbers of those to do, ascending.
-        read: ``(rows, cols) → (stretched (C, h, w), 0 where invalid; valid (h, w))``.
+        read: a window as the network wants it.
         apply: the network.
         unstretch: (C', h, w) network output → flux, float64.
         put: takes finished pixels, ``(flux (C', h, w), rows, cols, extension)``.
+        put_flags: takes the flags of a window's core, ``(flags (h', w'), rows, cols)``.
         mark: told of each unit once all its pixels have been put.
     """
 
-    def fetch(group: _Group) -> tuple[npt.NDArray[np.float32], list[npt.NDArray[np.bool_]]]:
-        pieces = [read(window.rows, window.cols) for window in group.windows]
-        return np.stack([values for values, _ in pieces]), [valid for _, valid in pieces]
+    def fetch(group: _Group) -> tuple[npt.NDArray[np.float32], list[Piece]]:
+        pieces = [read(window) for window in group.windows]
+        return np.stack([piece.values for piece in pieces]), pieces
 
     extensions = layout.reduction.extensions
 
-    def finish(group: _Group, reducers: list[Reducer], valid: list[npt.NDArray[np.bool_]]) -> None:
-        for window, unit, reducer, measured in zip(
-            group.windows, group.units, reducers, valid, strict=True
+    def finish(group: _Group, reducers: list[Reducer], pieces: list[Piece]) -> None:
+        for window, unit, reducer, piece in zip(
+            group.windows, group.units, reducers, pieces, strict=True
         ):
             planes = reducer.planes()
             for plane in planes.values():
-                plane[:, ~measured] = np.nan
+                plane[:, ~piece.valid] = np.nan
+            if not group.quiet:
+                put_flags(piece.flags, window.core_rows, window.core_cols)
             if group.joined is None:
                 for name, plane in planes.items():
                     core = plane[:, *window.crop].astype(np.float32)
@@ -107,14 +113,14 @@ def sweep(
                 mark(unit)
 
     with Lane() as lane:
-        for group, (stack, valid) in ahead(fetch, _groups(layout, units, apply)):
+        for group, (stack, pieces) in ahead(fetch, _groups(layout, units, apply)):
             reducers = [Reducer(layout.reduction) for _ in group.windows]
             origins = [window.origin for window in group.windows]
             # Where nothing was measured nothing is computed: mosaics have wide empty corners.
-            empty = not any(measured.any() for measured in valid)
+            empty = not any(piece.valid.any() for piece in pieces)
             for draw in _nothing(stack, apply) if empty else apply(stack, origins):
                 lane.submit(_update, reducers, draw, unstretch)
-            lane.submit(finish, group, reducers, valid)
+            lane.submit(finish, group, reducers, pieces)
 
 
 def _update(

@@ -2,14 +2,15 @@
 
     f  →  f·10^{0.4 ΔZP}  →  y = stretch(f)  →  ŷ = G(y)  →  f̂ = stretch'⁻¹(ŷ)  →  NaN where f is
 
-window by window (`imgturbo.mosaic.windows`). The inverse stretch is done in float64: sinh amplifies
-what float32 rounds. The pixel grid, the WCS and the mask are the source's; unit, zero points and
-stretch keywords are those of the model's output side.
+with small holes of y filled (`imgturbo.mosaic.reading`), window by window
+(`imgturbo.mosaic.windows`). The inverse stretch is done in float64: sinh amplifies what float32
+rounds. The pixel grid, the WCS and the mask are the source's; unit, zero points and stretch
+keywords are those of the model's output side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Unpack, overload
 
@@ -22,21 +23,24 @@ from imgturbo.bundle import Bundle, Translation
 from imgturbo.bundle.settings import Settings, SettingsDict
 from imgturbo.errors import ImgturboError
 from imgturbo.mosaic.apply import Applier, bytes_per_pixel, halo_of, pick_device
+from imgturbo.mosaic.background import Background
 from imgturbo.mosaic.grid import at_scale
 from imgturbo.mosaic.matching import band_order, check_values, flux_factors, warn_assumed
+from imgturbo.mosaic.reading import STRIP, Reading
 from imgturbo.mosaic.reducers import Reduction
 from imgturbo.mosaic.sweep import Layout, sweep
 from imgturbo.mosaic.windows import choose_window, plan
 from imgturbo.nets import Ensemble, Generator
 from imgturbo.sky import SkyImage, Stretch
 from imgturbo.sky.overlap import require_common
+from imgturbo.sky.provenance import derived_header, history_of, prediction_cards
 from imgturbo.sky.units import DISPLAY
 from imgturbo.symmetries import GROUPS
 
 __all__ = [
     "in_unit",
-    "network_input",
     "prepare",
+    "softening_of",
     "translate_array",
     "translate_sky",
     "unstretch",
@@ -47,7 +51,7 @@ Planes = npt.NDArray[np.float32]
 
 MEMORY_CPU = 704 << 20  # bytes that one batch of windows may take at its peak, by default
 MAX_BATCH = 16
-STRIP = 128
+SOFTENING = 3.0  # of a stretch of which nobody says more: the default of `prepare.stretch`
 
 
 # ------------------------------------------------------------------------------- in memory
@@ -70,28 +74,62 @@ def translate_array(
         settings: see `imgturbo.mosaic.Settings`.
 
     Returns:
-        Arrays (C', H, W) float32; NaN where any band of the input is.
+        Arrays (C', H, W) float32; NaN where any band of the input is; and the flags.
 
     Raises:
         ImgturboError: an array or settings that do not fit.
         TypeError: a setting that there is not.
     """
+    return _translated(generator, array, stretch, target, Settings(**settings), SOFTENING, "")
+
+
+def _translated(
+    generator: Generator,
+    array: Array,
+    stretch: Stretch | None,
+    target: Stretch | None,
+    settings: Settings,
+    softening: float,
+    unit: str,
+    what: str | None = None,
+    bands: Sequence[str] = (),
+) -> Translation[Planes]:
+    """The array translated; ``what`` it is called where its sky is compared with the training's."""
     _check_channels(generator, array)
-    _, height, width = array.shape
-    chosen = Settings(**settings)
-    apply, layout = prepare(generator, height, width, chosen)
+    channels, height, width = array.shape
 
-    def read(rows: slice, cols: slice) -> tuple[Planes, npt.NDArray[np.bool_]]:
-        return network_input(array[:, rows, cols], stretch)
+    def flux(rows: slice, cols: slice) -> Array:
+        return array[:, rows, cols]
 
+    background = None
+    if what is not None or settings.match_sky:
+        names = bands or [f"band {k + 1}" for k in range(channels)]
+        size = (height, width)
+        background = Background(flux, size, stretch, softening, names, settings.match_sky)
+        background.warn(what or "the array", unit)
+    apply, layout = prepare(generator, height, width, settings)
+    read = Reading(
+        flux,
+        (height, width),
+        apply.generator,
+        stretch,
+        target,
+        softening,
+        background,
+        layout.exact,
+    )
     shape = (apply.channels, height, width)
     planes = {name: np.empty(shape, np.float32) for name in layout.reduction.extensions}
+    flags = np.zeros((height, width), np.uint8)
 
     def put(block: Array, rows: slice, cols: slice, name: str) -> None:
         planes[name][:, rows, cols] = block
 
-    sweep(layout, layout.units, read, apply, unstretch(target), put, lambda unit: None)
-    return layout.reduction.translation(planes)
+    def put_flags(block: npt.NDArray[np.uint8], rows: slice, cols: slice) -> None:
+        flags[rows, cols] = block
+
+    sweep(layout, layout.units, read, apply, unstretch(target), put, put_flags, lambda unit: None)
+    return layout.reduction.translation(planes, flags)
 
 
 @overload
@@ -124,12 +162,14 @@ def translate_sky(
 
     Returns:
         What came in, translated: a `SkyImage`, the stretch of its new bands in its header, or an
-        array (C', H, W) float32, as the mean, and for several samples as the other parts too.
+        array (C', H, W) float32, as the mean, and for several samples as the other parts too; and
+        the flags.
 
     Raises:
         ImgturboError: bands, unit or settings that do not fit.
         TypeError: a setting that there is not.
     """
+    chosen = Settings(**settings)
     way = bundle.direction(direction)
     source, target = way.input.stretch, way.output.stretch
     if not isinstance(image, SkyImage):
@@ -138,7 +178,17 @@ def translate_sky(
             check_values(array, way.input, "the array")
         if array.ndim == 3 and len(array) == len(way.input):
             require_common(iter([np.isfinite(array)]), way.input.names, "the array")
-        return translate_array(way.generator, array, stretch=source, target=target, **settings)
+        return _translated(
+            way.generator,
+            array,
+            source,
+            target,
+            chosen,
+            softening_of(bundle),
+            way.input.unit,
+            "the array",
+            way.input.names,
+        )
     what = str(image.path or "the image")
     order = band_order(way.input.names, image.bands, what, stated=image.named)
     if way.input.unit and any(image.scales[k].unit.kind == "none" for k in order):
@@ -152,15 +202,29 @@ def translate_sky(
     factors = flux_factors(scales, way.input, what)
     output = way.output.on(scales[0].pixel_area)
     array = in_unit(image.data[order], factors)
-    found = translate_array(way.generator, array, stretch=source, target=output.stretch, **settings)
-    header = fits.Header() if image.header is None else image.header.copy()
-    header.update(fits.Header(output.stretch.header_cards(output.names)))
+    found = _translated(
+        way.generator,
+        array,
+        source,
+        output.stretch,
+        chosen,
+        softening_of(bundle),
+        way.input.unit,
+        what,
+        way.input.names,
+    )
+    header = derived_header(image.header)
+    for line in history_of(image.header):
+        header.add_history(line)
+    made = prediction_cards(bundle.hash, way.name)
+    header.update(fits.Header([*made, *output.stretch.header_cards(output.names)]))
     like = replace(
         image,
         header=header,
         unit=output.unit,
         bands=output.names,
         zeropoints=output.zeropoints,
+        named=(True,) * len(output),
         data=found.mean,
         valid=np.all(np.isfinite(found.mean), axis=0),
     )
@@ -242,16 +306,9 @@ def _budget(device: torch.device) -> float:
     return MEMORY_CPU
 
 
-def network_input(
-    flux: Array, stretch: Stretch | None
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """(stretched (C, h, w) with 0 where any band is missing, valid (h, w))."""
-    valid = np.all(np.isfinite(flux), axis=0)
-    values = np.empty(flux.shape, np.float32)
-    for rows in _strips(flux):
-        part = flux[:, rows] if stretch is None else stretch(flux[:, rows])
-        values[:, rows] = np.where(valid[rows], part, 0)
-    return values, valid
+def softening_of(bundle: Bundle) -> float:
+    """Of its stretches, in deviations of the training sky's noise."""
+    return bundle.config.prepare.stretch.softening
 
 
 def unstretch(target: Stretch | None) -> Callable[[Array], Array]:

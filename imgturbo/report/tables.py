@@ -36,7 +36,7 @@ _SCORES = {  # key of a score: (heading, decimals)
 }
 
 _MEANING = {  # of the columns beside the prediction's
-    "resampled": "a perfect prediction, resampled as this one was",
+    "perfect": "a perfect prediction, resampled as this one was",
     "input": "the input as it is",
     "affine": "the best affine colour map of the input",
     "ceiling": "what was said to be the best that can be had",
@@ -51,7 +51,7 @@ def score_table(result: dict[str, Any]) -> None:
     perfect = (result.get("resampling") or {}).get("perfect")
     named = {
         "prediction": result["prediction"],
-        "resampled": perfect,
+        "perfect": perfect,
         "input": result["baselines"]["identity"],
         "affine": result["baselines"]["affine"],
         "ceiling": result["ceilings"]["given"],

@@ -45,6 +45,7 @@ from imgturbo.scoring.together import (
     with_bands_of,
 )
 from imgturbo.sky import SkyImage, Stretch
+from imgturbo.sky.provenance import predicted_by
 from imgturbo.sky.units import DISPLAY
 
 __all__ = ["Image", "evaluate", "scores"]
@@ -99,6 +100,8 @@ def evaluate(
     notes = done.notes
     truth = as_sky(target, "target")
     as_given = as_sky(pred, "prediction", bands)
+    if predicted := predicted_by(truth.header):
+        notes.append(f"the target was itself made {predicted}")
     chosen = with_bands_of(truth, as_given, done)
     prediction = on_grid(chosen, truth, "prediction", done, pred, bands)
     truth = in_unit_of(prediction, truth)

@@ -41,7 +41,7 @@ from imgturbo.sky.headers import (
     quiet,
     same_grid,
 )
-from imgturbo.sky.masks import Kind, Mask, convention, files_beside, mask_of, pair
+from imgturbo.sky.masks import Kind, Mask, convention, files_beside, flag_bits, mask_of, pair
 from imgturbo.sky.packed import open_unpacked
 from imgturbo.sky.photometry import FluxScale
 
@@ -225,6 +225,7 @@ class FitsFile:
         if any(mask.kind == "weight" for mask in found):
             found = [mask for mask in found if mask.kind != "noise"]
         found = [m for m in found if m.kind != "noise" or self._says_anything(m, size)]
+        found = [m for m in found if m.bits]  # flags none of which means "no data"
         for mask in found:
             self._spare = [other for other in self._spare if other is not mask.hdu]
         if not self.companion and not any(m.kind in ("weight", "noise") for m in found):
@@ -269,7 +270,7 @@ class FitsFile:
         for hdu in self._spare:
             name, kind = _name(hdu) or "unnamed", convention(_name(hdu))
             self.unused.append(name)
-            if kind in ("weight", "flags"):
+            if kind == "weight" or (kind == "flags" and flag_bits(hdu.header, {})):
                 self.notes.append(
                     f"{name} is not used as a mask: it is not of the image's size, or there are "
                     "more of its name than images"

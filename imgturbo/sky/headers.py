@@ -325,7 +325,11 @@ custom_wcs_to_frame_mappings(_further_frames)  # from now on, as sunpy does with
 
 
 def wcs_cards(wcs: WCS) -> fits.Header:
-    """Header cards of a WCS, SIP included, with CRPIX, CRVAL and the matrix in full precision."""
+    """Header cards of a WCS, SIP included, with CRPIX, CRVAL and the matrix in full precision.
+
+    Of all that a WCS knows only what says where pixels lie: its dates, exposure, observer and
+    velocities are those of an observation, not of an image that was made from it.
+    """
     with quiet():
         header = wcs.to_header(relax=True)
         exact = {f"CRPIX{i + 1}": value for i, value in enumerate(wcs.wcs.crpix)}
@@ -336,8 +340,10 @@ def wcs_cards(wcs: WCS) -> fits.Header:
         for keyword, value in exact.items():
             if keyword in header:
                 header[keyword] = float(value)
-    for keyword in ("DATE-OBS", "MJD-OBS", "MJDREF", "DATEREF"):
-        header.remove(keyword, ignore_missing=True)  # the source's, not of a made image
+        for keyword in list(header):
+            placed = _WORDS.fullmatch(keyword) or _SIP.fullmatch(keyword)
+            if not placed or keyword in ("DATE-OBS", "MJD-OBS"):
+                header.remove(keyword, ignore_missing=True, remove_all=True)
     return header
 
 

@@ -3,10 +3,11 @@
     primary HDU       no data; provenance: stretch cards, model hash, HISTORY with the inputs
     SCI, EXTVER 1…C   (H, W) float32 each, FILTER, BUNIT, WCS, ABZP; NaN where not measured
     STD, Q05, …       further planes a band, in the same way
+    FLAGS             (H, W) 8 bits, of a prediction: what is doubtful (:mod:`imgturbo.sky.flags`)
 
 Headers are made before the first pixel is known, so the place of every pixel follows from the
 description alone: windows can be written in any order, and a file that is half done is recognised
-by its headers.
+by its headers. DATE, DATASUM and CHECKSUM, which every HDU has, are left open until the end.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from astropy.wcs import WCS
 
 from imgturbo.errors import ImgturboError
 from imgturbo.sky.bands import ascii_name
+from imgturbo.sky.checksum import SEALS, blank
+from imgturbo.sky.flags import FLAGS, flag_cards
 from imgturbo.sky.headers import pixel_area, quiet, wcs_cards
 from imgturbo.sky.image import BOTTOM_UP, SkyImage
 from imgturbo.sky.photometry import FluxScale
@@ -39,12 +42,21 @@ class FitsLayout(NamedTuple):
     Attributes:
         headers: (first byte, text) of each HDU's header.
         planes: first bytes of the pixels of each band, by the name of the extension.
+        flags: first byte of FLAGS; None without.
         size: of the file in bytes.
     """
 
     headers: list[tuple[int, bytes]]
     planes: dict[str, list[int]]
+    flags: int | None
     size: int
+
+    @property
+    def data(self) -> list[tuple[int, int]]:
+        """(first byte, bytes) of each HDU's data, padding included."""
+        ends = [place for place, _ in self.headers[1:]] + [self.size]
+        starts = [place + len(text) for place, text in self.headers]
+        return [(start, end - start) for start, end in zip(starts, ends, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -60,6 +72,8 @@ class SkySpec:
         header_cards: (keyword, value[, comment]) for the primary header.
         history: lines for HISTORY: inputs and their checksums, the model's hash.
         extensions: names of the planes a band.
+        image_cards: (keyword, value[, comment]) for the header of every image.
+        flagged: whether there is a plane of FLAGS.
 
     Raises:
         ImgturboError: band names or zero points of another number than channels.
@@ -73,12 +87,14 @@ class SkySpec:
     header_cards: Sequence[Card] = ()
     history: Sequence[str] = ()
     extensions: Sequence[str] = ("SCI",)
+    image_cards: Sequence[Card] = ()
+    flagged: bool = False
 
     def __post_init__(self) -> None:
         channels = self.shape[0]
         unknown = (None,) * channels
         object.__setattr__(self, "zeropoints", tuple(self.zeropoints) or unknown)
-        for name in ("bands", "header_cards", "history", "extensions"):
+        for name in ("bands", "header_cards", "history", "extensions", "image_cards"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if len(self.bands) != channels or len(self.zeropoints) != channels:
             raise ImgturboError(
@@ -93,6 +109,8 @@ class SkySpec:
         header_cards: Sequence[Card] = (),
         history: Sequence[str] = (),
         extensions: Sequence[str] = ("SCI",),
+        image_cards: Sequence[Card] = (),
+        flagged: bool = False,
     ) -> SkySpec:
         """What a file of this image holds."""
         return cls(
@@ -104,6 +122,8 @@ class SkySpec:
             header_cards=header_cards,
             history=history,
             extensions=extensions,
+            image_cards=image_cards,
+            flagged=flagged,
         )
 
     @property
@@ -116,41 +136,58 @@ class SkySpec:
 
     def fits_layout(self) -> FitsLayout:
         """The headers and the places of the pixels."""
-        headers = [_primary_header(self.header_cards, self.history)]
+        headers = [(_primary_header(self.header_cards, self.history), 0)]
+        pixels = self.shape[1] * self.shape[2]
         for name in self.extensions:
             for version in range(1, self.shape[0] + 1):
-                headers.append(self._image_header(name, version))
+                headers.append((self._image_header(name, version), 4 * pixels))
+        if self.flagged:
+            headers.append((self._flags_header(), pixels))
         texts: list[tuple[int, bytes]] = []
         starts: list[int] = []
         place = 0
-        for number, header in enumerate(headers):
+        for header, used in headers:
             with quiet():
+                header.extend(blank(), update=True)
                 text = header.tostring(sep="", endcard=True, padding=True).encode("ascii")
             texts.append((place, text))
-            place += len(text)
-            if number:
-                starts.append(place)
-                place += padded(4 * self.shape[1] * self.shape[2])
+            starts.append(place + len(text))
+            place = starts[-1] + padded(used)
         channels = self.shape[0]
         planes = {
-            name: starts[i * channels : (i + 1) * channels]
+            name: starts[1 + i * channels : 1 + (i + 1) * channels]
             for i, name in enumerate(self.extensions)
         }
-        return FitsLayout(texts, planes, place)
+        return FitsLayout(texts, planes, starts[-1] if self.flagged else None, place)
 
     def _image_header(self, name: str, version: int) -> fits.Header:
         zero = self.zeropoints[version - 1]
-        header = fits.Header()
-        header["XTENSION"] = ("IMAGE", "image extension")
-        header["BITPIX"] = (-32, "IEEE float32")
-        header["NAXIS"] = 2
-        header["NAXIS1"], header["NAXIS2"] = self.shape[2], self.shape[1]
-        header["PCOUNT"], header["GCOUNT"] = 0, 1
-        header["EXTNAME"], header["EXTVER"] = name, version
+        header = self._extension(name, version, -32, "IEEE float32")
         header["FILTER"] = (ascii_name(self.bands[version - 1]), "band")
         area = pixel_area(self.wcs, self.shape[1:])
         for card in FluxScale(parse_unit(self.unit), zero, area).cards():
             header.append(card)
+        for further in self.image_cards:
+            header.append(fits.Card(*further), end=True)
+        return self._placed(header)
+
+    def _flags_header(self) -> fits.Header:
+        header = self._extension(FLAGS, 1, 8, "unsigned bytes")
+        for card in flag_cards():
+            header.append(card, end=True)
+        return self._placed(header)
+
+    def _extension(self, name: str, version: int, bits: int, words: str) -> fits.Header:
+        header = fits.Header()
+        header["XTENSION"] = ("IMAGE", "image extension")
+        header["BITPIX"] = (bits, words)
+        header["NAXIS"] = 2
+        header["NAXIS1"], header["NAXIS2"] = self.shape[2], self.shape[1]
+        header["PCOUNT"], header["GCOUNT"] = 0, 1
+        header["EXTNAME"], header["EXTVER"] = name, version
+        return header
+
+    def _placed(self, header: fits.Header) -> fits.Header:
         if self.wcs is not None:
             header.extend(wcs_cards(self.wcs).cards, update=True)
         return header
@@ -160,7 +197,10 @@ def _primary_header(cards: Sequence[Card], history: Sequence[str]) -> fits.Heade
     header = fits.PrimaryHDU().header
     with quiet():
         for card in cards:
-            if tuple(card[:2]) != ("ROWORDER", BOTTOM_UP):  # what FITS means anyway
+            if card[0] not in SEALS and tuple(card[:2]) != (
+                "ROWORDER",
+                BOTTOM_UP,
+            ):  # what FITS means anyway
                 words = (ascii_name(word) if isinstance(word, str) else word for word in card)
                 header.append(fits.Card(*words), end=True)
         for line in history:

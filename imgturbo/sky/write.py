@@ -3,8 +3,8 @@
 What a file holds is said by a :class:`~imgturbo.sky.spec.SkySpec` before the first pixel is known,
 so every window has its place in the file and several processes may write at once. The file grows
 aside, as ``.NAME.part`` in the same folder, and takes its name only when it is complete and on disk
-(:mod:`imgturbo.files`). Windows are put by ``pwrite``: a memory map would count every page that was
-written as resident.
+(:mod:`imgturbo.files`), its date and its checksums last. Windows are put by ``pwrite``: a memory
+map would count every page that was written as resident.
 
 A name that ends in ``.gz`` (``.bz2``, ``.xz``) is packed when it is complete. One that ends in
 ``.png``, ``.jpg`` or ``.tif`` makes a picture, which is kept in memory instead.
@@ -18,8 +18,9 @@ readers would else show it upside down; without either the rows of an array stay
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,6 +31,8 @@ from numpy.typing import NDArray
 from imgturbo.errors import ImgturboError
 from imgturbo.files import aside_of, naming, put_in_place, sync
 from imgturbo.sky.bands import FITS_SUFFIXES
+from imgturbo.sky.checksum import add, sealed, unsealed
+from imgturbo.sky.flags import Flag, count_flags
 from imgturbo.sky.image import BOTTOM_UP, SkyImage
 from imgturbo.sky.packed import PACKED_SUFFIXES, pack
 from imgturbo.sky.picture import check_picture, encode_picture, is_picture
@@ -98,7 +101,7 @@ class SkyWriter:
                 raise ImgturboError(f"{writer.part}: nothing to resume; start anew") from None
         size = os.fstat(writer._file).st_size
         same = size == writer._layout.size and all(
-            os.pread(writer._file, len(text), place) == text
+            unsealed(os.pread(writer._file, len(text), place)) == text
             for place, text in writer._layout.headers
         )
         if not same:
@@ -137,6 +140,36 @@ class SkyWriter:
                 for row, line in enumerate(plane, start=top):
                     self._put(line.tobytes(), start + 4 * (width * row + left))
 
+    def write_flags(self, flags: NDArray[np.uint8], rows: slice, cols: slice) -> None:
+        """Put a window (h, w) of FLAGS; of a picture they are only counted.
+
+        Raises:
+            ImgturboError: as of :meth:`write`.
+        """
+        _, height, width = self.spec.shape
+        top, bottom, _ = rows.indices(height)
+        left, right, _ = cols.indices(width)
+        if self._picture is not None:
+            self._flags[top:bottom, left:right] = flags
+            return
+        assert self._layout.flags is not None
+        with self._naming():
+            for row, line in enumerate(flags, start=top):
+                self._put(line.tobytes(), self._layout.flags + width * row + left)
+
+    def flag_counts(self) -> dict[Flag, int]:
+        """How many pixels have each flag, by what has been written, whoever wrote it."""
+        if self._picture is not None:
+            return count_flags(self._flags)
+        total = dict.fromkeys(Flag, 0)
+        if self._layout.flags is None:
+            return total
+        _, height, width = self.spec.shape
+        for content in self._blocks(self._layout.flags, height * width):
+            for flag, count in count_flags(np.frombuffer(content, np.uint8)).items():
+                total[flag] += count
+        return total
+
     def close(self) -> None:
         """Bring everything to disk and give the file its name."""
         if self._file < 0:
@@ -148,6 +181,8 @@ class SkyWriter:
                     shown = self._picture[:, ::-1] if turned else self._picture
                     encoded = encode_picture(shown, self.path, self.spec.unit)
                     self._put(encoded, 0)
+                else:
+                    self._seal()
                 sync(self._file)
                 if self.path.suffix.lower() in PACKED_SUFFIXES:
                     pack(self.part, self.path.suffix.lower())
@@ -196,7 +231,7 @@ class SkyWriter:
         self.part = aside_of(self.path)
         self._overwrite, self._keep_part, self._file = overwrite, keep_part, -1
         self._picture: NDArray[np.float32] | None = None
-        self._layout = FitsLayout([], {}, 0)
+        self._layout = FitsLayout([], {}, None, 0)
         if self.path.exists() and not overwrite:
             raise self._exists()
         if not is_picture(self.path):
@@ -209,6 +244,7 @@ class SkyWriter:
             )
         check_picture(self.path, spec.shape[0], spec.unit)
         self._picture = np.full(spec.shape, np.nan, np.float32)
+        self._flags = np.zeros(spec.shape[1:], np.uint8)
 
     def _lay_out(self) -> None:
         """Headers, then NaN everywhere: a full disk shows now, not after hours of work."""
@@ -221,6 +257,21 @@ class SkyWriter:
             for first in range(0, used, len(nan)):
                 self._put(nan[: min(len(nan), used - first)], start + first)
             self._put(bytes(padded(used) - used), start + used)
+        if self._layout.flags is not None:
+            zeros = bytes(_FILL_BYTES)
+            for first in range(self._layout.flags, self._layout.size, _FILL_BYTES):
+                self._put(zeros[: self._layout.size - first], first)
+
+    def _seal(self) -> None:
+        """Write the date and the checksums, a block at a time, whatever the file's size."""
+        date = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        for (place, text), (start, length) in zip(
+            self._layout.headers, self._layout.data, strict=True
+        ):
+            total = 0
+            for content in self._blocks(start, length):
+                total = add(total, content)
+            self._put(sealed(text, date, total), place)
 
     # ------------------------------------------------------------------------------- bytes
 
@@ -229,6 +280,10 @@ class SkyWriter:
         while left:
             written = os.pwrite(self._file, left, place)
             left, place = left[written:], place + written
+
+    def _blocks(self, start: int, length: int) -> Iterator[bytes]:
+        for first in range(0, length, _FILL_BYTES):
+            yield os.pread(self._file, min(_FILL_BYTES, length - first), start + first)
 
     def _abandon(self) -> None:
         if self._keep_part and self._picture is None:
@@ -262,18 +317,24 @@ def write_sky(
     header_cards: Sequence[Card] = (),
     history: Sequence[str] = (),
     extras: Mapping[str, NDArray[Any]] | None = None,
+    flags: NDArray[np.uint8] | None = None,
+    image_cards: Sequence[Card] = (),
     overwrite: bool = False,
 ) -> Path:
     """Write an image whole: see :class:`SkySpec` for the layout, :class:`SkyWriter` for the errors.
 
     Args:
         extras: further planes, name → (C, H, W): ``{"STD": …}``.
+        flags: (H, W), of :class:`imgturbo.sky.flags.Flag`.
+        image_cards: for the header of every image.
     """
     planes = {"SCI": image.data, **(extras or {})}
     if image.row_order:
         header_cards = [*header_cards, ("ROWORDER", image.row_order, "place of the first row")]
-    spec = SkySpec.of(image, header_cards, history, tuple(planes))
+    spec = SkySpec.of(image, header_cards, history, tuple(planes), image_cards, flags is not None)
     with SkyWriter(path, spec, overwrite=overwrite) as writer:
         for name, data in planes.items():
             writer.write(data, slice(None), slice(None), name)
+        if flags is not None:
+            writer.write_flags(flags, slice(None), slice(None))
     return writer.path

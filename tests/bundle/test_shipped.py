@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from imgturbo.bundle import load_bundle
+from imgturbo.sky import Stretch
 
 BEFORE = json.loads(Path(__file__).with_name("shipped.json").read_text())
 
@@ -42,17 +43,31 @@ def compare(name: str, result: np.ndarray, stored: dict[str, np.ndarray]) -> Non
         assert digest == BEFORE["outputs"][name]
 
 
+def seen_before(values: np.ndarray, stretch: Stretch) -> np.ndarray:
+    """The picture with what version 0.1.0 showed its networks in a hole: the value of y = 0.
+
+    Since then small holes are filled first. What a network makes of an image without holes is the
+    same.
+    """
+    return np.where(np.isnan(values), stretch.offset[:, None, None], values).astype(np.float32)
+
+
 @pytest.mark.parametrize("name", ["smacs0723-fidelity", "smacs0723-perceptual"])
 def test_translations_are_what_they_were(name, stored):
-    found = load_bundle(name).translate(stored["rgb"], window=64, overlap=0)
+    bundle = load_bundle(name)
+    shown = seen_before(stored["rgb"], bundle.source.stretch)
+    found = bundle.translate(shown, window=64, overlap=0)
     assert found.std is None
+    found.mean[:, np.isnan(stored["rgb"]).any(0)] = np.nan
     compare(name, found.mean, stored)
 
 
 def test_draws_are_what_they_were(stored):
     lightness = (100 * stored["rgb"][:1]).astype(np.float32)
-    found = load_bundle("kodak-colours").translate(
-        lightness, samples=2, seed=3, window=64, overlap=0
-    )
+    bundle = load_bundle("kodak-colours")
+    shown = seen_before(lightness, bundle.source.stretch)
+    found = bundle.translate(shown, samples=2, seed=3, window=64, overlap=0)
+    for plane in (found.mean, found.std):
+        plane[:, np.isnan(lightness[0])] = np.nan
     compare("kodak-colours-mean", found.mean, stored)
     compare("kodak-colours-std", found.std, stored)

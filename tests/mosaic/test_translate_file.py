@@ -11,8 +11,10 @@ import pytest
 from astropy.io import fits
 from small_skies import noise_sky, rotated_wcs
 
+from imgturbo.describe import describe
 from imgturbo.errors import ImgturboError
 from imgturbo.mosaic import translate_array, translate_file, translate_sky
+from imgturbo.mosaic.holes import fill_small
 from imgturbo.sky import SkyImage, Stretch, read_sky
 
 H, W = 151, 127
@@ -49,7 +51,8 @@ def test_blended_windows_through_a_file_equal_those_in_memory(bundle, files, tmp
 
 def test_backward_leads_back_to_the_sources_bands(bundle, files, tmp_path):
     there = translate_file(bundle, files, tmp_path / "there.fits")
-    back = translate_file(bundle, there, tmp_path / "back.fits", "backward")
+    with pytest.warns(UserWarning, match="its sky is not the training's"):  # a lively network's
+        back = translate_file(bundle, there, tmp_path / "back.fits", "backward")
     assert read_sky(back).bands == ("F606W", "F814W")
     assert read_sky(back).unit == "electron/s"
 
@@ -61,7 +64,7 @@ def test_an_image_an_array_and_the_network_agree(bundle, files):
     np.testing.assert_array_equal(array, translated.data)
     source, target = (s.stretch for s in (bundle.source, bundle.target))
     values = source(image.data)
-    values[:, ~image.valid] = 0  # what training put there
+    fill_small(values, image.valid)
     expected = target.inverse(translate_array(bundle.decoder, values).mean.astype(float))
     np.testing.assert_allclose(array[:, image.valid], expected[:, image.valid], rtol=1e-5)
     assert translated.bands == ("F150W", "F277W")
@@ -77,12 +80,39 @@ def test_the_header_says_where_it_came_from(bundle, files, tmp_path):
         assert bundle.hash in history
         assert all(path.name in history for path in files)
         assert "TELESCOP = HST" in history
-        assert [(hdu.name, hdu.ver) for hdu in hdus[1:]] == [("SCI", 1), ("SCI", 2)]
-        assert [hdu.header["BUNIT"] for hdu in hdus[1:]] == ["MJy/sr"] * 2
-        assert [hdu.header["ABZP"] for hdu in hdus[1:]] == pytest.approx(
+        assert [(hdu.name, hdu.ver) for hdu in hdus[1:]] == [("SCI", 1), ("SCI", 2), ("FLAGS", 1)]
+        assert [hdu.header["BUNIT"] for hdu in hdus[1:3]] == ["MJy/sr"] * 2
+        assert [hdu.header["ABZP"] for hdu in hdus[1:3]] == pytest.approx(
             bundle.target.zeropoints, abs=1e-3
         )
         assert Stretch.from_header(header, ("F150W", "F277W")) == bundle.target.stretch
+
+
+def test_a_prediction_says_so_and_repeats_nothing_of_the_observation(bundle, make_fits, tmp_path):
+    observed = {"DATE-BEG": "2022-06-29T01:02:03", "MJD-AVG": 59759.1, "XPOSURE": 1200.0}
+    observed |= {"DATE-OBS": "2022-06-29", "EXPTIME": 1200.0, "OBSGEO-X": 1e9, "OBJECT": "M51"}
+    wcs, files = rotated_wcs(H, W), []
+    for band, plane in zip(("F606W", "F814W"), noise_sky(2, H, W), strict=True):
+        files.append(make_fits(f"{band}.fits", plane, band, wcs=wcs))
+        with fits.open(files[-1], mode="update") as hdus:
+            hdus["SCI"].header.update(observed)
+    out = translate_file(bundle, files, tmp_path / "out.fits")
+    with fits.open(out, checksum=True) as hdus:
+        for hdu in hdus:
+            assert not set(hdu.header) & set(observed)
+            assert hdu.verify_checksum() == hdu.verify_datasum() == 1
+        for n in (1, 2):
+            header = hdus["SCI", n].header
+            assert header["PREDICTD"] is True
+            assert header["MODEL"] == bundle.hash
+            assert "predicted from F606W.fits" in str(header["HISTORY"])
+    assert "not observed" in describe(out)["predicted"]
+    assert "predicted" not in describe(files[0])
+    made = translate_sky(bundle, read_sky(files)).mean
+    assert set(made.header) & set(observed) == {"OBJECT"}
+    assert made.header["PREDICTD"] is True
+    assert "input EXPTIME = 1200.0" in str(made.header["HISTORY"])
+    assert made.named == (True, True)
 
 
 def test_an_ensemble_is_told_from_a_single_pass(bundle, files, tmp_path):

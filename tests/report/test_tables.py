@@ -68,6 +68,7 @@ def test_what_a_perfect_prediction_would_score_stands_beside(capsys):
     score_table(result(resampling={"what": ["prediction"], "perfect": ROW | {"psnr": 40.25}}))
     out = capsys.readouterr().out
     assert "a perfect prediction, resampled" in out
+    assert max(len(line.strip()) for line in out.splitlines() if "│" in line) <= 80
     assert "40.25" in out
 
 

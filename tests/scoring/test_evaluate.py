@@ -278,7 +278,7 @@ def test_resampling_is_said_with_what_it_costs():
     """The sky itself on a grid half a pixel off is no perfect prediction any more."""
     truth = sky(scene(seed=1))
     assert evaluate(truth, truth, truth, perceptual=False)["resampling"] is None
-    off = resample(truth, sky_wcs(shift=0.5), truth.shape[1:], "bicubic")
+    off = resample(truth, sky_wcs(shift=0.5), truth.shape[1:])
     scores = evaluate(off, truth, truth, stretch=UNITY, perceptual=False)
     said = scores["resampling"]
     assert said["what"] == ["prediction"]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_area
 
-from imgturbo.sky.headers import celestial_wcs, pixel_area, same_grid, wcs_cards
+from imgturbo.sky.headers import celestial_wcs, pixel_area, quiet, same_grid, wcs_cards
 
 SHAPE = (211, 173)
 
@@ -97,3 +98,35 @@ def test_grids_agree_to_a_hundredth_of_a_pixel(make_wcs):
     far.wcs.crpix += 0.02
     assert same_grid(wcs, near, SHAPE)
     assert not same_grid(wcs, far, SHAPE)
+
+
+OBSERVATION = {
+    "DATE-OBS": "2022-06-29T01:02:03",
+    "DATE-BEG": "2022-06-29T01:02:03",
+    "DATE-AVG": "2022-06-29T01:12:03",
+    "DATE-END": "2022-06-29T01:22:03",
+    "MJD-OBS": 59759.04,
+    "MJD-BEG": 59759.04,
+    "MJD-AVG": 59759.05,
+    "MJD-END": 59759.06,
+    "TIMESYS": "UTC",
+    "XPOSURE": 1200.0,
+    "TELAPSE": 1210.0,
+    "OBSGEO-X": 1.0e9,
+    "OBSGEO-Y": 1.0e9,
+    "OBSGEO-Z": 1.0e8,
+    "VELOSYS": -1.5,
+    "SPECSYS": "BARYCENT",
+    "JEPOCH": 2022.5,
+}
+
+
+@pytest.mark.parametrize("read", [WCS, celestial_wcs])
+def test_cards_say_where_pixels_lie_and_nothing_of_the_observation(make_wcs, read):
+    header = make_wcs(SHAPE).to_header()
+    header.update(OBSERVATION)
+    with quiet():
+        cards = wcs_cards(read(header))
+    assert not set(cards) & set(OBSERVATION)
+    assert {"CTYPE1", "CRPIX1", "CRVAL2", "CDELT1", "PC1_2", "RADESYS"} <= set(cards)
+    assert away(make_wcs(SHAPE), celestial_wcs(fits.Header.fromstring(cards.tostring()))) < 1e-6
