@@ -12,7 +12,7 @@ from imgturbo.errors import ImgturboError
 from imgturbo.sky import SkyImage, SkyReader, open_sky, resample
 from imgturbo.sky.grids import grid_at
 
-__all__ = ["at_scale", "on_grid_of"]
+__all__ = ["GridReader", "at_scale", "on_grid_of"]
 
 
 def at_scale(image: SkyImage, pixel_scale: float | None) -> SkyImage:
@@ -37,3 +37,10 @@ def on_grid_of(reader: SkyReader, grid: Path | str) -> SkyReader:
             f"{missing}: has no celestial WCS, which --grid needs; leave --grid out"
         )
     return reader.on(wcs, (height, width))
+
+
+class GridReader:
+    """The names that 0.1.0 had for a reader on another grid, for scripts that use them."""
+
+    at_scale = staticmethod(SkyReader.at_scale)
+    of_file = staticmethod(on_grid_of)
