@@ -115,7 +115,7 @@ def evaluate(
             f"{name_of(prediction)} ({', '.join(prediction.bands)}) and {name_of(truth)} "
             f"({', '.join(truth.bands)}) share no valid pixel; check masks and WCS"
         )
-    stretch, origin = _choose_stretch(stretch, as_given, prediction, truth, valid)
+    stretch, origin = _choose_stretch(stretch, chosen, prediction, truth, valid)
     y_true = _filled(stretch(truth.data), valid)
     images: dict[str, NDArray[np.float32]] = {
         "prediction": _filled(stretch(prediction.data), valid)
@@ -315,9 +315,7 @@ def _choose_stretch(
 
 def _moved_stretch(stretch: Stretch, given: SkyImage, pred: SkyImage) -> Stretch:
     """Of a prediction that was ``given`` on other pixels, where fluxes per pixel are others."""
-    of_band = dict(zip(given.bands, given.scales, strict=True))
-    names = pred.bands if set(pred.bands) == set(of_band) else given.bands
-    pairs = zip((of_band[name] for name in names), pred.scales, strict=True)
+    pairs = zip(given.scales, pred.scales, strict=True)
     factors = np.array([old.factor_to(new) or 1.0 for old, new in pairs])
     return stretch.scaled(factors) if np.abs(np.log(factors)).max() > 1e-6 else stretch
 

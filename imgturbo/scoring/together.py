@@ -164,10 +164,7 @@ def with_bands_of(target: SkyImage, pred: SkyImage, done: Matched) -> SkyImage:
         ImgturboError: bands of other names, or of another number.
     """
     wanted, given = ([ascii_name(band).upper() for band in im.bands] for im in (target, pred))
-    if len(set(given)) == len(given) and all(name in given for name in wanted):
-        spare = [band for band, name in zip(pred.bands, given, strict=True) if name not in wanted]
-        if spare:
-            done.notes.append(f"not scored, since the target has no such band: {', '.join(spare)}")
+    if len(given) == len(wanted) and set(given) == set(wanted):
         return pred.select([pred.bands[given.index(name)] for name in wanted])
     unnamed = [_nameless(image) for image in (target, pred)]
     if any(unnamed) and len(wanted) == len(given):

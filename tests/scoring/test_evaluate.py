@@ -267,13 +267,6 @@ def test_bands_of_other_names_are_refused_but_where_the_caller_names_them(tmp_pa
     assert evaluate(guess.data, truth, perceptual=False)["bands"] == ["F356W"]
 
 
-def test_a_band_that_the_target_lacks_is_left_out_and_said():
-    truth, guess = sky(scene(3, seed=1)), sky(scene(3, seed=2))
-    some = evaluate(guess, truth.select(["F444W"]), perceptual=False)
-    assert some["bands"] == ["F444W"]
-    assert any("F150W, F277W" in note for note in some["notes"])
-
-
 def test_resampling_is_said_with_what_it_costs():
     """The sky itself on a grid half a pixel off is no perfect prediction any more."""
     truth = sky(scene(seed=1))
