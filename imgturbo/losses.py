@@ -164,10 +164,21 @@ class Trainable(nn.Module, ABC):
         """
         return {}
 
+    def sides_of_terms(self) -> dict[str, tuple[str, ...]]:
+        """Which sides must be measured where each of these terms counts; here both."""
+        return dict.fromkeys(self.terms_by_pairs(), ("source", "target"))
+
+    def idle_terms(self, source: Source) -> list[str]:
+        """The terms of the generators' loss in which not one training sample counts."""
+        by_pairs = self.terms_by_pairs()
+        sides = self.sides_of_terms()
+        return [name for name, pairs in by_pairs.items() if not source.counts(sides[name], pairs)]
+
     def check(self, source: Source) -> None:
         """Refuse data that it cannot learn from, before anything is computed.
 
-        Here: images of a size that no map reads, and unpaired data where pairs alone count.
+        Here: images of a size that no map reads, and data of which nothing counts: unpaired where
+        pairs alone do, or never measured where a term looks.
 
         Raises:
             ImgturboError: naming the setting that does not fit, and what would.
@@ -180,6 +191,12 @@ class Trainable(nn.Module, ABC):
                 "('prepare.fields' with both sides, no 'data.pairing: unpaired'), or train "
                 "without them (objective.preset: cyclegan)"
             )
+        if terms and len(self.idle_terms(source)) == len(terms):
+            raise ImgturboError(
+                f"{source.name}: masks leave no pixel of any training sample that counts in the "
+                f"objective ({', '.join(terms)}), so that nothing would be trained; give tiles "
+                "that both sides measured (prepare.tile.min_valid keeps those)"
+            )
         for network in self.maps().values():
             if (check := getattr(network, "check", None)) is not None:  # any module may be a map
                 for extent in dict.fromkeys((source.whole, source.extent)):
@@ -189,8 +206,7 @@ class Trainable(nn.Module, ABC):
         """What of the data counts in the loss, in a line for the log."""
         pairs = "ever new" if source.pairs is None else str(source.pairs)
         text = f"training samples: {pairs} pairs"
-        idle = [name for name, by_pairs in self.terms_by_pairs().items() if by_pairs]
-        if source.pairs == 0 and idle:
+        if idle := self.idle_terms(source):
             text += f"; none counts in {', '.join(idle)}"
         return text
 

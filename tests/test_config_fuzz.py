@@ -147,7 +147,6 @@ def test_numbers_that_only_look_like_octals_stay(tmp_path):
     ("objective", "named"),
     [
         ("{paired: {x_tilde: 1}, adversarial: hinge}", "objective.adversarial"),
-        ("{paired: {x_tilde: 1}, pool: 5}", "objective.pool"),
         ("{paired: {x_tilde: 1}, conditional: true}", "objective.conditional"),
         ("{paired: {x_tilde: 1}, shared_critics: true}", "objective.shared_critics"),
         ("{paired: {x_tilde: 1}, r1: 1}", "objective.r1"),

@@ -55,7 +55,7 @@ def _at(node: yaml.Node, problem: str) -> yaml.YAMLError:
 
 
 def _shown(node: yaml.Node) -> str:
-    text = repr(node.value) if isinstance(node, yaml.ScalarNode) else "this list or mapping"
+    text = repr(node.value) if isinstance(node, yaml.ScalarNode) else "this"
     return text if len(text) <= 60 else f"{text[:40]}…"
 
 

@@ -149,7 +149,8 @@ class TrainConfig(Section):
     clip: float | None = Field(1.0, gt=0)
     """Largest norm of each optimiser's gradient; None: not clipped."""
     accumulate: int = Field(1, ge=1)
-    """Batches whose gradients are averaged for one step."""
+    """Batches whose gradients are averaged for one step. Means, and samples that mmd compares, are
+    of one batch of all processes each: it stays unbiased, but is less certain than of one large."""
     ema: float = Field(0.999, ge=0, lt=1)
     """Decay a step of the running average of the weights, which is what is validated and saved; 0:
     no average."""

@@ -8,7 +8,7 @@ one over all that hold a target, so both marginals are covered evenly whatever t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from fractions import Fraction
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from imgturbo.config import DataConfig
 from imgturbo.data.batch import Batch
-from imgturbo.data.passes import Passes, Reader, focused, measured, placements
+from imgturbo.data.passes import Passes, Reader, any_measured, focused, measured, placements
 from imgturbo.data.source import Source, asked_fraction, numbers_of, pairs_among
 from imgturbo.data.store import Split, TileStore
 from imgturbo.errors import ImgturboError
@@ -110,6 +110,18 @@ class StoreSource(Source):
         """How much of each pair's target was measured; reads all of their masks."""
         rows = np.flatnonzero(self.split.paired) if self.pairs else np.empty(0, np.int64)
         return measured(self.split.target_valid, rows, self.extent)
+
+    def counts(self, sides: Collection[str], pairs: bool) -> bool:
+        """Whether some sample was measured there; reads masks until one is found."""
+        split = self.split
+        masks = [getattr(split, f"{side}_valid") for side in sides]
+        if self.pairs and any_measured(masks, np.flatnonzero(split.paired)):
+            return True
+        if pairs or self._fraction == 1:
+            return False
+        # Any two rows may come to stand beside each other.
+        rows = [np.flatnonzero(getattr(split, f"has_{side}")) for side in sides]
+        return all(any_measured([mask], own) for mask, own in zip(masks, rows, strict=True))
 
     def validation(self, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
         """Whole validation tiles; see :func:`validation_batches`."""

@@ -11,6 +11,7 @@ Permutations, crops and symmetries are functions of the seed and the sample's nu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from imgturbo.data.store import Rows, TileStore
 from imgturbo.errors import ImgturboError
 from imgturbo.symmetries import GROUPS
 
-__all__ = ["Passes", "Reader", "detail", "focused", "measured", "placements"]
+__all__ = ["Passes", "Reader", "any_measured", "detail", "focused", "measured", "placements"]
 
 _MOST = 20  # times that a row is permuted
 _MASKS = 256  # rows whose masks are read together
@@ -175,6 +176,22 @@ def measured(valid: Rows, rows: NDArray[np.int64], extent: int | None) -> NDArra
         inside = sums[:, high, high] - sums[:, low, high] - sums[:, high, low] + sums[:, low, low]
         shares[part] = inside.reshape(len(masks), -1).max(1) / extent**2
     return shares
+
+
+def any_measured(valid: Sequence[Rows], rows: NDArray[np.int64]) -> bool:
+    """Whether some row has a pixel that is valid in all of the masks; reads until it is found.
+
+    Args:
+        valid: each (N, T, T) or (N,); of unlike shape they meet in the row as a whole.
+        rows: (n,).
+    """
+    for first in range(0, len(rows), _MASKS):
+        masks = [one.take(rows[first : first + _MASKS]) for one in valid]
+        if len({mask.shape for mask in masks}) > 1:
+            masks = [np.any(mask.reshape(len(mask), -1), axis=1, keepdims=True) for mask in masks]
+        if np.logical_and.reduce(masks).any():
+            return True
+    return False
 
 
 def focused(pool: NDArray[Any], values: Rows, valid: Rows, focus: float) -> NDArray[np.int64]:

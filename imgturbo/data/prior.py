@@ -8,7 +8,7 @@ it is the other way round. The two are never a pair: marginal terms alone bring 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor
 from imgturbo.config import DataConfig, PriorConfig
 from imgturbo.data.batch import Batch
 from imgturbo.data.loader import evenly, side_of, training_rows
-from imgturbo.data.passes import Passes, Reader, focused, placements
+from imgturbo.data.passes import Passes, Reader, any_measured, focused, placements
 from imgturbo.data.philox import Use, stream
 from imgturbo.data.source import Source, asked_fraction, numbers_of
 from imgturbo.data.store import SplitName, TileStore
@@ -88,6 +88,14 @@ class PriorSource(Source):
         read = self._reader.read(values, valid, rows, places[:, _SIDES.index(self._kept)])
         drawn = self._draw(self.seed, Use.DRAW, numbers, self.extent)
         return self._batch("train", (drawn, numbers), (*read, rows))
+
+    def counts(self, sides: Collection[str], pairs: bool) -> bool:
+        """Whether something was measured of what is not drawn."""
+        if pairs or self._kept not in sides:
+            return not pairs
+        split = self.store.split("train")
+        valid, rows = getattr(split, f"{self._kept}_valid"), training_rows(self.store, self._kept)
+        return any_measured([valid], rows)
 
     def validation(self, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
         """Whole validation tiles, each beside a draw of its own that training never sees."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
@@ -88,6 +88,15 @@ class Source(ABC):
         None: all of all.
         """
         return None
+
+    def counts(self, sides: Collection[str], pairs: bool) -> bool:
+        """Whether there is a sample in which anything was measured on these sides at once.
+
+        Args:
+            sides: ``source``, ``target`` or both, which then must be measured at the same place.
+            pairs: whether pairs alone are looked at.
+        """
+        return not pairs or self.pairs != 0
 
     def share(self, rank: int, world: int) -> Self:
         """The same data as one process of several reads them.

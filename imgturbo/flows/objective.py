@@ -112,14 +112,18 @@ class Likelihood(Trainable):
 
     def check(self, source: Source) -> None:
         """Refuse images of other sizes, data without pairs, and pairs that are mostly holes."""
-        super().check(source)
-        shares = source.measured()
-        if shares is not None and not (shares >= LEAST_MEASURED).any():
+        if source.pairs != 0 and self.idle_terms(source):
             raise ImgturboError(
                 f"{source.name}: no pair counts in the likelihood, which needs targets that are "
                 f"measured in {LEAST_MEASURED:.0%} of their pixels or more, so that nothing would "
                 "be trained; use smaller tiles (prepare.tile.size), or raise prepare.tile.min_valid"
             )
+        super().check(source)
+
+    def idle_terms(self, source: Source) -> list[str]:
+        """Its one term, where too little of every target was measured; holes in z do not matter."""
+        shares = source.measured()
+        return [] if shares is None or (shares >= LEAST_MEASURED).any() else ["nll"]
 
     def account(self, source: Source) -> str:
         """How many pairs count, and how many of them have holes."""

@@ -102,12 +102,15 @@ class RunState:
 
     def _refuse_idle(self, source: Source) -> None:
         """Refuse a weight that the config gives to a term in which none of the samples counts."""
-        terms = self.objective.terms_by_pairs()
-        for output, weight in self.config.objective.paired.items():
-            if weight and terms.get(f"L/{output}") and source.pairs == 0:
+        given = [output for output, weight in self.config.objective.paired.items() if weight]
+        idle = self.objective.idle_terms(source) if given else []
+        for output in given:
+            if f"L/{output}" in idle:
+                weight = self.config.objective.paired[output]
+                why = "is a pair" if source.pairs == 0 else "is measured on both sides at once"
                 raise ImgturboError(
                     f"{source.name}: objective.paired.{output} is {weight:g}, but no training "
-                    "sample is a pair, so that this term never counts; set it to 0, or give pairs"
+                    f"sample {why}, so that this term never counts; set it to 0, or give pairs"
                 )
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:

@@ -209,7 +209,8 @@ class MMD(Divergence):
 
     Over several processes each enters the sums of its own rows against everybody's. Those of the
     others come without gradient: k is symmetric, so that the gradient of Σ_ij k(û_i, û_j) in û_i is
-    twice that of its own row.
+    twice that of its own row. With ``train.accumulate`` each batch is compared within itself: the
+    mean over batches has the same expectation, but a larger variance than one of all their samples.
 
     Raises:
         ImgturboError: when called with one sample in all; there is nothing to compare.

@@ -2,7 +2,7 @@
 
 A key that a config names and nothing reads looks as if it worked. Each key here has its reader: a
 critic, the divergence mmd, a paired term. What is as the schema has it anyway may stand, and how an
-unused critic is made.
+unused critic is made and what it remembers: a config may go without its critics by their weight.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from imgturbo.turbo.terms import OUTPUTS, Terms
 __all__ = ["refuse_idle"]
 
 _OF_CRITICS = (
-    "adversarial", "conditional", "shared_critics", "pool", "gradient_penalty", "r1",
+    "adversarial", "conditional", "shared_critics", "gradient_penalty", "r1",
 )  # fmt: skip
 _BY_SIGNAL = ("l1", "l2", "charbonnier")
 """The distances that ``signal`` weighs."""

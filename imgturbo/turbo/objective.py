@@ -196,6 +196,19 @@ class Objective(Trainable):
             for kind, divergence in kinds.items()
         }
 
+    def sides_of_terms(self) -> dict[str, tuple[str, ...]]:
+        """A tilde is compared with the other side; a hat and an identity with their own input."""
+        sides = {"z": ("source",), "x": ("target",)}
+        own = {f"L/{name}": sides[SPACE[name]] for name in OUTPUTS if name.endswith("_hat")}
+        own |= {f"identity/{space}": side for space, side in sides.items()}
+        own |= {
+            f"D/{_label(name, kind)}": sides[SPACE[name]]
+            for name, kinds in self.divergences.items()
+            for kind in kinds
+            if name.endswith("_hat")
+        }
+        return {name: own.get(name, both) for name, both in super().sides_of_terms().items()}
+
     def critic_parameters(self) -> list[nn.Parameter]:
         """Parameters of all critics, for their optimiser; empty without marginal terms."""
         return list(self.critics.parameters())

@@ -130,13 +130,13 @@ def test_evaluation(tmp_path, monkeypatch, unit, scale, predicted):
     truth = sky_file(tmp_path, unit, scale)
     seen = []
 
-    def record(image, target, valid, *rest):
+    def record(image, target, valid, *rest, **known):
         seen.append((image[0].astype(float), target[0].astype(float), valid))
         return {"mse": 1.0}
 
     monkeypatch.setattr("imgturbo.scoring.evaluate.scores", record)
     unity = Stretch(np.zeros(1), np.full(1, np.inf), np.ones(1))
-    evaluate(prediction, truth, truth, stretch=unity, perceptual=False)
+    evaluate(prediction, truth, truth, stretch=unity, perceptual=False, bands=["F606W"])
     assert len(seen) == 3
     for image, target, valid in seen[:2]:
         pixels = [image[valid], target[valid]]

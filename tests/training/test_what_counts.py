@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import shutil
 
+import numpy as np
 import pytest
 import torch
-from training_standins import contents, logged, make_tiles, tiny
+from training_standins import SIDES, contents, logged, make_tiles, tiny
 
 from imgturbo.config import ObjectiveConfig
+from imgturbo.data import Tiles, TileSpec, TileStore
+from imgturbo.data.choice import open_source
+from imgturbo.engines import build_trainable
 from imgturbo.errors import ImgturboError
 from imgturbo.training import best, loop, train
 
@@ -97,3 +101,79 @@ def test_networks_much_coarser_than_the_tiles_are_refused(tmp_path, model, named
     with pytest.raises(ImgturboError, match=named) as caught:
         train(type(config).model_validate(tree))
     assert "\n" not in str(caught.value)
+
+
+SIDE = 18  # even: flows halve it
+
+
+def masked_tiles(path, z_valid, x_valid):
+    """Pairs whose two sides are measured in these places (18, 18)."""
+    spec = TileSpec(SIDE, SIDES["source"], SIDES["target"], ("patch",), {"inputs": ["a"]})
+    with TileStore.create(path, spec) as writer:
+        for split, n in (("train", 5), ("validation", 3)):
+            z = np.random.default_rng(n).normal(size=(n, 2, SIDE, SIDE)).astype(np.float32)
+            masks = [np.broadcast_to(mask, (n, SIDE, SIDE)) for mask in (z_valid, x_valid)]
+            rows = {"sky": np.zeros((n, 2)), "residual": np.zeros(n, np.float32)}
+            rows |= {
+                "position": np.zeros((n, 2), np.int32),
+                "field": np.zeros(n, np.int32),
+            }
+            writer.append(split, Tiles(z, z[:, :1].copy(), *masks, **rows))
+    return path
+
+
+LEFT, RIGHT, NOTHING = np.zeros((3, SIDE, SIDE), bool)
+LEFT[:, :8] = RIGHT[:, 8:] = True
+UNET = {"kind": "unet", "width": 2, "depth": 1, "blocks": 1}
+FLOW = {
+    "kind": "cinn",
+    "stages": [{"blocks": 1, "width": 2, "coarse_blocks": 0, "injector": True}],
+    "condition": {"kind": "vgg", "width": 2, "blocks": 1},
+}
+
+
+@pytest.mark.parametrize(
+    ("masks", "decoder", "objective", "trains"),
+    [
+        ((NOTHING, NOTHING), UNET, {"preset": "turbo"}, False),
+        ((NOTHING, NOTHING), UNET, {"preset": "custom", "paired": {"x_hat": 1}}, False),
+        ((NOTHING, NOTHING), FLOW, {}, False),
+        ((NOTHING, NOTHING), {"kind": "diffusion", "width": 8, "depth": 1}, {}, False),
+        ((LEFT, RIGHT), UNET, {"preset": "pix2pix"}, False),
+        ((LEFT, RIGHT), UNET, {"preset": "custom", "marginal": {"x_tilde": {"mmd": 1}}}, False),
+        ((LEFT, RIGHT), {"kind": "diffusion", "width": 8, "depth": 1}, {}, False),
+        ((LEFT, RIGHT), UNET, {"preset": "custom", "paired": {"x_hat": 1}}, True),
+        ((LEFT, RIGHT), UNET, {"preset": "custom", "marginal": {"z_hat": {"mmd": 1}}}, True),
+        ((LEFT, LEFT), UNET, {"preset": "pix2pix"}, True),
+        ((NOTHING, RIGHT), FLOW, {}, True),  # holes of its source do not matter
+        ((NOTHING, RIGHT), UNET, {"preset": "custom", "paired": {"z_hat": 1}}, False),
+    ],
+)
+def test_masks_that_leave_nothing_are_refused_by_every_engine(
+    tmp_path, masks, decoder, objective, trains
+):
+    config = tiny(tmp_path, masked_tiles(tmp_path / "tiles.zarr", *masks), steps=1)
+    tree = config.model_dump(mode="json", by_alias=True) | {"objective": objective}
+    tree["model"]["decoder"] = decoder
+    config = type(config).model_validate(tree)
+    if trains:
+        source = open_source(config)
+        trainable = build_trainable(config, source.source, source.target)
+        trainable.check(source)
+        assert trainable.idle_terms(source) == []
+        return
+    with pytest.raises(ImgturboError, match="so that nothing would be trained") as caught:
+        train(config)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_weight_for_a_term_that_masks_leave_nothing_in_is_refused(tmp_path, capfd):
+    tiles = masked_tiles(tmp_path / "tiles.zarr", LEFT, RIGHT)
+    config = tiny(tmp_path, tiles, steps=1)
+    config.objective = ObjectiveConfig(preset="cyclegan", identity={"x": 0, "z": 0})
+    train(config)
+    assert "5 pairs; none counts in D/z_tilde, D/x_tilde" in capfd.readouterr().err
+    config.objective = ObjectiveConfig(preset="custom", paired={"x_tilde": 3, "x_hat": 1})
+    with pytest.raises(ImgturboError, match=r"x_tilde is 3, but no training sample is measured on"):
+        train(config, resume=False)
