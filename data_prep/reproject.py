@@ -95,7 +95,7 @@ def align(
         wcs = registration.target_wcs
     else:
         moved_target = _move(target, registration.target_wcs, wcs, shape)
-    moved = _move(source, registration.source_wcs, wcs, shape)
+    moved = _move(source, registration.source_wcs, wcs, shape, f"the grid of {theirs.path}")
     if not (moved.valid & moved_target.valid).any():
         raise ImgturboError(
             f"{ours.path} and {theirs.path} have no valid pixel in common; pair files of the "
@@ -111,10 +111,13 @@ def _image(side: Seen | None) -> SkyImage | None:
     return image
 
 
-def _move(side: Seen, registered: WCS | None, wcs: WCS, shape: tuple[int, int]) -> SkyImage:
-    """A side whose pixels really lie where ``registered`` says, on a grid."""
+def _move(
+    side: Seen, registered: WCS | None, wcs: WCS, shape: tuple[int, int], name: str = "the new grid"
+) -> SkyImage:
+    """A side whose pixels really lie where ``registered`` says, on a grid of this name."""
     if isinstance(side, SkyReader):
-        return side.on(wcs, shape, None if registered is side.wcs else registered).read()
+        seen = None if registered is side.wcs else registered
+        return side.on(wcs, shape, seen, name).read()
     return resample(replace(side, wcs=registered), wcs, shape)
 
 

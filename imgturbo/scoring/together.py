@@ -138,7 +138,8 @@ def on_grid(
     if given is None or isinstance(given, SkyImage | np.ndarray):
         return resample(image, grid.wcs, grid.shape[1:])
     with open_sky(given, unit=grid.unit, names=names) as reader:
-        return reader.on(grid.wcs, grid.shape[1:]).read().select(image.bands)
+        on = reader.on(grid.wcs, grid.shape[1:], name=name_of(grid))
+        return on.read().select(image.bands)
 
 
 def _grid_line(image: SkyImage) -> str:

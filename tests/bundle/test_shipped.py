@@ -29,8 +29,10 @@ def stored() -> dict[str, np.ndarray]:
 
 def this_machine() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    where = models[0] if models else "unknown"
+    # A cloud's processors share a name; family, model and stepping tell them apart.
+    wanted = ("model name", "cpu family", "model\t", "stepping")
+    facts = [line.partition(":")[2].strip() for line in lines if line.startswith(wanted)]
+    where = " ".join(facts[: len(wanted)]) or "unknown"
     return f"{where}, torch {torch.__version__}, numpy {np.__version__}"
 
 

@@ -15,7 +15,7 @@ from small_skies import rotated_wcs
 from data_prep.reproject import align
 from imgturbo.config import RegisterConfig
 from imgturbo.mosaic import translate_file, translate_sky
-from imgturbo.scoring import evaluate as scoring
+from imgturbo.scoring.together import Matched, on_grid
 from imgturbo.sky import Stretch, open_sky, read_sky
 from imgturbo.sky.grids import Route, scaled_grid
 
@@ -119,7 +119,7 @@ def test_what_is_evaluated_is_moved_once(tmp_path, monkeypatch):
         write_star(tmp_path / "b.fits", 0.03, "F814W", -20.0),
     ]
     truth = read_sky(write_star(tmp_path / "g.fits", 0.03, "G", 40.0))
-    moved = scoring._on_grid(files, read_sky(files), truth, [])
+    moved = on_grid(read_sky(files), truth, "prediction", Matched(), files)
     assert width(moved, 0) == pytest.approx(expected(0.02, 0.03), rel=0.02)
     assert width(moved, 1) == pytest.approx(STAR, rel=0.01)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +32,6 @@ NETWORKS = {
     "nafnet of stem 1": lambda: NAFNet(NAFNetConfig(**SMALL, stem=1, mixing="dense"), 3, 3),
     "denoiser": lambda: Denoiser(DiffusionConfig(**SMALL), 5, 2),
 }
-
-
-def this_machine() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    where = models[0] if models else platform.processor() or "unknown"
-    return f"{where}, torch {torch.__version__}"
 
 
 def digest(*arrays: np.ndarray) -> str:
@@ -80,7 +72,6 @@ def _facts(name: str) -> dict[str, object]:
     return {
         "keys": list(weights),
         "weights": drawn,
-        "output": digest(numbers),
         "shape": list(numbers.shape),
         "numbers": [float(value) for value in numbers.ravel()[:40]],
     }
@@ -92,11 +83,11 @@ def test_networks_are_what_they_were(name):
     before, now = stored["networks"][name], facts(name)
     assert now["keys"] == before["keys"]
     assert now["shape"] == before["shape"]
+    assert now["weights"] == before["weights"]
+    # Sums are rounded as the processor likes: two of one name gave other last digits.
     np.testing.assert_allclose(now["numbers"], before["numbers"], rtol=1e-4, atol=1e-4)
-    if this_machine() == stored["machine"]:
-        assert (now["weights"], now["output"]) == (before["weights"], before["output"])
 
 
 if __name__ == "__main__":
-    content = {"machine": this_machine(), "networks": {name: facts(name) for name in NETWORKS}}
+    content = {"networks": {name: facts(name) for name in NETWORKS}}
     STORED.write_text(json.dumps(content, indent=1) + "\n")
