@@ -106,10 +106,10 @@ class StoreSource(Source):
             labels=_labels(split, paired, z_rows, x_rows),
         )
 
-    def measured(self) -> NDArray[np.float64]:
+    def measured(self, cell: int = 1) -> NDArray[np.float64]:
         """How much of each pair's target was measured; reads all of their masks."""
         rows = np.flatnonzero(self.split.paired) if self.pairs else np.empty(0, np.int64)
-        return measured(self.split.target_valid, rows, self.extent)
+        return measured(self.split.target_valid, rows, self.extent, cell)
 
     def counts(self, sides: Collection[str], pairs: bool) -> bool:
         """Whether some sample was measured there; reads masks until one is found."""

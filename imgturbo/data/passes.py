@@ -152,13 +152,16 @@ def detail(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> float:
     return total / count if count else 0.0
 
 
-def measured(valid: Rows, rows: NDArray[np.int64], extent: int | None) -> NDArray[np.float64]:
-    """The largest share of valid pixels that a crop of each row may have, 0 to 1.
+def measured(
+    valid: Rows, rows: NDArray[np.int64], extent: int | None, cell: int = 1
+) -> NDArray[np.float64]:
+    """The largest share of valid cells that a crop of each row may have, 0 to 1.
 
     Args:
         valid: (N, T, T) or (N,).
         rows: (n,).
         extent: side of the crops in pixels; None: rows of a table.
+        cell: side in pixels of the cells, which are valid where all of their pixels are.
 
     Returns:
         (n,).
@@ -167,15 +170,30 @@ def measured(valid: Rows, rows: NDArray[np.int64], extent: int | None) -> NDArra
     for first in range(0, len(rows), _MASKS):
         part = slice(first, first + _MASKS)
         masks = valid.take(rows[part])
-        if extent is None or masks.shape[-1] == extent:
-            shares[part] = masks.reshape(len(masks), -1).mean(1)
-            continue
-        # Sums over all squares at once: differences of sums from the corner.
-        sums = np.pad(masks.cumsum(1, dtype=np.int32).cumsum(2), ((0, 0), (1, 0), (1, 0)))
-        low, high = slice(None, -extent), slice(extent, None)
-        inside = sums[:, high, high] - sums[:, low, high] - sums[:, high, low] + sums[:, low, low]
-        shares[part] = inside.reshape(len(masks), -1).max(1) / extent**2
+        shares[part] = masks if extent is None else _share_in_crops(masks, extent, cell)
     return shares
+
+
+def _share_in_crops(masks: NDArray[np.bool_], extent: int, cell: int) -> NDArray[np.float64]:
+    """The largest share of the crops' cells, (n,); a crop may begin at any pixel of (n, T, T)."""
+    whole = _sums(masks, cell) == cell**2  # of the cell that begins at each pixel
+    across = extent // cell
+    best = np.zeros(len(masks), np.int64)
+    for top in range(min(cell, masks.shape[1] - extent + 1)):
+        for left in range(min(cell, masks.shape[2] - extent + 1)):
+            cells = whole[:, top::cell, left::cell]
+            best = np.maximum(best, _sums(cells, across).reshape(len(masks), -1).max(1))
+    return best / across**2
+
+
+def _sums(masks: NDArray[np.bool_], side: int) -> NDArray[np.int32]:
+    """Sums over the squares of this side that begin at each place of (n, T, T), where they fit.
+
+    Of all squares at once: differences of sums from the corner.
+    """
+    sums = np.pad(masks.cumsum(1, dtype=np.int32).cumsum(2), ((0, 0), (1, 0), (1, 0)))
+    low, high = slice(None, -side), slice(side, None)
+    return sums[:, high, high] - sums[:, low, high] - sums[:, high, low] + sums[:, low, low]
 
 
 def any_measured(valid: Sequence[Rows], rows: NDArray[np.int64]) -> bool:

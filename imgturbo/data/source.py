@@ -81,11 +81,14 @@ class Source(ABC):
             limit: at most so many samples.
         """
 
-    def measured(self) -> NDArray[np.float64] | None:
+    def measured(self, cell: int = 1) -> NDArray[np.float64] | None:
         """How much of each pair's target was measured: (pairs,), 0 to 1.
 
         Where training cuts out crops, it is the largest share that a crop of the tile may have.
         None: all of all.
+
+        Args:
+            cell: side in pixels of the cells of which all pixels must be measured.
         """
         return None
 

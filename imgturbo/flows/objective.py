@@ -28,7 +28,9 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from imgturbo.errors import ImgturboError
@@ -113,21 +115,30 @@ class Likelihood(Trainable):
     def check(self, source: Source) -> None:
         """Refuse images of other sizes, data without pairs, and pairs that are mostly holes."""
         if source.pairs != 0 and self.idle_terms(source):
+            scale = self.decoder.scale
+            what = "pixels" if scale == 1 else f"cells of {scale} × {scale} pixels"
             raise ImgturboError(
                 f"{source.name}: no pair counts in the likelihood, which needs targets that are "
-                f"measured in {LEAST_MEASURED:.0%} of their pixels or more, so that nothing would "
+                f"measured in {LEAST_MEASURED:.0%} of their {what} or more, so that nothing would "
                 "be trained; use smaller tiles (prepare.tile.size), or raise prepare.tile.min_valid"
             )
         super().check(source)
 
     def idle_terms(self, source: Source) -> list[str]:
         """Its one term, where too little of every target was measured; holes in z do not matter."""
-        shares = source.measured()
+        shares = self._shares(source)
         return [] if shares is None or (shares >= LEAST_MEASURED).any() else ["nll"]
+
+    def _shares(self, source: Source) -> NDArray[np.float64] | None:
+        """How many of the flow's numbers of each pair were measured, 0 to 1; None: all of all."""
+        scale, extent = self.decoder.scale, source.extent
+        if scale == 1 or extent is None or extent % scale:  # what is refused by its size
+            return source.measured()
+        return source.measured(scale)
 
     def account(self, source: Source) -> str:
         """How many pairs count, and how many of them have holes."""
-        shares = source.measured()
+        shares = self._shares(source)
         if shares is None:
             return super().account(source)
         counting = shares >= LEAST_MEASURED

@@ -322,8 +322,22 @@ def test_a_source_says_how_many_pairs_there_are_and_how_much_was_measured(tmp_pa
         best = [max(mask[y, x].mean() for y in places for x in places) for mask in valid]
         np.testing.assert_allclose(source.measured(), best)
         assert source.pairs == 5
+        cells = [
+            max(
+                mask[y, x].reshape(size // 3, 3, size // 3, 3).all((1, 3)).mean()
+                for y in places
+                for x in places
+            )
+            for mask in valid
+        ]
+        np.testing.assert_allclose(source.measured(3), cells)
+        for sides in (("source",), ("target",), ("source", "target")):
+            assert source.counts(sides, True)
+            assert source.counts(sides, False)
     apart = StoreSource(store, DataConfig(pairing="unpaired"), seed=0)
     assert (apart.pairs, len(apart.measured())) == (0, 0)
+    assert not apart.counts(("target",), True)
+    assert apart.counts(("source", "target"), False)
     prior = PriorConfig(replace=True)
     assert PriorSource(prior, store, DataConfig(), seed=0).pairs == 0
     wish = SimulatorConfig(name="linear")

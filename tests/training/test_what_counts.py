@@ -107,12 +107,13 @@ SIDE = 18  # even: flows halve it
 
 
 def masked_tiles(path, z_valid, x_valid):
-    """Pairs whose two sides are measured in these places (18, 18)."""
-    spec = TileSpec(SIDE, SIDES["source"], SIDES["target"], ("patch",), {"inputs": ["a"]})
+    """Pairs whose two sides are measured in these places (T, T)."""
+    side = len(z_valid)
+    spec = TileSpec(side, SIDES["source"], SIDES["target"], ("patch",), {"inputs": ["a"]})
     with TileStore.create(path, spec) as writer:
         for split, n in (("train", 5), ("validation", 3)):
-            z = np.random.default_rng(n).normal(size=(n, 2, SIDE, SIDE)).astype(np.float32)
-            masks = [np.broadcast_to(mask, (n, SIDE, SIDE)) for mask in (z_valid, x_valid)]
+            z = np.random.default_rng(n).normal(size=(n, 2, side, side)).astype(np.float32)
+            masks = [np.broadcast_to(mask, (n, side, side)) for mask in (z_valid, x_valid)]
             rows = {"sky": np.zeros((n, 2)), "residual": np.zeros(n, np.float32)}
             rows |= {
                 "position": np.zeros((n, 2), np.int32),
@@ -166,6 +167,25 @@ def test_masks_that_leave_nothing_are_refused_by_every_engine(
         train(config)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(("scale", "trains"), [(1, True), (2, False)])
+def test_a_flow_of_coarse_numbers_counts_them_and_not_pixels(tmp_path, scale, trains, capfd):
+    """One pixel of nearly every 2 × 2 cell is missing: of pixels 3/4 are there, of cells one."""
+    holes = np.ones((SIDE + 2, SIDE + 2), bool)
+    holes[::2, ::2] = False
+    holes[0, 0] = True
+    tiles = masked_tiles(tmp_path / "tiles.zarr", np.ones_like(holes), holes)
+    config = tiny(tmp_path, tiles, steps=1)
+    tree = config.model_dump(mode="json", by_alias=True) | {"objective": {}}
+    tree["model"]["decoder"] = FLOW | {"condition": FLOW["condition"] | {"scale": scale}}
+    config = type(config).model_validate(tree)
+    if trains:
+        train(config)
+        assert "5 of 5 pairs count in nll" in capfd.readouterr().err
+        return
+    with pytest.raises(ImgturboError, match=r"in 50% of their cells of 2 × 2 pixels or more"):
+        train(config)
 
 
 def test_a_weight_for_a_term_that_masks_leave_nothing_in_is_refused(tmp_path, capfd):
