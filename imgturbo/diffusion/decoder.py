@@ -16,6 +16,10 @@ and windows start from the same noise. ``noise`` None is ε = 0 throughout, as f
 one deterministic image, of S passes too. It is no draw, and the mean of the draws only where x is
 normal given z.
 
+**Draws are too narrow, by what S steps leave out.** With an exact network (cosine schedule, one
+normal distribution, σ = 0.2) they have σ = 0.166, 0.183, 0.193, 0.197, 0.1999 for S = 10, 20, 50,
+100, 1000 by *ddim*, and 0.152, 0.170, 0.185, 0.191, 0.1995 by *ddpm*; ``calibrate`` says so.
+
 **Windows do not agree exactly.** A pixel of a draw sees S times as far as one pass of the network,
 thousands of pixels; no halo covers that, so ``whole_image`` is set, and windows of a mosaic are
 blended over an overlap that has to be asked for. What each draw costs is S network passes a pixel.
@@ -61,6 +65,10 @@ class DiffusionDecoder(ImageGenerator):
         self.config = config
         self.denoiser = denoiser
         self.passes = config.sampling_steps
+        self.doubt = (
+            f"draws in {self.passes} steps of {config.sampler} are narrower than the network's own "
+            "distribution; more model.decoder.sampling_steps widen them"
+        )
         self._scheduler = build_scheduler(config)
         # In single precision 1 − ᾱ_s − σ² falls below zero where ᾱ_t is tiny, and its root is NaN.
         self._scheduler.alphas_cumprod = self._scheduler.alphas_cumprod.double()

@@ -39,11 +39,13 @@ class Generator(nn.Module, ABC):
         whole_image: whether every output depends on all of the image that is given, by a statistic
             over it or in many passes, so that windows of a mosaic cannot agree.
         has_density: whether it gives densities, :meth:`log_prob`, and not draws alone.
+        doubt: what is to be known of its draws where their width is judged; empty: nothing.
     """
 
     size: int | None = None
     whole_image: bool = False
     has_density: bool = False
+    doubt: str = ""
 
     def __init__(
         self, in_channels: int, out_channels: int, *, stride: int = 1, stochastic: bool = False

@@ -189,6 +189,8 @@ def calibrate(
             f"the samples carry the training's noise, σ = {sigma:g} stretched, which the truths "
             "that they are compared with do not"
         )
+    if decoder.doubt:
+        notes.append(decoder.doubt)
     if not bright_numbers:
         notes.append(f"no source pixel is above {BRIGHT} stretched: bright pixels are left out")
     result |= {"device": str(on), "seconds": round(time.monotonic() - began, 1), "notes": notes}

@@ -254,3 +254,18 @@ def test_bad_input_is_named():
         network(torch.zeros(4, 2))
     with pytest.raises(ImgturboError, match="zero or more"):
         Tempered(FreshNoise(), math.nan)
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm"])
+def test_few_steps_make_draws_that_are_too_narrow_and_it_is_said(sampler):
+    widths = []
+    for steps in (10, 50, 1000):
+        decoder = exact(sampler=sampler, sampling_steps=steps)
+        torch.manual_seed(0)
+        with torch.no_grad():
+            drawn = decoder.translate(torch.zeros(1, 1, 80, 80), FreshNoise())
+        widths.append(drawn.std().item())
+        assert f"{steps} steps of {sampler}" in decoder.doubt
+    exactly = DEVIATION * decoder.config.spread
+    assert widths[0] < 0.9 * exactly
+    assert widths[0] < widths[1] < widths[2] == pytest.approx(exactly, rel=0.03)
