@@ -32,11 +32,10 @@ from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
 from imgturbo.sky.bands import named_band, plane_names
+from imgturbo.sky.cards import drop_unreadable, inherit, settle
 from imgturbo.sky.headers import (
     celestial_axes,
     celestial_wcs,
-    drop_unreadable,
-    inherit,
     pixel_area,
     quiet,
     same_grid,
@@ -119,6 +118,10 @@ class FitsFile:
             )
         try:
             _check_whole(self.path, self._stream, self._hdus)
+            if not self.companion:
+                for hdu in self._hdus:
+                    if hdu.is_image:
+                        settle(hdu.header, str(self.path))
             with quiet():
                 self.bands = self._find_bands()
         except BaseException:

@@ -37,12 +37,11 @@ from astropy.wcs.utils import custom_wcs_to_frame_mappings, pixel_to_pixel, proj
 from numpy.typing import ArrayLike, NDArray
 
 from imgturbo.errors import ImgturboError
+from imgturbo.sky.cards import FRAMES, angle, name_frame, number, settle
 
 __all__ = [
     "celestial_axes",
     "celestial_wcs",
-    "drop_unreadable",
-    "inherit",
     "pixel_area",
     "pixel_scale",
     "quiet",
@@ -59,6 +58,10 @@ _OF_AXIS = re.compile(r"(?:CTYPE|CUNIT|CNAME|CROTA|PV|PS|WAT)(\d)(?:_\d+)?")
 _MATRIX = re.compile(r"(?:CD|PC)0*(\d)_?0*(\d)")
 _SIP = re.compile(r"(A|B|AP|BP)_(ORDER|DMAX|\d+_\d+)")
 _PV = re.compile(r"PV(\d)_(\d+)")
+_SCALE = re.compile(r"CDELT\d|CD\d_\d|PC\d_\d|PC\d{6}")
+_NUMBERS = re.compile(
+    rf"C(RVAL|RPIX|DELT|ROTA)\d|PV\d_\d+|L(ON|AT)POLE|{_SCALE.pattern}|{_SIP.pattern}"
+)
 _PROJECTED = re.compile(r"([A-Z]+)-+([A-Z]{3}(?:-SIP)?)")
 _PLATE = re.compile(r"AMD[XY]\d+|CNPIX\d|PPO\d|PLTRA[HMS]|PLTDEC(SN|[DMS])|[XY]PIXELSZ|PLTSCALE")
 _WORDS = re.compile(
@@ -66,23 +69,6 @@ _WORDS = re.compile(
     r"P[VS]\d_\d+|LONPOLE|LATPOLE|RADESYS|RADECSYS|EQUINOX|EPOCH|WAT\d_\d+|DATE-OBS|MJD-OBS|"
     r"(CPDIS|CPERR|CQDIS|CQERR|DP|DQ)\d.*"
 )
-_PLACE_OF_BYTES = re.compile(
-    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|EXTEND|NEXTEND|EXTNAME|EXTVER|INHERIT|BSCALE|BZERO|"
-    r"BLANK|CHECKSUM|DATASUM|GROUPS|COMMENT|HISTORY|"
-)
-_ANGLES = {
-    "deg": r"deg(r|rees?|s)?",
-    "arcmin": r"arc-?min(utes?|s)?|amin",
-    "arcsec": r"arc-?sec(onds?|s)?|asec",
-    "mas": r"mas|milliarc-?sec(onds?)?",
-    "rad": r"rad(ians?|s)?",
-}
-_FRAMES = {
-    "ICRS": r"ICR[SF]\d?",
-    "FK5": r"FK5.*|J?2000(\.0*)?",
-    "FK4-NO-E": r"FK4.?NO.?E",
-    "FK4": r"FK4.*|B?1950(\.0*)?",
-}
 _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, MemoryError, fits.VerifyError)
 _MATCH = 0.01
 """Pixels by which two grids may differ and still be one."""
@@ -99,31 +85,6 @@ def quiet() -> Iterator[None]:
         # Far outside an image its polynomial cannot be inverted; the caller checks what comes out.
         warnings.filterwarnings("ignore", message=".*(failed to converge|All-NaN slice)")
         yield
-
-
-def inherit(header: fits.Header, primary: fits.Header) -> fits.Header:
-    """The header of an extension with the primary header's cards that it does not override.
-
-    Cards that describe how bytes are stored, COMMENT and HISTORY are not handed down.
-    """
-    merged = header.copy()
-    for card in primary.cards:
-        if card.keyword not in merged and not _PLACE_OF_BYTES.fullmatch(card.keyword):
-            merged.append(card, end=True)
-    return merged
-
-
-def drop_unreadable(header: fits.Header) -> list[str]:
-    """Take out of a header the cards whose value is none, in place; their keywords."""
-    found = []
-    for place in reversed(range(len(header))):
-        card = header.cards[place]
-        try:
-            _ = card.value, card.comment
-        except (fits.VerifyError, ValueError, TypeError):
-            found.append(str(card.keyword))
-            del header[place]
-    return found[::-1]
 
 
 # ------------------------------------------------------------------------------ reading
@@ -145,7 +106,7 @@ def celestial_axes(header: fits.Header) -> tuple[int, int] | None:
 
 
 def _ctype(header: fits.Header, axis: int) -> str:
-    return str(header.get(f"CTYPE{axis}", "")).strip().upper()
+    return str(header.get(f"CTYPE{axis}", "")).strip(" '\"").upper()
 
 
 def _same_system(lon: re.Match[str], lat: re.Match[str]) -> bool:
@@ -169,6 +130,8 @@ def celestial_wcs(header: fits.Header, where: str = "the header") -> WCS | None:
     Raises:
         ImgturboError: CTYPE promises coordinates of the sky, but the cards do not give any.
     """
+    header = header.copy()
+    settle(header, where)
     axes = celestial_axes(header)
     if axes is None:
         return None
@@ -177,16 +140,27 @@ def celestial_wcs(header: fits.Header, where: str = "the header") -> WCS | None:
     for stale in (None, _PLATE):  # a photographic plate's terms count, unless they are no use
         try:
             with quiet():
-                wcs = WCS(_clean(header, axes, stale), naxis=list(axes), relax=True)
-                if wcs.has_celestial:
+                clean = _clean(header, axes, stale)
+                _check_numbers(clean)
+                wcs = WCS(clean, naxis=list(axes), relax=True)
+                if not wcs.has_celestial:
+                    wcs, why = None, "no projection is called so"
+                elif not abs(np.linalg.det(wcs.pixel_scale_matrix)) > 0:
+                    wcs, why = None, "the matrix of CD, or of PC and CDELT, is singular"
+                else:
                     break
-                wcs, why = None, "no projection is called so"
         except _UNREADABLE as reason:
             why = why or _said(reason)
     if wcs is None:
         raise ImgturboError(
             f"{where}: {words} cannot be made out ({why}); correct these cards (or CD, "
             "PC, CUNIT, PV of the same axes), or delete them to go without coordinates"
+        )
+    if wcs.sip is None and any(_SIP.fullmatch(word) and header[word] for word in header):
+        warnings.warn(
+            f"{where}: holds SIP coefficients, but CTYPE does not end in -SIP; they are taken to "
+            "be left behind by an earlier image, append -SIP to both CTYPE if they count",
+            stacklevel=2,
         )
     shape = tuple(int(header.get(f"NAXIS{i}", 0) or 0) for i in axes)
     wcs.pixel_shape = shape if all(shape) else None
@@ -211,8 +185,8 @@ def _clean(
 ) -> fits.Header:
     """Cards of the celestial axes alone, in standard spelling, without terms that do not apply."""
     ctypes = {axis: _ctype(header, axis) for axis in axes}
-    sip = axes == (1, 2) and all(name.endswith("-SIP") for name in ctypes.values())
-    sip = sip and "A_ORDER" in header and "B_ORDER" in header
+    sip = axes == (1, 2) and any(name.endswith("-SIP") for name in ctypes.values())
+    sip = sip and ("A_ORDER" in header or "B_ORDER" in header)
     pv = {
         axis: [int(n) for a, n in _PV.findall(" ".join(header)) if int(a) == axis] for axis in axes
     }
@@ -234,17 +208,37 @@ def _clean(
         if not _of_others(word, axes):
             clean.append(card, end=True)
     for axis, name in ctypes.items():
-        name = name if sip else name.removesuffix("-SIP")
+        name = name.removesuffix("-SIP") + ("-SIP" if sip else "")
         name = name.replace("-TAN", "-TPV") if scamp else name
         clean[f"CTYPE{axis}"] = _PROJECTED.sub(lambda m: f"{m[1]:-<5}{m[2]}", name)
         if f"CUNIT{axis}" in clean:
-            clean[f"CUNIT{axis}"] = _angle(str(clean[f"CUNIT{axis}"]))
+            clean[f"CUNIT{axis}"] = angle(str(clean[f"CUNIT{axis}"]))
     if any(re.fullmatch(r"CD\d_\d", word) for word in clean):
         for other in range(1, 10):  # a matrix without a line for the spectrum would be singular
             if other not in axes and any(w in header for w in (f"NAXIS{other}", f"CTYPE{other}")):
                 clean[f"CD{other}_{other}"] = 1.0
-    _name_frame(clean)
+    name_frame(clean)
     return clean
+
+
+def _check_numbers(clean: fits.Header) -> None:
+    """Numbers that are written as words become numbers; wcslib would take them for 0 (in place).
+
+    Raises:
+        ValueError: a card's value is no number, half of a polynomial is missing, or there is no
+            scale, and a pixel would be a degree wide.
+    """
+    for word, value in list(clean.items()):
+        if not _NUMBERS.fullmatch(word) or not isinstance(value, str):
+            continue
+        found = number(value)
+        if found is None:
+            raise ValueError(f"{word} = '{value}' is no number")
+        clean[word] = int(found) if word.endswith("_ORDER") else found
+    if ("A_ORDER" in clean) != ("B_ORDER" in clean):
+        raise ValueError("of A_ORDER and B_ORDER one is missing")
+    if not any(_SCALE.fullmatch(word) or _PLATE.fullmatch(word) for word in clean):
+        raise ValueError("neither CD nor CDELT says how large a pixel is")
 
 
 def _computed(header: fits.Header, kind: str, axis: str) -> bool:
@@ -266,31 +260,10 @@ def _of_others(word: str, axes: tuple[int, int]) -> bool:
     return pair is not None and int(pair[1]) not in axes
 
 
-def _angle(unit: str) -> str:
-    word = unit.strip(" '\"").lower()
-    for name, pattern in _ANGLES.items():
-        if re.fullmatch(pattern, word):
-            return name
-    return unit
-
-
-def _name_frame(clean: fits.Header) -> None:
-    """RADESYS (or RADECSYS) in standard spelling, and an equinox that is a number (in place)."""
-    for keyword in ("RADESYS", "RADECSYS"):
-        given = str(clean.get(keyword, "")).strip().upper()
-        for name, pattern in _FRAMES.items():
-            if re.fullmatch(pattern, given):
-                clean[keyword] = name
-                break
-    equinox = clean.get("EQUINOX")
-    if isinstance(equinox, str) and re.fullmatch(r"B?1950(\.0*)?", equinox.strip().upper()):
-        clean["EQUINOX"] = 1950.0
-
-
 def _check_frame(wcs: WCS, header: fits.Header, where: str) -> None:
     """Right ascensions of an unknown frame would be compared with others as they are."""
     frame = wcs.wcs.radesys.strip()
-    if wcs.wcs.lngtyp == "RA" and frame not in ("", *_FRAMES):
+    if wcs.wcs.lngtyp == "RA" and frame not in ("", *FRAMES):
         card = "RADESYS" if "RADESYS" in header else "RADECSYS"
         raise ImgturboError(
             f"{where}: {card} = '{frame}' is not a frame that coordinates can be brought from; "

@@ -35,6 +35,7 @@ from astropy import units as u
 from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
+from imgturbo.sky.cards import number
 from imgturbo.sky.units import DISPLAY, Unit, parse_unit
 
 __all__ = ["ARCSEC2", "DISPLAY", "FluxScale", "check_display", "check_resizable", "stated_unit"]
@@ -337,6 +338,8 @@ def _is_vega(header: Mapping[str, Any]) -> bool:
 def _number(header: Mapping[str, Any], keyword: str) -> float | None:
     """A finite number, positive unless it is a magnitude; None where it is missing or a dummy."""
     value = header.get(keyword)
+    if isinstance(value, str):
+        value = number(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value) if value > 0 or keyword in ("ABZP", *_ZEROPOINT_CARDS) else None

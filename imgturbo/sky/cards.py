@@ -1,0 +1,149 @@
+"""Cards as they come: unreadable, repeated, of the primary header, under old and other names.
+
+FITS leaves open what a keyword means that comes twice with two values, and readers differ: of
+coordinates wcslib takes the last, of everything else astropy the first. Here it is said, once.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import warnings
+
+from astropy.io import fits
+
+__all__ = ["FRAMES", "angle", "drop_unreadable", "inherit", "name_frame", "number", "settle"]
+
+_PLACE_OF_BYTES = re.compile(
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|EXTEND|NEXTEND|EXTNAME|EXTVER|INHERIT|BSCALE|BZERO|"
+    r"BLANK|CHECKSUM|DATASUM|GROUPS|COMMENT|HISTORY|"
+)
+_COORDINATE = (
+    r"C(?:TYPE|UNIT|RVAL|RPIX|DELT|ROTA)\d|CD\d_\d|PC\d_\d|PC\d{6}|PV\d_\d+|LONPOLE|LATPOLE|"
+    r"RADESYS|EQUINOX|WCSNAME"
+)
+_OF_SKY = re.compile(_COORDINATE + r"|RADECSYS|EPOCH|(?:A|B|AP|BP)_(?:ORDER|\d+_\d+)")
+_ALTERNATE = re.compile(rf"({_COORDINATE})([A-Z])")
+_OF_FLUX = re.compile(
+    r"BUNIT|ABZP|MAGZERO|MAGZPT|PHOTZP|FLUXMAG0|PHOT(FLAM|PLAM|FNU|MJSR|SYS)|PIXAR_(SR|A2)|EXPTIME|"
+    r"BMAJ|BMIN|FILTER\d?|PUPIL|BSCALE|BZERO|BLANK"
+)
+_OLD_CD = re.compile(r"CD00(\d)00(\d)")
+
+
+_ANGLES = {
+    "deg": r"deg(r|rees?|s)?",
+    "arcmin": r"arc-?min(utes?|s)?|amin",
+    "arcsec": r"arc-?sec(onds?|s)?|asec",
+    "mas": r"mas|milliarc-?sec(onds?)?",
+    "rad": r"rad(ians?|s)?",
+}
+FRAMES = {
+    "ICRS": r"ICR[SF]\d?",
+    "FK5": r"FK5.*|J?2000(\.0*)?",
+    "FK4-NO-E": r"FK4.?NO.?E",
+    "FK4": r"FK4.*|B?1950(\.0*)?",
+}
+
+
+def number(text: str) -> float | None:
+    """A finite number that is written as a word, also as FORTRAN does (``1.2D-05``); or None."""
+    try:
+        found = float(text.strip().upper().replace("D", "E"))
+    except ValueError:
+        return None
+    return found if math.isfinite(found) else None
+
+
+def settle(header: fits.Header, where: str) -> None:
+    """Make a header say each thing once and under its present name, in place.
+
+    Of repeated cards that disagree one stays, with a word to the user; matrices of old
+    (``CD001001``) and coordinates that there are only as alternates (``CTYPE1A``) are renamed.
+    """
+    _drop_repeated(header, where)
+    for word in [word for word in header if _OLD_CD.fullmatch(word)]:
+        new = _OLD_CD.sub(r"CD\1_\2", word)
+        if new not in header:
+            header.rename_keyword(word, new)
+    if "CTYPE1" in header or "CTYPE2" in header:
+        return
+    letters = sorted(word[-1] for word in header if re.fullmatch(r"CTYPE1[A-Z]", word))
+    if letters:
+        for card in list(header.cards):
+            match = _ALTERNATE.fullmatch(card.keyword)
+            if match and match[2] == letters[0]:
+                header[match[1]] = (card.value, card.comment)
+
+
+def _drop_repeated(header: fits.Header, where: str) -> None:
+    words = [card.keyword for card in header.cards]
+    repeated = sorted(
+        {word for word in words if words.count(word) > 1} - {"", "COMMENT", "HISTORY"}
+    )
+    told = []
+    for word in repeated:
+        of_sky = _OF_SKY.fullmatch(word) is not None
+        if not of_sky and not _OF_FLUX.fullmatch(word):
+            continue
+        values = [header[word, i] for i in range(header.count(word))]
+        kept = values[-1] if of_sky else values[0]
+        if any(value != kept for value in values):
+            told.append(f"{word} = {', '.join(map(repr, values))} ({kept!r} is taken)")
+        while header.count(word) > 1:
+            del header[word, 0 if of_sky else -1]
+    if told:
+        warnings.warn(
+            f"{where}: cards that come more than once and disagree: {'; '.join(told)}; delete the "
+            "wrong ones",
+            stacklevel=3,
+        )
+
+
+def inherit(header: fits.Header, primary: fits.Header) -> fits.Header:
+    """The header of an extension with the primary header's cards that it does not override.
+
+    Cards that describe how bytes are stored, COMMENT and HISTORY are not handed down.
+    """
+    merged = header.copy()
+    for card in primary.cards:
+        if card.keyword not in merged and not _PLACE_OF_BYTES.fullmatch(card.keyword):
+            merged.append(card, end=True)
+    return merged
+
+
+def drop_unreadable(header: fits.Header) -> list[str]:
+    """Take out of a header the cards whose value is none, in place; their keywords."""
+    found = []
+    for place in reversed(range(len(header))):
+        card = header.cards[place]
+        try:
+            _ = card.value, card.comment
+        except (fits.VerifyError, ValueError, TypeError):
+            found.append(str(card.keyword))
+            del header[place]
+    return found[::-1]
+
+
+def angle(unit: str) -> str:
+    """CUNIT in standard spelling, or as it is."""
+    word = unit.strip(" '\"").lower()
+    for name, pattern in _ANGLES.items():
+        if re.fullmatch(pattern, word):
+            return name
+    return unit
+
+
+def name_frame(clean: fits.Header) -> None:
+    """RADESYS (or RADECSYS) in standard spelling, and an equinox that is a number (in place)."""
+    for keyword in ("RADESYS", "RADECSYS"):
+        given = str(clean.get(keyword, "")).strip().upper()
+        for name, pattern in FRAMES.items():
+            if re.fullmatch(pattern, given):
+                clean[keyword] = name
+                break
+    equinox = clean.get("EQUINOX")
+    if isinstance(equinox, str):
+        year = number(equinox.strip().upper().lstrip("JB"))
+        if year is not None:
+            clean["EQUINOX"] = year
