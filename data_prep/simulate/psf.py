@@ -11,6 +11,11 @@ them into spikes. The integral is one FFT: on N × N samples of step δx the ima
 the same angular grid without interpolation. Edges of the pupil are drawn by the area of each cell
 they cover, hence a strut thinner than a cell still blocks the right amount of light.
 
+Path differences here are even, W(−x) = W(x). Odd ones (tilt, coma) displace an image, by another
+amount in each band: the astrometry of real mosaics has taken that out, and what is simulated must
+not carry a misregistration of its own. With an even W the image of an even pupil is even too;
+:func:`centred` takes out the little that three struts leave.
+
 Angles here are in the frame of the pixels: +x right, +y up, anticlockwise.
 """
 
@@ -24,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-__all__ = ["ARCSEC", "HUBBLE_PUPIL", "WEBB_PUPIL", "Pupil", "blur", "image_of_pupil"]
+__all__ = ["ARCSEC", "HUBBLE_PUPIL", "WEBB_PUPIL", "Pupil", "blur", "centred", "image_of_pupil"]
 
 Array = NDArray[np.float64]
 
@@ -78,8 +83,7 @@ def _hubble(x: Array, y: Array, step: float) -> tuple[Array, Array]:
         amplitude = amplitude * (1 - _strut(x, y, angle, HUBBLE_VANE, step))
     rho = (r / radius) ** 2
     spherical = 15e-9 * np.sqrt(5) * (6 * rho**2 - 6 * rho + 1)
-    coma = 8e-9 * np.sqrt(8) * (3 * rho - 2) * x / radius
-    return amplitude, spherical + coma
+    return amplitude, spherical
 
 
 @cache
@@ -87,7 +91,8 @@ def _webb_segments() -> tuple[tuple[float, float, float, float, float], ...]:
     """Centre (m), piston (m) and two slopes (m/m) of the 18 hexagons.
 
     Errors of alignment are drawn once: 40 nm of piston, 25 nm of tilt at a segment's edge, near the
-    ~70 nm in total measured in flight (Rigby et al. 2023, arXiv:2207.05632).
+    ~70 nm in total measured in flight (Rigby et al. 2023, arXiv:2207.05632). Segments that lie
+    opposite have the same piston and opposite slopes, which makes the path difference even.
     """
     rng = np.random.default_rng(18)
     pitch = WEBB_FLAT_TO_FLAT + WEBB_GAP
@@ -96,13 +101,13 @@ def _webb_segments() -> tuple[tuple[float, float, float, float, float], ...]:
     segments = []
     for i in range(-2, 3):
         for j in range(-2, 3):
-            if (i, j) != (0, 0) and abs(i + j) <= 2:
+            if (i, j) > (0, 0) and abs(i + j) <= 2:
                 centre = i * first + j * second
                 piston = 40e-9 * rng.standard_normal()
                 slopes = 25e-9 / (WEBB_FLAT_TO_FLAT / 2) * rng.standard_normal(2)
-                segments.append(
-                    (float(centre[0]), float(centre[1]), piston, float(slopes[0]), float(slopes[1]))
-                )
+                for side in (1, -1):
+                    x, y, slope_x, slope_y = side * np.concatenate([centre, slopes])
+                    segments.append((float(x), float(y), piston, float(slope_x), float(slope_y)))
     return tuple(segments)
 
 
@@ -170,6 +175,12 @@ def image_of_pupil(
     r = np.hypot(axis, axis[:, None])
     image *= 0.5 * (1 + np.cos(np.pi * np.clip((r - 0.85) / 0.15, 0, 1)))
     return image / image.sum()
+
+
+def centred(image: Array) -> Array:
+    """The even part of an image (N, N), N even: centred on pixel [N//2, N//2] by any measure."""
+    turned = np.roll(image[::-1, ::-1], 1, axis=(0, 1))
+    return 0.5 * (image + turned)
 
 
 def blur(image: Array, boxes: Sequence[float], sigma: float) -> Array:

@@ -11,8 +11,10 @@ from prepare_fields import header, settings, stars, write
 from data_prep import prepare as prepare_module
 from data_prep import staging
 from data_prep.prepare import prepare
+from data_prep.staging import Staged
 from imgturbo.config import FieldConfig
 from imgturbo.data.store import TileStore
+from imgturbo.errors import ImgturboError
 from imgturbo.sky import read_sky
 
 
@@ -273,3 +275,26 @@ def test_places_in_the_store_are_icrs_whatever_the_header_says(tmp_path):
     expected = WCS(cards).pixel_to_world(x, y).icrs
     places = np.stack([expected.ra.deg, expected.dec.deg], axis=1)
     np.testing.assert_allclose(split.sky, places, atol=1e-7)
+
+
+def test_tiles_that_are_misaligned_are_left_out(tmp_path, pair, monkeypatch):
+    """Above the limit neither training nor validation sees them; what is unknown is kept."""
+    monkeypatch.setattr(
+        Staged, "residual", lambda self, x, y: np.where(x > 60, np.nan, x / 40).astype(np.float32)
+    )
+    kept = prepare(settings(tmp_path, pair, tile={"size": 16, "max_residual": None}))
+    cut = prepare(settings(tmp_path, pair, tile={"size": 16, "max_residual": 0.5}))
+    assert kept.fields[0].misaligned == 0
+    lost = cut.fields[0].misaligned
+    assert lost > 0
+    assert cut.train + cut.validation + lost == kept.train + kept.validation
+    for name in ("train", "validation"):
+        split = TileStore.open(cut.out).split(name)
+        assert not (split.residual > 0.5).any()
+        assert np.isnan(split.residual).any()
+
+
+def test_a_field_without_a_well_aligned_tile_is_named(tmp_path, pair, monkeypatch):
+    monkeypatch.setattr(Staged, "residual", lambda self, x, y: np.full(len(x), 3.0, np.float32))
+    with pytest.raises(ImgturboError, match=r"misaligned by more than .*max_residual'"):
+        prepare(settings(tmp_path, pair))

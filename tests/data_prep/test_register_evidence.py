@@ -35,7 +35,7 @@ def test_a_refusal_names_the_numbers_and_the_remedy():
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("seed", [0, 1, 3])
+@pytest.mark.parametrize("seed", [0, 1, 2])
 def test_an_offset_beyond_max_shift_is_refused_or_said(seed):
     """The true offset is more than 0.25 arcsec, of which 0.05 may be searched."""
     source, target, truth = related(512, seed, True, "none", 0.0)

@@ -48,7 +48,7 @@ def tiles_of(fields, split, tile):
     out = []
     for index, field in enumerate(fields):
         excluded = exclusion(fields, areas, index, split.guard)
-        out.append(lay_tiles([field.valid], areas[index], excluded, tile))
+        out.append(lay_tiles([field.valid], areas[index], excluded, tile, split.guard))
     return areas, out
 
 
@@ -122,6 +122,23 @@ def test_fields_that_see_the_same_sky_do_not_leak(angle, shift, scale, guard, fr
             for y0, y1, x0, x1 in area.validation:
                 inside = (u > x0 - 0.5) & (u < x1 - 0.5) & (v > y0 - 0.5) & (v < y1 - 0.5)
                 assert not inside.any()
+
+
+def test_a_guard_costs_its_own_sky_and_not_a_row_of_tiles():
+    """Tiles beside a held-out square are slid out of its guard: as many as without one."""
+    field = sky("a", 1024, 1024)
+    tile, split = TileConfig(size=128), SplitConfig(fraction=0.15, block=2)
+    assert split.guard >= 16  # by default more than a galaxy, and than the noise's correlation
+    bare, guarded = (
+        tiles_of([field], split.model_copy(update={"guard": g}), tile)[1][0]
+        for g in (0, split.guard)
+    )
+    assert len(guarded.validation) == len(bare.validation)
+    assert len(guarded.train) >= 0.9 * len(bare.train)
+    y, x = guarded.validation.T
+    for ty, tx in guarded.train:
+        apart = np.maximum(np.maximum(y - ty, ty - y), np.maximum(x - tx, tx - x)) - 128
+        assert apart.min() >= split.guard
 
 
 def in_frame(wcs, frame):
