@@ -155,7 +155,7 @@ def parse_unit(bunit: str | None) -> Unit:
         The unit; its ``kind`` is ``"unknown"`` where the spelling or the dimension is not
         understood, and ``"none"`` where nothing is stated.
     """
-    given = (bunit or "").strip()
+    given = (bunit or "").strip(" \t\"'")
     if given.lower() in _NOTHING:
         return Unit("", "none")
     if given.lower() in _AS_THEY_ARE:
