@@ -83,7 +83,7 @@ def align(
         assert alone is not None
         assert image is not None
         wcs, shape, factor = _grid(image, pixel_scale)
-        moved = image if factor == 1 or wcs is None else _move(alone, image.wcs, wcs, shape)
+        moved = image if factor == 1 or wcs is None else _move(alone, image, image.wcs, wcs, shape)
         return Aligned(moved if source else None, moved if target else None, None, factor)
 
     wcs, shape, factor = _grid(theirs, pixel_scale)
@@ -93,8 +93,8 @@ def align(
     if factor == 1 or wcs is None:
         wcs = registration.target_wcs
     else:
-        moved_target = _move(target, registration.target_wcs, wcs, shape)
-    moved = _move(source, registration.source_wcs, wcs, shape)
+        moved_target = _move(target, theirs, registration.target_wcs, wcs, shape)
+    moved = _move(source, theirs, registration.source_wcs, wcs, shape)
     if not (moved.valid & moved_target.valid).any():
         raise ImgturboError(
             f"{ours.path} and {theirs.path} have no valid pixel in common; pair files of the "
@@ -110,10 +110,13 @@ def _image(side: Seen | None) -> SkyImage | None:
     return image
 
 
-def _move(side: Seen, registered: WCS | None, wcs: WCS, shape: tuple[int, int]) -> SkyImage:
-    """A side whose pixels really lie where ``registered`` says, on a grid."""
+def _move(
+    side: Seen, onto: SkyImage, registered: WCS | None, wcs: WCS, shape: tuple[int, int]
+) -> SkyImage:
+    """A side whose pixels really lie where ``registered`` says, on a grid that is ``onto``'s."""
     if isinstance(side, SkyReader):
-        return side.on(wcs, shape, None if registered is side.wcs else registered).read()
+        stated = None if registered is side.wcs else registered
+        return side.on(wcs, shape, stated, str(onto.path)).read()
     return resample(replace(side, wcs=registered), wcs, shape)
 
 

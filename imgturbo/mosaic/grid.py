@@ -36,4 +36,4 @@ def on_grid_of(reader: SkyReader, grid: Path | str) -> SkyReader:
         raise ImgturboError(
             f"{missing}: has no celestial WCS, which --grid needs; leave --grid out"
         )
-    return reader.on(wcs, (height, width))
+    return reader.on(wcs, (height, width), name=f"the grid of {grid}")

@@ -226,7 +226,7 @@ def _on_grid(given: Image, image: SkyImage, grid: SkyImage, notes: list[str]) ->
     if isinstance(given, SkyImage | np.ndarray):
         return resample(image, grid.wcs, grid.shape[1:])
     with open_sky(given, unit=grid.unit) as reader:
-        return reader.on(grid.wcs, grid.shape[1:]).read()
+        return reader.on(grid.wcs, grid.shape[1:], name=_name(grid)).read()
 
 
 def _common_bands(pred: SkyImage, target: SkyImage) -> SkyImage:

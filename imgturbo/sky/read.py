@@ -72,13 +72,20 @@ class SkyReader:
             self.close()
             raise
 
-    def on(self, wcs: WCS, shape: tuple[int, int], registered: WCS | None = None) -> SkyReader:
+    def on(
+        self,
+        wcs: WCS,
+        shape: tuple[int, int],
+        registered: WCS | None = None,
+        name: str = "the new grid",
+    ) -> SkyReader:
         """The same files seen on another grid: every band is moved there once, from its own pixels.
 
         Args:
             wcs: of the grid.
             shape: (H, W) of the grid.
             registered: what takes the place of this reader's own WCS: where its pixels really lie.
+            name: of the grid, for messages.
 
         Returns:
             A reader of the same open files; closing one closes both.
@@ -88,7 +95,7 @@ class SkyReader:
                 another size hold.
         """
         other = copy(self)
-        other._placed = Placement(self._bands, wcs, shape, "the new grid", registered, self._stated)
+        other._placed = Placement(self._bands, wcs, shape, name, registered, self._stated)
         return other
 
     def at_scale(self, pixel_scale: float | None) -> SkyReader:
