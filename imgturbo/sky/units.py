@@ -182,8 +182,9 @@ def parse_unit(bunit: str | None) -> Unit:
 
 
 def _plain(given: str) -> str:
-    """Without what TeX, prose and brackets add."""
-    text = re.sub(r"\\(mathrm|rm|,|;|!|\s)|[${}~]", " ", given)
+    """Without what TeX, prose, quotes and brackets add."""
+    text = re.sub(r"^(['\"])(.*)\1$", r"\2", given)
+    text = re.sub(r"\\(mathrm|rm|,|;|!|\s)|[${}~]", " ", text)
     text = re.sub(r"\^\s*([+-]?\d+)", r"^\1", text)
     for mark, power in (("²", "2"), ("³", "3"), ("⁻¹", "-1"), ("⁻²", "-2"), ("−", "-")):
         text = text.replace(mark, power)

@@ -39,6 +39,7 @@ from imgturbo.sky.units import parse_unit
         ("ELECTRONS", "electron"),
         ("display", "display"),
         ("nanomaggies", "nanomaggy"),
+        ("'MJy/sr'", "MJy/sr"),
         ("", ""),
         (None, ""),
         ("furlong", "furlong"),
