@@ -175,7 +175,16 @@ class Mutant:
 
     @property
     def key(self) -> str:
-        return f"{self.path} | {self.before} | {self.after}"
+        return " | ".join([self.path, *self.shown()])
+
+    def shown(self) -> tuple[str, str]:
+        """Before and after; of long statements what is about the change."""
+        pair = (self.before, self.after)
+        unlike = (i for i, (a, b) in enumerate(zip(*pair, strict=False)) if a != b)
+        same = next(unlike, min(map(len, pair)))
+        end = max(map(len, pair)) if max(map(len, pair)) < 160 else same + 40
+        start = 0 if end > same + 40 else max(0, same - 60)
+        return pair[0][start:end], pair[1][start:end]
 
 
 def head(statement: ast.stmt) -> str:
@@ -411,7 +420,8 @@ def main() -> int:
                     same += 1
                 elif bench.survives(one, room):
                     alive.append(one)
-                    print(f"{one.path}:{one.line}\n  - {one.before}\n  + {one.after}", flush=True)
+                    before, after = one.shown()
+                    print(f"{one.path}:{one.line}\n  - {before}\n  + {after}", flush=True)
                 else:
                     killed += 1
             print(f"# {paths[0]}: {len(mine)} drawn; so far {killed} killed, {len(alive)} alive")
