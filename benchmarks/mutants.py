@@ -34,6 +34,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import _lru_cache_wrapper
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -85,6 +86,7 @@ OPERATORS: dict[type[ast.AST], tuple[type[ast.AST], ...]] = {
     ast.And: (ast.Or,),
     ast.Or: (ast.And,),
 }
+OURS = {"imgturbo", "data_prep"}  # packages
 NAMES = {"min": "max", "minimum": "maximum", "amin": "amax", "sin": "cos", "floor": "ceil"}
 NAMES |= {"any": "all", "zeros": "ones", "nanmin": "nanmax", "zeros_like": "ones_like"}
 NAMES |= {after: before for before, after in NAMES.items()}
@@ -146,7 +148,8 @@ def changes(node: ast.AST) -> list[ast.AST]:
         another(value=node.value - 1)
     elif isinstance(node, ast.Constant) and isinstance(node.value, float):
         another(value=node.value + 1)
-        another(value=node.value * 1.5)
+        if node.value:
+            another(value=node.value * 1.5)
     elif isinstance(node, ast.Call):
         name = getattr(node.func, "id", getattr(node.func, "attr", ""))
         if name in NAMES:
@@ -246,6 +249,10 @@ class Tracer:
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self.now = [nodeid]
+        for name, module in list(sys.modules.items()):  # what is cached is entered once
+            for one in list(vars(module).values()) if name.split(".")[0] in OURS else ():
+                if isinstance(one, _lru_cache_wrapper):
+                    one.cache_clear()
         threading.settrace(self.enter)
         sys.settrace(self.enter)
 
@@ -329,8 +336,7 @@ class Bench:
         status = int(pytest.main([*words, *paths], plugins=[plugin]))
         if isinstance(plugin, Tracer):
             sys.settrace(None)
-            ours = {"imgturbo", "data_prep", "conftest"}
-            ours |= {path.stem for path in self.tree.rglob("tests/**/*.py")}
+            ours = OURS | {"conftest"} | {path.stem for path in self.tree.rglob("tests/**/*.py")}
             modules = [name for name in sys.modules if name.split(".")[0] not in ours]
             found = {**plugin.found(), "modules": modules}
             (self.tree / "map.json").write_text(json.dumps(found))
@@ -358,6 +364,10 @@ class Bench:
             entered = room["entered"].items()
             direct = {t for where, ts in entered if where.startswith(mutant.path + ":") for t in ts}
         tests = sorted(direct & set(seconds), key=seconds.get)
+        if not mutant.function:  # a constant may be read from without: the rest of their files
+            files = {test.split("::")[0] for test in tests or seconds}
+            beside = {test for test in seconds if test.split("::")[0] in files} - direct
+            tests += sorted(beside, key=seconds.get)
         if not tests:
             return True
         files = {test.split("::")[0] for test in tests}
