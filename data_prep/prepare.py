@@ -19,6 +19,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from data_prep.split import Areas, FieldSky, divide, exclusion
 from data_prep.staging import Staged, piece_key, stage
 from data_prep.survey import FieldSurvey, checksums, survey
 from data_prep.tile import Windows, cut, lay_tiles
-from imgturbo.config import PrepareConfig, StretchConfig
+from imgturbo.config import PrepareConfig, TileConfig
 from imgturbo.data.store import (
     SplitName,
     Tiles,
@@ -113,14 +114,23 @@ def prepare(
     areas = divide(skies, config.split, config.tile.size)
     excluded = [exclusion(skies, areas, i, config.split.guard) for i in range(len(skies))]
     factors = [_flux_factors(piece, staged) for piece in staged]
-    stretches = _fit_stretches(staged, factors, areas, excluded, config.stretch, out)
+    stretches = _fit_stretches(staged, factors, areas, excluded, config, out)
     windows = [
-        lay_tiles([piece.valid(side) for side in piece.sides], area, mask, config.tile)
+        lay_tiles(
+            [piece.valid(side) for side in piece.sides], area, mask, config.tile, config.split.guard
+        )
         for piece, area, mask in zip(staged, areas, excluded, strict=True)
     ]
-    reports = tuple(_field_report(*row) for row in zip(fields, staged, skies, windows, strict=True))
+    laid = [len(window) for window in windows]
+    windows = [
+        window.where(partial(_well_aligned, piece, config.tile))
+        for piece, window in zip(staged, windows, strict=True)
+    ]
+    reports = tuple(
+        _field_report(*row) for row in zip(fields, staged, skies, windows, laid, strict=True)
+    )
     if not any(field.train or field.validation for field in reports):
-        raise ImgturboError(_no_tiles(skies, config))
+        raise ImgturboError(_no_tiles(skies, reports, config))
     recipe = {
         "key": key,
         "config": _config_content(config),
@@ -146,7 +156,7 @@ def prepare(
                 side: stretches[side].scaled(1 / factor) if np.any(factor != 1) else stretches[side]
                 for side, factor in factors[index].items()
             }
-            _append(writer, index, piece, windows[index], own, config.tile.size)
+            _append(writer, index, piece, windows[index], own, config.tile)
     if folder is not None:
         say("writing aligned images", 0.96)
         write_aligned(folder, fields, staged, areas, config.split)
@@ -238,7 +248,7 @@ def _fit_stretches(
     factors: Sequence[dict[str, NDArray[np.float64]]],
     areas: Sequence[Areas],
     excluded: Sequence[NDArray[np.bool_]],
-    config: StretchConfig,
+    config: PrepareConfig,
     out: Path,
 ) -> dict[str, Stretch]:
     """A stretch a side, from training pixels of all fields together."""
@@ -248,7 +258,7 @@ def _fit_stretches(
         if not here:
             continue
         facts = staged[here[0]].sides[side]
-        kind = config.kind
+        kind = config.stretch.kind
         if kind == "auto":
             kind = "linear" if facts["unit"] == "display" else "asinh"
         if kind == "linear" and facts["unit"] == "display":
@@ -266,9 +276,10 @@ def _fit_stretches(
         if pixels.shape[1] == 0:
             raise ImgturboError(
                 f"{out}: no training sky is left on the {side} side to fit its stretch; "
-                "hold less out in 'prepare.split', or add a field with 'split: train'"
+                "hold less out in 'prepare.split', set a smaller 'prepare.split.guard' "
+                f"({config.split.guard} pixels), or add a field with 'split: train'"
             )
-        fitted = Stretch.fit(pixels, None, config.softening, config.percentile)
+        fitted = Stretch.fit(pixels, None, config.stretch.softening, config.stretch.percentile)
         if kind == "linear":
             bright = fitted.softening * np.sinh(fitted.scale)
             fitted = Stretch(fitted.offset, np.full(len(fitted), np.inf), bright)
@@ -307,23 +318,37 @@ def _side(side: str, staged: Sequence[Staged], stretches: dict[str, Stretch]) ->
 # ------------------------------------------------------------------------------------------ cut
 
 
+def _residual(piece: Staged, positions: NDArray[np.int32], tile: TileConfig) -> NDArray[np.float32]:
+    """Registration residual (n,) in the middle of tiles, pixels; NaN where unknown."""
+    y, x = (positions + (tile.size - 1) / 2).T
+    return piece.residual(x, y)
+
+
+def _well_aligned(
+    piece: Staged, tile: TileConfig, positions: NDArray[np.int32]
+) -> NDArray[np.bool_]:
+    if tile.max_residual is None:
+        return np.ones(len(positions), bool)
+    return ~(_residual(piece, positions, tile) > tile.max_residual)  # what is unknown is kept
+
+
 def _append(
     writer: TileWriter,
     index: int,
     piece: Staged,
     windows: Windows,
     stretches: dict[str, Stretch],
-    size: int,
+    tile: TileConfig,
 ) -> None:
     """Cut a field's tiles into the store, a batch at a time; stretches are of its own fluxes."""
     split: SplitName
     for split in ("train", "validation"):
         positions: NDArray[np.int32] = getattr(windows, split)
-        y, x = (positions + (size - 1) / 2).T
+        y, x = (positions + (tile.size - 1) / 2).T
         sky = np.stack([x, y] if piece.sky is None else icrs(piece.sky, x, y), axis=1)
-        residual = piece.residual(x, y)
+        residual = _residual(piece, positions, tile)
         cuts = {
-            side: cut(piece.data(side), piece.valid(side), positions, size, stretches[side])
+            side: cut(piece.data(side), piece.valid(side), positions, tile.size, stretches[side])
             for side in piece.sides
         }
         first = 0
@@ -348,7 +373,7 @@ def _append(
 
 
 def _field_report(
-    field: FieldSurvey, piece: Staged, sky: FieldSky, windows: Windows
+    field: FieldSurvey, piece: Staged, sky: FieldSky, windows: Windows, laid: int
 ) -> FieldReport:
     facts = piece.facts
     return FieldReport(
@@ -357,13 +382,26 @@ def _field_report(
         matched=facts["matched"],
         residual_before=facts["residual_before"],
         residual_after=facts["residual_after"],
+        residual_held_out=facts["residual_held_out"],
+        rejected=facts["rejected"],
+        misaligned=laid - len(windows),
         valid_fraction=float(sky.valid.mean()),
         train=len(windows.train),
         validation=len(windows.validation),
     )
 
 
-def _no_tiles(skies: Sequence[FieldSky], config: PrepareConfig) -> str:
+def _no_tiles(
+    skies: Sequence[FieldSky], reports: Sequence[FieldReport], config: PrepareConfig
+) -> str:
+    worst = max(reports, key=lambda field: field.misaligned)
+    if worst.misaligned:
+        return (
+            f"{config.out}: all {worst.misaligned} tiles of field {worst.name} are misaligned by "
+            f"more than 'prepare.tile.max_residual' ({config.tile.max_residual} pixels; the field "
+            f"by {worst.residual_held_out or 0:.2f}); ask for another 'prepare.register.model', or "
+            "raise the limit"
+        )
     largest = max((sky.valid.shape for sky in skies), key=min)
     size = config.tile.size
     if min(largest) < size:

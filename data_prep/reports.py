@@ -13,7 +13,11 @@ __all__ = ["FieldReport", "PrepareReport", "finished"]
 
 @dataclass(frozen=True)
 class FieldReport:
-    """One field's line of the report; residuals in pixels of the tiles, None where unknown."""
+    """One field's line of the report; residuals in pixels of the tiles, None where unknown.
+
+    ``residual_held_out`` is the honest one: of a map that was fitted to other sources. ``rejected``
+    pairs were near but contradicted by their neighbours, ``misaligned`` tiles left out.
+    """
 
     name: str
     kind: str
@@ -23,6 +27,9 @@ class FieldReport:
     valid_fraction: float
     train: int
     validation: int
+    residual_held_out: float | None = None
+    rejected: int | None = None
+    misaligned: int = 0
 
 
 @dataclass(frozen=True)

@@ -114,8 +114,12 @@ def _write(aligned: Aligned, field: FieldSurvey, folder: Path) -> None:
         "scale": aligned.scale,
         "registration": None if registration is None else _json(registration.to_dict()),
         "matched": sources and int(sources.matched),
-        "residual_before": _number(sources and sources.residual_before),
-        "residual_after": _number(sources and sources.residual_after),
+        "rejected": sources and int(sources.rejected),
+        # Like the tiles' own, in pixels of this grid.
+        **{
+            name: _number(sources and aligned.scale * getattr(sources, name))
+            for name in ("residual_before", "residual_after", "residual_held_out")
+        },
     }
     write_durably(folder / "field.json", json.dumps(content).encode())
 

@@ -18,18 +18,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.register.chance import evidence
 from data_prep.register.coordinates import fit_wcs, frame_points, nominal_wcs, pixels_to_pixels
-from data_prep.register.local import LocalShift, choose_local, fit_local
-from data_prep.register.matching import coarse_map, mutual_nearest, refine, vote_shift
-from data_prep.register.polynomial import (
-    Polynomial,
-    fit_polynomial,
-    fit_robust,
-    folds,
-    parameters,
-)
+from data_prep.register.local import choose_local
+from data_prep.register.matching import coarse_map, refine, vote_shift
+from data_prep.register.pairs import best_degree, compose, find_pairs, held_out, shares
+from data_prep.register.polynomial import fit_weighted, formal_error, parameters
 from data_prep.register.registration import Registration
-from data_prep.register.sources import WINDOW, Sources, centroid, find_sources, luminance
+from data_prep.register.sources import WINDOW, Sources, find_sources, luminance, measure
 from imgturbo.config import RegisterConfig
 from imgturbo.errors import ImgturboError
 
@@ -42,7 +38,6 @@ Floats = NDArray[np.float64]
 Map = Callable[[Floats], Floats]
 
 _REACH = 3.0  # last matching radius, in pixels of the coarser image
-_ENOUGH = 200  # pairs that are all kept
 _REMEDY = (
     "set prepare.register.method=none, or ask for less: prepare.register.model=shift, "
     "a lower prepare.register.min_sources"
@@ -73,50 +68,58 @@ def register(source: SkyImage, target: SkyImage, config: RegisterConfig) -> Regi
     else:
         predict = _identity
     if config.method == "none":
-        nothing = np.zeros((0, 2))
         same = source.wcs if both else fit_wcs(_identity, size, target_wcs)
-        return Registration(
-            same, target_wcs, "none", "none", (0, 0), 0, nothing, nothing, nothing, nothing
-        )
+        return Registration.without_sources(same, target_wcs, "none", "none")
 
     images = [luminance(image.data) for image in (source, target)]
     found = [find_sources(*image) for image in images]
     _require(found, min(len(s) for s in found), config, source, target, "detected")
-    ours, theirs = found[0].positions, found[1].positions
     degree = {"shift": 0, "affine": 1, "polynomial": config.degree}[config.model]
 
-    start = _start(predict(ours), theirs, source, target, config, found, both)
+    start = _start(predict, source, target, config, found, both)
     # From here on both images are measured in the same window on the sky.
     scale = _relative_scale(lambda points: start(predict(points)), size)
     window = WINDOW * max(1.0, scale)
-    ours, our_weight = _recentre(images[0][0], found[0], window / scale)
-    theirs, their_weight = _recentre(images[1][0], found[1], window)
-    predicted = predict(ours)
+    ours, theirs = (
+        _measured(image[0], sources, width)
+        for image, sources, width in zip(images, found, (window / scale, window), strict=True)
+    )
+    predicted = predict(ours.positions)
     usable = np.isfinite(predicted).all(axis=1)
-    predicted, our_weight = predicted[usable], our_weight[usable]
+    predicted, noise = predicted[usable], scale * ours.noise[usable]
 
     reach = _REACH * max(1.0, scale)
-    working, _, _ = refine(predicted, theirs, start, [2 * reach, reach, reach], min(degree, 1))
-    here, there = mutual_nearest(working(predicted), theirs, reach)
-    _require(found, len(here), config, source, target, "matched")
-    polynomial, keep = fit_robust(predicted[here], theirs[there], degree)
-    # A better map finds more of the pairs and fewer of the wrong ones.
-    here, there = mutual_nearest(polynomial(predicted), theirs, reach)
-    _require(found, len(here), config, source, target, "matched")
-    sure = _surest(our_weight[here], their_weight[there])
-    here, there = here[sure], there[sure]
+    low = min(degree, 1)
+    working, _, _ = refine(predicted, theirs.positions, start, [2 * reach, reach, reach], low)
+    search = find_pairs(predicted, noise, theirs, working, low, reach)
+    _require(found, len(search), config, source, target, "matched")
+    limit = config.max_shift / float(target.pixel_scale or 1) if both else None
+    bent = low if both else 1  # without coordinates the search bends the map in any case
+    sure = evidence(search, predicted, theirs, images[1][1], bent, reach, limit)
+    if not sure.enough:
+        raise ImgturboError(
+            f"{_name(source)} and {_name(target)}: the match is no better than chance, {sure}; "
+            f"{_other_sky(config, both)}"
+        )
+    pairs = search.surest()
     if config.model == "polynomial":
-        frame = predict(frame_points(size, 25))
-        degree = _best_degree(predicted[here], theirs[there], degree, frame)
-    polynomial, keep = fit_robust(predicted[here], theirs[there], degree)
-    given, observed = predicted[here][keep], theirs[there][keep]
-    _require(found, len(given), config, source, target, "matched")
+        degree = best_degree(pairs, degree, predict(frame_points(size, 25)))
+    polynomial, total = fit_weighted(pairs.given, pairs.observed, degree, pairs.noise)
+    if limit is not None:
+        moved = float(np.median(np.hypot(*(pairs.observed - pairs.given).T)))
+        if moved > limit + reach:
+            raise ImgturboError(
+                f"{_name(source)} and {_name(target)}: the images match {moved / limit:.2g} times "
+                f"further off than 'prepare.register.max_shift' ({config.max_shift} arcsec); raise "
+                "it if their coordinates may be that wrong"
+            )
 
     local = None
     if config.local:
-        mapped = polynomial(given)
-        local = choose_local(mapped, observed - mapped)
-    complete = _compose(polynomial, local)
+        mapped = polynomial(pairs.given)
+        local = choose_local(mapped, pairs.observed - mapped, total)
+    complete = compose(polynomial, local)
+    common = _common_frame(predict(frame_points(size, 33)), complete, target.data.shape[1:])
     source_wcs = fit_wcs(
         lambda points: complete(predict(points)), size, target_wcs, tables=local is not None
     )
@@ -126,19 +129,21 @@ def register(source: SkyImage, target: SkyImage, config: RegisterConfig) -> Regi
         method="sources",
         model=config.model if config.model != "polynomial" else f"polynomial {degree}",
         found=(len(found[0]), len(found[1])),
-        rejected=int((~keep).sum()),
-        positions=observed,
-        before=observed - given,
-        after=observed - complete(given),
-        held_out=_held_out(given, observed, degree, local),
+        rejected=pairs.rejected,
+        positions=pairs.observed,
+        before=pairs.observed - pairs.given,
+        after=pairs.observed - complete(pairs.given),
+        held_out=held_out(pairs.given, pairs.observed, total, degree, local),
+        noise=pairs.noise,
+        share=shares(pairs.given, common),
+        formal=formal_error(pairs.given, degree, total, common),
         polynomial=polynomial,
         local=local,
     )
 
 
 def _start(
-    predicted: Floats,
-    observed: Floats,
+    predict: Map,
     source: SkyImage,
     target: SkyImage,
     config: RegisterConfig,
@@ -146,6 +151,7 @@ def _start(
     both: bool,
 ) -> Map:
     """The first correction, good to a few pixels: a voted shift, or asterisms without a WCS."""
+    predicted, observed = predict(found[0].positions), found[1].positions
     if not both:
         size, onto = source.data.shape[1:], target.data.shape[1:]
         coarse = coarse_map(predicted, observed, size, onto)
@@ -174,51 +180,6 @@ def _identity(points: Floats) -> Floats:
     return points
 
 
-def _compose(polynomial: Polynomial, local: LocalShift | None) -> Map:
-    def complete(points: Floats) -> Floats:
-        mapped = polynomial(points)
-        return mapped if local is None else mapped + local(mapped)
-
-    return complete
-
-
-def _best_degree(given: Floats, observed: Floats, degree: int, frame: Floats) -> int:
-    """The degree, of 1 to ``degree``, that predicts held-out pairs best and stays tame.
-
-    A polynomial is free where there is no source: one that folds or blows up anywhere on the
-    source's ``frame`` (25 x 25 points) has no inverse there, and a WCS needs one.
-    """
-    errors = []
-    for trial in range(1, degree + 1):
-        residual = np.full(given.shape, np.inf)
-        for held in folds(len(given)):
-            kept = np.setdiff1d(np.arange(len(given)), held)
-            if len(kept) >= parameters(trial):
-                polynomial, _ = fit_robust(given[kept], observed[kept], trial)
-                residual[held] = observed[held] - polynomial(given[held])
-        polynomial, _ = fit_robust(given, observed, trial)
-        mapped = polynomial(frame).reshape(25, 25, 2)
-        along, across = np.diff(mapped, axis=0)[:, :-1], np.diff(mapped, axis=1)[:-1]
-        area = along[..., 0] * across[..., 1] - along[..., 1] * across[..., 0]
-        tame = bool((area / np.median(area) > 0.8).all() and (area / np.median(area) < 1.25).all())
-        errors.append(np.median(np.hypot(*residual.T)) if tame or trial == 1 else np.inf)
-    return 1 + int(np.argmin(errors))
-
-
-def _held_out(given: Floats, observed: Floats, degree: int, local: LocalShift | None) -> Floats:
-    """Residuals (N, 2) of every pair under a map fitted without it; NaN where too few are left."""
-    residual = np.full(given.shape, np.nan)
-    for held in folds(len(given)):
-        kept = np.setdiff1d(np.arange(len(given)), held)
-        if len(kept) < parameters(degree):
-            return residual
-        polynomial = fit_polynomial(given[kept], observed[kept], degree)
-        mapped = polynomial(given[kept])
-        again = local and fit_local(mapped, observed[kept] - mapped, local.smoothing)
-        residual[held] = observed[held] - _compose(polynomial, again)(given[held])
-    return residual
-
-
 def _relative_scale(to_target: Map, shape: tuple[int, int]) -> float:
     """Size of a source pixel in target pixels, at the middle of the source."""
     middle = np.array([[(shape[1] - 1) / 2, (shape[0] - 1) / 2]])
@@ -227,21 +188,28 @@ def _relative_scale(to_target: Map, shape: tuple[int, int]) -> float:
     return float(np.sqrt(area)) if np.isfinite(area) and area > 0 else 1.0
 
 
-def _recentre(image: NDArray[np.float32], sources: Sources, window: float) -> tuple[Floats, Floats]:
-    """Positions measured in another window, and significances, of the sources that have one."""
-    if abs(window / WINDOW - 1) < 0.02:
-        return sources.positions, sources.significance
-    moved, good = centroid(image, sources.positions, window)
-    return moved[good], sources.significance[good]
+def _common_frame(predicted: Floats, complete: Map, shape: tuple[int, int]) -> Floats:
+    """Those of the source's points (K, 2) that lie on the target (H, W); all where none does."""
+    predicted = predicted[np.isfinite(predicted).all(axis=1)]
+    there = complete(predicted)
+    inside = (there > -0.5).all(axis=1) & (there < np.array(shape[::-1]) - 0.5).all(axis=1)
+    return predicted[inside] if inside.any() else predicted
 
 
-def _surest(ours: Floats, theirs: Floats) -> NDArray[np.int64]:
-    """The better half of the pairs, where there are plenty: faint sources add centroid noise only.
+def _measured(image: NDArray[np.float32], sources: Sources, window: float) -> Sources:
+    """The sources measured in another window, those that have a centroid there."""
+    return sources if abs(window / WINDOW - 1) < 0.02 else measure(image, sources, window)
 
-    Chosen by how clearly they are seen in both images, never by how well they agree.
-    """
-    rank = np.minimum(ours.argsort().argsort(), theirs.argsort().argsort())
-    return np.argsort(-rank, kind="stable")[: max(_ENOUGH, len(rank) // 2)]
+
+def _other_sky(config: RegisterConfig, both: bool) -> str:
+    """What to do where nothing shows that two images are of one sky."""
+    further = (
+        f"raise prepare.register.max_shift ({config.max_shift} arcsec) if their coordinates are "
+        "worse than that"
+        if both
+        else "name pictures that overlap"
+    )
+    return f"pair files of the same sky, {further}, or set prepare.register.method=none"
 
 
 def _name(image: SkyImage) -> str:

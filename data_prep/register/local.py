@@ -52,8 +52,8 @@ class LocalShift:
         }
 
 
-def fit_local(points: Floats, residuals: Floats, smoothing: float) -> LocalShift:
-    """Penalised spline of ``residuals`` (N, 2) at ``points`` (N, 2)."""
+def fit_local(points: Floats, residuals: Floats, smoothing: float, noise: Floats) -> LocalShift:
+    """Penalised spline of ``residuals`` (N, 2) at ``points`` (N, 2), whose noise is (N,)."""
     low, high = points.min(axis=0), points.max(axis=0)
     high = np.maximum(high, low + 1)
     # About four sources a cell, up to sixteen cells along the longer side.
@@ -66,28 +66,42 @@ def fit_local(points: Floats, residuals: Floats, smoothing: float) -> LocalShift
     rough_y = np.diff(np.eye(ky), 2, axis=0)
     penalty = np.kron(rough_x.T @ rough_x, np.eye(ky)) + np.kron(np.eye(kx), rough_y.T @ rough_y)
     # A little ridge draws coefficients without any source towards zero.
-    normal = design.T @ design + smoothing * penalty + 1e-6 * np.eye(kx * ky)
-    solution = np.asarray(np.linalg.solve(normal, design.T @ residuals), float)
+    weighted = (design * _weights(noise)[:, None]).T
+    normal = weighted @ design + smoothing * penalty + 1e-6 * np.eye(kx * ky)
+    solution = np.asarray(np.linalg.solve(normal, weighted @ residuals), float)
     return LocalShift(solution.reshape(kx, ky, 2), low, high, smoothing)
 
 
-def choose_local(points: Floats, residuals: Floats) -> LocalShift | None:
-    """The local shift whose smoothing predicts held-out residuals best; None if none helps."""
+def choose_local(points: Floats, residuals: Floats, noise: Floats) -> LocalShift | None:
+    """The local shift whose smoothing predicts held-out residuals best; None if none helps.
+
+    Args:
+        points, residuals: (N, 2) in pixels.
+        noise: (N,) standard deviation of each residual; only its course matters.
+    """
     if len(points) < 20:
         return None
     parts = folds(len(points))
+    weight = _weights(noise)
     errors = []
     for smoothing in _SMOOTHING:
         total = 0.0
         for held in parts:
             kept = np.setdiff1d(np.arange(len(points)), held)
-            shift = fit_local(points[kept], residuals[kept], smoothing)
-            total += float(np.sum((residuals[held] - shift(points[held])) ** 2))
+            shift = fit_local(points[kept], residuals[kept], smoothing, noise[kept])
+            square = np.sum((residuals[held] - shift(points[held])) ** 2, axis=1)
+            total += float(weight[held] @ square)
         errors.append(total)
     best = int(np.argmin(errors))
-    if errors[best] > _GAIN**2 * float(np.sum(residuals**2)):
+    if errors[best] > _GAIN**2 * float(weight @ np.sum(residuals**2, axis=1)):
         return None
-    return fit_local(points, residuals, _SMOOTHING[best])
+    return fit_local(points, residuals, _SMOOTHING[best], noise)
+
+
+def _weights(noise: Floats) -> Floats:
+    """Inverse variances (N,), their mean 1."""
+    weight = (noise.min() / noise) ** 2
+    return np.asarray(weight / weight.mean())
 
 
 def _splines(unit: Floats, count: int) -> Floats:

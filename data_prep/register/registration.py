@@ -13,7 +13,8 @@ from scipy.spatial import cKDTree
 
 from data_prep.register.coordinates import NOMINAL
 from data_prep.register.local import LocalShift
-from data_prep.register.polynomial import Polynomial, rms
+from data_prep.register.neighbours import tempered
+from data_prep.register.polynomial import Polynomial, excess, rms
 
 __all__ = ["Registration"]
 
@@ -27,7 +28,10 @@ class Registration:
     ``before``, ``after`` and ``held_out`` are (N, 2) residual vectors observed − predicted of the N
     matched sources, in target pixels: with the coordinates as given, with the fitted map, and with
     a map fitted to other sources only (cross-validation). The last is the honest one; ``after``
-    is always a little better than the map deserves.
+    is always a little better than the map deserves. ``noise`` (N,) is what the sky's noise adds to
+    each along an axis: faint sources jump about where the images are aligned perfectly. The three
+    ``residual_…`` are what the vectors exceed their noise by, so they speak of the images; in them
+    a source counts by its ``share`` (N,) of the common frame, for sources cluster.
     """
 
     source_wcs: WCS
@@ -35,33 +39,55 @@ class Registration:
     method: str
     model: str
     found: tuple[int, int]  # sources detected in source and target
-    rejected: int  # pairs that were near but clipped as outliers
+    rejected: int  # pairs that were near but that their neighbours contradict
     positions: Floats  # (N, 2) x, y in target pixels
     before: Floats
     after: Floats
     held_out: Floats
+    noise: Floats
+    share: Floats
+    formal: float = np.nan  # rms distance by which noise alone misplaces the map
     polynomial: Polynomial | None = None
     local: LocalShift | None = None
+
+    @classmethod
+    def without_sources(
+        cls, source: WCS, target: WCS, method: str, model: str, error: float = np.nan
+    ) -> Registration:
+        """A registration that rests on no matched source; ``error``: rms pixels, if known."""
+        none, no = np.zeros((0, 2)), np.zeros(0)
+        return cls(source, target, method, model, (0, 0), 0, none, none, none, none, no, no, error)
 
     @property
     def matched(self) -> int:
         """Number of sources that the map rests on."""
         return len(self.positions)
 
+    def _misalignment(self, vectors: Floats) -> float:
+        if not self.matched:
+            return np.nan
+        vectors = tempered(self.positions, vectors, self.noise)
+        return float(np.sqrt(2) * excess(vectors, self.noise, self.share))
+
     @property
     def residual_before(self) -> float:
-        """Root mean square offset of the matched sources before, target pixels; NaN if unknown."""
-        return rms(self.before)
+        """Rms misalignment of the images before, target pixels; NaN if unknown."""
+        return self._misalignment(self.before)
 
     @property
     def residual_after(self) -> float:
-        """Root mean square offset of the matched sources after, target pixels; NaN if unknown."""
-        return rms(self.after)
+        """Rms misalignment left at the sources that the map was fitted to, target pixels."""
+        return self._misalignment(self.after)
 
     @property
     def residual_held_out(self) -> float:
-        """Root mean square offset of sources that the map was not fitted to (5-fold)."""
-        return rms(self.held_out)
+        """Rms misalignment left where the map was not fitted to (5-fold): the error of the map.
+
+        Never less than what the noise of the positions makes of any map; NaN if unknown.
+        """
+        if self.matched == 0:
+            return self.formal
+        return float(np.fmax(self._misalignment(self.held_out), self.formal))
 
     @property
     def nominal(self) -> bool:
@@ -72,17 +98,21 @@ class Registration:
     def _tree(self) -> cKDTree:
         return cKDTree(self.positions)
 
-    def residual_at(self, x: Any, y: Any, neighbours: int = 5) -> Floats:
+    def residual_at(self, x: Any, y: Any, neighbours: int = 8) -> Floats:
         """Local misalignment to expect at target pixels (x, y): any shape, NaN if unknown.
 
-        The median held-out offset of the nearest matched sources.
+        As ``residual_held_out``, of the nearest matched sources.
         """
         x, y = np.broadcast_arrays(np.asarray(x, float), np.asarray(y, float))
         if self.matched == 0:
-            return np.full(x.shape, np.nan)
+            return np.full(x.shape, self.formal)
         count = min(neighbours, self.matched)
         _, near = self._tree.query(np.stack([x, y], axis=-1), k=list(range(1, count + 1)))
-        return np.median(np.hypot(*self.held_out.T)[near], axis=-1)
+        vectors = tempered(self.positions, self.held_out, self.noise)
+        square, variance = np.sum(vectors**2, axis=1), 2 * self.noise**2
+        weight = 1 / (variance + self.residual_held_out**2 + 1e-8)
+        total = (weight * (square - variance))[near].sum(-1) / weight[near].sum(-1)
+        return np.fmax(np.sqrt(np.maximum(total, 0)), self.formal)
 
     def to_dict(self) -> dict[str, Any]:
         """The record for the tile store's recipe: JSON, None where a number is unknown."""
@@ -95,6 +125,7 @@ class Registration:
             "residual_before": _number(self.residual_before),
             "residual_after": _number(self.residual_after),
             "residual_held_out": _number(self.residual_held_out),
+            "noise": _number(rms(self.noise[:, None])),
             "median_before": _number(_median(self.before)),
             "median_after": _number(_median(self.after)),
             "median_held_out": _number(_median(self.held_out)),
@@ -107,7 +138,7 @@ class Registration:
         if self.method == "none":
             return "not registered"
         return (
-            f"{self.matched} matched sources, {self.model}"
+            f"{self.matched} matched sources ({self.rejected} rejected), {self.model}"
             f"{' + local' if self.local else ''}: {self.residual_before:.2f} → "
             f"{self.residual_after:.2f} px rms (held out {self.residual_held_out:.2f})"
         )

@@ -9,13 +9,20 @@ Positions are windowed centroids (SExtractor's XWIN_IMAGE; Bertin & Arnouts 1996
 
     p ← p + 2 Σ w(r−p) I(r) (r−p) / Σ w(r−p) I(r),    w(r) = exp(−r²/2σ²),
 
-whose fixed point has nearly the noise of a fitted point-spread function.
+whose fixed point has nearly the noise of a fitted point-spread function. With F = Σ w I and v the
+variance of w I along an axis, the sum Σ w I (r−p) answers a step δ of the source by F (1 − v/σ²) δ;
+so noise of that sum, s_M, displaces the centroid by
+
+    s = s_M / (F (1 − v/σ²)),
+
+and s_M is measured on the sky between the sources, where correlated noise counts as it is.
 """
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +31,7 @@ from photutils.detection import find_peaks
 from photutils.utils.exceptions import NoDetectionsWarning
 from scipy.ndimage import gaussian_filter
 
-__all__ = ["Sources", "centroid", "find_sources", "luminance"]
+__all__ = ["WINDOW", "Sources", "centroid", "find_sources", "luminance", "measure"]
 
 Floats = NDArray[np.float64]
 
@@ -32,6 +39,9 @@ WINDOW = 1.5  # σ of the filter and of the centroid's window, pixels: a well-sa
 _BOX = 64  # side of the boxes of the noise map, pixels
 _LOST = 2.5  # a centroid that walks further than this (in windows) has left its source
 _ITERATIONS = 15
+_QUIET = 2.0  # significance below which there is sky
+_SAMPLE = 100  # pixels of sky that noise is measured on
+_STIFF = 0.5  # least response of a window to a step: that of a star as wide as the window
 _FLOOR = (
     0.02  # least noise after the filter, in units of the unfiltered noise; white noise has 0.13
 )
@@ -39,13 +49,33 @@ _FLOOR = (
 
 @dataclass(frozen=True)
 class Sources:
-    """Positions (N, 2) as x, y in pixels, first pixel's centre at 0; most significant first."""
+    """Sources of an image, most significant first.
+
+    Attributes:
+        positions: (N, 2) x, y in pixels, the first pixel's centre at 0.
+        significance: (N,) of the filtered peak, in standard deviations.
+        noise: (N,) standard deviation of a position along an axis, pixels, from the sky's noise.
+        sky: (N,) noise of the sky there, over its median.
+        quiet: (H, W) True where sky was measured and shows no source.
+    """
 
     positions: Floats
     significance: Floats
+    noise: Floats
+    sky: Floats
+    quiet: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.positions)
+
+    def __getitem__(self, rows: NDArray[Any]) -> Sources:
+        return Sources(
+            self.positions[rows],
+            self.significance[rows],
+            self.noise[rows],
+            self.sky[rows],
+            self.quiet,
+        )
 
 
 def luminance(data: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -92,7 +122,7 @@ def find_sources(
         threshold: least significance of the filtered peak, in standard deviations.
         limit: the most significant are kept.
     """
-    nothing = Sources(np.zeros((0, 2)), np.zeros(0))
+    nothing = Sources(np.zeros((0, 2)), np.zeros(0), np.zeros(0), np.zeros(0), mask)
     if not mask.any():
         return nothing
     weight = mask.astype(np.float32)
@@ -119,18 +149,39 @@ def find_sources(
     if peaks is None or len(peaks) == 0:
         return nothing
     value = np.asarray(peaks["peak_value"], float)
-    start = np.stack([np.asarray(peaks["x_peak"]), np.asarray(peaks["y_peak"])], axis=1)
     order = np.argsort(-value, kind="stable")
-    positions, good = centroid(image, start[order].astype(float), WINDOW)
-    return Sources(positions[good], value[order][good])
+    x, y = (np.asarray(peaks[name])[order] for name in ("x_peak", "y_peak"))
+    sky = np.ones(len(x))
+    if not isinstance(noise, float):
+        sky = np.asarray(noise[y, x] / np.median(noise[inner]), float)
+    start = np.stack([x, y], axis=1).astype(float)
+    quiet = inner & (significance < _QUIET)
+    return measure(image, Sources(start, value[order], np.zeros(len(x)), sky, quiet), WINDOW)
+
+
+def measure(image: NDArray[np.float32], sources: Sources, sigma: float) -> Sources:
+    """The sources of an image (H, W) that have a centroid in a window of ``sigma`` pixels."""
+    positions, response, good = centroid(image, sources.positions, sigma)
+    moment = gaussian_filter(image, sigma, order=(0, 1)) * (2 * np.pi * sigma**4)
+    sample = moment[sources.quiet]
+    if sample.size < _SAMPLE:
+        sample = moment.ravel()
+    spread = 1.4826 * float(np.median(np.abs(sample - np.median(sample))))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        noise = spread * sources.sky / response
+    return replace(sources, positions=positions, noise=noise)[good]
 
 
 def centroid(
     image: NDArray[np.float32], start: Floats, sigma: float
-) -> tuple[Floats, NDArray[np.bool_]]:
-    """Windowed centroids of sources near ``start`` (N, 2), and which of them stayed there.
+) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Windowed centroids of sources near ``start`` (N, 2).
 
     The sky under each source is the median of the rim of its window.
+
+    Returns:
+        positions (N, 2); what the weighted sum answers a step of one pixel with, (N,); and which
+        sources stayed near their start, (N,).
     """
     height, width = image.shape
     reach = int(np.ceil(3 * sigma))
@@ -155,8 +206,11 @@ def centroid(
         position += np.clip(step, -sigma, sigma)
         if np.abs(step).max(initial=0) < 1e-4:
             break
+    square = (weighted * (u**2 + v**2)).sum(axis=(1, 2)) / np.where(total > 0, total, np.inf)
+    # A faint source's own second moment is mostly noise, so it is not believed beyond a star's.
+    response = total * np.clip(1 - square / (2 * sigma**2), _STIFF, 1)
     walked = np.hypot(*(position - start).T)
-    return position, inside & (total > 0) & (walked < _LOST * sigma)
+    return position, response, inside & (total > 0) & (walked < _LOST * sigma)
 
 
 def _smooth(

@@ -85,8 +85,9 @@ class SplitConfig(Section):
     rows: tuple[int, int] | None = None
     """First row, and the one after the last, of the target's pixels that 'rows' holds out; None:
     the last ones, as many as 'fraction' says."""
-    guard: int = Field(0, ge=0)
-    """Pixels left unused between training and validation sky."""
+    guard: int = Field(32, ge=0)
+    """Pixels left unused between training and validation sky, so that they share no galaxy and no
+    correlated noise; training tiles that would reach into them are moved out where they can be."""
 
 
 class TileConfig(Section):
@@ -98,6 +99,9 @@ class TileConfig(Section):
     """Pixels from one tile to the next; None: the size, so that tiles don't overlap."""
     min_valid: float = Field(0.8, ge=0, le=1)
     """Least share of a tile's pixels that must have been measured."""
+    max_residual: float | None = Field(1.0, gt=0)
+    """Largest misalignment of source and target, in pixels, at which a tile is kept: that of the
+    held-out sources nearest to it. None: all are."""
 
 
 class StretchConfig(Section):

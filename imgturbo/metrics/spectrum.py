@@ -5,7 +5,7 @@ both images alike; k in cycles per pixel, in bins of equal width up to the Nyqui
 A telescope's image û is light and noise, and the noise's power N(k) is nothing that a prediction u
 should have. It is taken from the darker half of the target (where k is small, at least as much as
 at any larger k: noise that resampling has correlated falls with k), and only bins count in which
-P_û stands out from N, by a factor of two and by four standard deviations:
+P_û stands out from N, by a factor of two and by more than chance gives (:func:`outstanding`):
 
     E = mean_k | log₁₀ P_u(k) − log₁₀ (P_û(k) − N(k)) |        (dex),
     γ = mean_k Re C(k) / √(P_u(k) (P_û(k) − N(k))),   C the mean of FFT(u) FFT(û)*,
@@ -25,17 +25,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 __all__ = [
-    "OUTSTANDING",
     "SpectrumScores",
     "darker_half",
     "falling",
+    "outstanding",
     "power_spectrum",
     "spectrum_scores",
 ]
 
-OUTSTANDING = 4.0
-"""Standard deviations by which a power stands out from the noise's to be structure."""
-
+_SIGNIFICANCE = 4.0  # standard deviations of a normal distribution: 3 in 100,000 by chance
 _FLOOR = 1e-12  # relative to the mean power: keeps log finite for empty bins of constant images
 _BOX = 9  # pixels a side over which an image is averaged to tell dark from bright
 
@@ -81,10 +79,8 @@ def spectrum_scores(
         known = torch.ones_like(target[:, :1]).bool() if valid is None else valid.bool()
         dark, share = darker_half(target.where(known, 0), known, _taper(target))
         noise = falling(_rings(_modes(dark, None).abs().square(), target, bins) / share[..., None])
-        # A bin of m modes of a real image is the mean of m/2 powers, each as uncertain as large.
-        modes = _rings(torch.ones_like(u.abs()), target, bins, mean=False)
-        margin = (OUTSTANDING * (2 / modes.clamp(min=1)).sqrt()).clamp(min=1)
-        counted, seen = seen > (1 + margin) * noise, (seen - noise).clamp(min=0)
+        modes = 2 * _rings(torch.ones_like(u.abs()), target, bins, mean=False)  # half is stored
+        counted, seen = seen > outstanding(modes) * noise, (seen - noise).clamp(min=0)
     floor = _FLOOR * seen.mean(-1, keepdim=True) + torch.finfo(seen.dtype).tiny
     error = (torch.log10(power + floor) - torch.log10(seen + floor)).abs()
     coherence = common / ((power + floor) * (seen + floor)).sqrt()
@@ -114,6 +110,16 @@ def darker_half(image: Tensor, valid: Tensor, taper: Tensor) -> tuple[Tensor, Te
     weight = taper.square()
     share = (dark * weight).sum((-2, -1)) / (valid * weight).sum((-2, -1)).clamp(min=1e-12)
     return (image - mean[..., None, None]).where(dark, 0), share.clamp(min=1e-6)
+
+
+def outstanding(modes: Tensor) -> Tensor:
+    """How many times the noise's power a mean over ``modes`` must be to be no chance; at least 2.
+
+    The power of noise in m modes of a real image is that of m normal numbers, m P/N ~ χ²_m; its
+    quantile is that of Wilson & Hilferty (1931).
+    """
+    share = 2 / (9 * modes.clamp(min=1))
+    return ((1 - share + _SIGNIFICANCE * share.sqrt()) ** 3).clamp(min=2)
 
 
 def falling(power: Tensor) -> Tensor:

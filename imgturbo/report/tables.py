@@ -141,14 +141,18 @@ def known_sky_table(result: dict[str, Any]) -> None:
 def prepare_table(report: PrepareReport) -> None:
     """Print one row a field, then the totals."""
     table = Table()
-    for name in ("field", "matched", "before px", "after px", "valid", "train", "validation"):
+    for name in (
+        *("field", "matched", "rejected", "before px", "after px", "held out px"),
+        *("valid", "train", "validation"),
+    ):
         table.add_column(name, justify="left" if name == "field" else "right")
     for field in report.fields:
         table.add_row(
             escape(field.name),
-            "–" if field.matched is None else str(field.matched),
+            *("–" if n is None else str(n) for n in (field.matched, field.rejected)),
             _number(field.residual_before, 2),
             _number(field.residual_after, 2),
+            _number(field.residual_held_out, 2),
             f"{field.valid_fraction:.0%}",
             str(field.train),
             str(field.validation),
@@ -159,6 +163,11 @@ def prepare_table(report: PrepareReport) -> None:
         f"{report.train} training and {report.validation} validation tiles in "
         f"{escape(str(report.out))}"
     )
+    misaligned = sum(field.misaligned for field in report.fields)
+    if misaligned:
+        console.print(
+            f"{misaligned} tiles left out: misaligned by more than 'prepare.tile.max_residual'"
+        )
 
 
 def description_table(path: Path, facts: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from imgturbo.metrics.spectrum import OUTSTANDING, darker_half, falling
+from imgturbo.metrics.spectrum import darker_half, falling, outstanding
 from imgturbo.turbo.entries import Total, count, difference, require_images
 
 __all__ = ["fourier", "spectrum"]
@@ -81,8 +81,8 @@ def spectrum(
 
     What a telescope saw is light and noise, and the power of both is no power that a prediction
     should have. So on a ``noisy`` channel P_û is less by N(k), the power of the darker half of the
-    target, and cells in which it does not stand out from N, by a factor of two and by
-    :data:`OUTSTANDING` standard deviations, do not count: on empty sky nothing does.
+    target, and cells in which it does not stand out from N, by a factor of two and by more than
+    chance gives, do not count: on empty sky nothing does.
 
     Args:
         noisy: for every channel whether it has noise of its own, as skies have and pictures that
@@ -106,9 +106,7 @@ def spectrum(
         dark, share = darker_half(torch.where(valid, target, 0.0), valid, window)
         noise = falling(power(dark) / share[..., None])  # cells are in the order of their rings
         noise = noise * torch.tensor(noisy, device=target.device)[:, None]
-        # A cell of m modes is the mean of m/2 independent powers, each as uncertain as it is large.
-        margin = 1 + (OUTSTANDING * (2 / modes[1:]).sqrt()).clamp(min=1)
-        counted = (wanted > noise * margin).to(target.dtype)
+        counted = (wanted > noise * outstanding(modes[1:])).to(target.dtype)
         wanted = (wanted - noise).clamp(min=0)
     ratio = (power(prediction.to(target.dtype)) + POWER_FLOOR).log() - (wanted + POWER_FLOOR).log()
     distance = (ratio.abs() * counted).flatten(1).mean(1)

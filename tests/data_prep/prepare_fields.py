@@ -44,7 +44,7 @@ def settings(tmp_path, *fields, **options):
         "out": tmp_path / "out" / "tiles.zarr",
         "register": {"method": "none"},
         "tile": {"size": 16, "min_valid": 0.5},
-        "split": {"fraction": 0.25, "block": 1},
+        "split": {"fraction": 0.25, "block": 1, "guard": 0},
         "workers": 1,
     } | options
     return PrepareConfig.model_validate(content)

@@ -40,7 +40,7 @@ def test_the_command_line_names_them_too(tmp_path, field):
     words = [w for side in ("source", "target") for p in field[side] for w in (f"--{side}", str(p))]
     out = tmp_path / "tiles.zarr"
     words += ["--source-bands", "U,V", "--target-bands", "W", "--out", str(out)]
-    options = ["prepare.tile.size=16", "prepare.register.method=none"]
+    options = ["prepare.tile.size=16", "prepare.register.method=none", "prepare.split.guard=0"]
     with pytest.raises(SystemExit) as ended:
         main(["prepare", *words, *options])
     assert not ended.value.code

@@ -274,7 +274,8 @@ def test_rows_follow_the_pixel_scale():
 
 def test_without_rows_the_last_fraction_of_every_field_is_held_out():
     fields = [sky("a", 2285, 40), sky("b", 101, 30), sky("c", 70, 20, asked="train")]
-    first, second, third = divide(fields, SplitConfig(method="rows", fraction=0.2), 8)
+    split = SplitConfig(method="rows", fraction=0.2, guard=0)
+    first, second, third = divide(fields, split, 8)
     assert first.validation == (Rect(1828, 2285, 0, 40),)
     assert first.train == (Rect(0, 1828, 0, 40),)
     assert second.validation == (Rect(81, 101, 0, 30),)

@@ -8,10 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from kornia.filters import gaussian_blur2d
+from scipy.stats import chi2, norm
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from imgturbo.metrics import ms_ssim, mse, power_spectrum, psnr, spectrum_scores, ssim
-from imgturbo.metrics.spectrum import darker_half
+from imgturbo.metrics.spectrum import darker_half, outstanding
 
 shapes = st.tuples(st.integers(1, 4), st.sampled_from([13, 31, 40, 53]), st.sampled_from([17, 47]))
 
@@ -207,6 +208,13 @@ def test_on_noise_alone_nothing_is_to_be_compared():
     scores = spectrum_scores(noise.flip(-1), noise, noisy=True)
     assert torch.isnan(scores.error).all()
     assert torch.isnan(scores.coherence).all()
+
+
+def test_what_stands_out_is_a_quantile_of_chi_square():
+    modes = torch.tensor([1.0, 2, 5, 20, 100, 1000])
+    exact = chi2.isf(norm.sf(4), modes.numpy()) / modes.numpy()
+    expected = np.maximum(exact, 2)
+    np.testing.assert_allclose(outstanding(modes).numpy(), expected, rtol=0.15)
 
 
 @given(st.integers(12, 60), st.integers(12, 60), st.integers(0, 1000))
