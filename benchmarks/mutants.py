@@ -43,7 +43,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 EQUIVALENT = Path(__file__).with_name("mutants_equivalent.txt")
-_SKY = ("stretch", "photometry", "units", "resampling")
+_SKY = ("stretch", "photometry", "units", "resampling", "grids")
 ROOMS: list[tuple[tuple[str, ...], tuple[str, ...]]] = [  # sources, and the tests that are theirs
     (("imgturbo/turbo", "imgturbo/losses.py"), ("tests/turbo", "tests/test_losses.py")),
     (
