@@ -34,6 +34,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import _lru_cache_wrapper
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -42,7 +43,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 EQUIVALENT = Path(__file__).with_name("mutants_equivalent.txt")
-_SKY = ("stretch", "photometry", "units", "resampling")
+_SKY = ("stretch", "photometry", "units", "resampling", "grids")
 ROOMS: list[tuple[tuple[str, ...], tuple[str, ...]]] = [  # sources, and the tests that are theirs
     (("imgturbo/turbo", "imgturbo/losses.py"), ("tests/turbo", "tests/test_losses.py")),
     (
@@ -85,6 +86,7 @@ OPERATORS: dict[type[ast.AST], tuple[type[ast.AST], ...]] = {
     ast.And: (ast.Or,),
     ast.Or: (ast.And,),
 }
+OURS = {"imgturbo", "data_prep"}  # packages
 NAMES = {"min": "max", "minimum": "maximum", "amin": "amax", "sin": "cos", "floor": "ceil"}
 NAMES |= {"any": "all", "zeros": "ones", "nanmin": "nanmax", "zeros_like": "ones_like"}
 NAMES |= {after: before for before, after in NAMES.items()}
@@ -146,7 +148,8 @@ def changes(node: ast.AST) -> list[ast.AST]:
         another(value=node.value - 1)
     elif isinstance(node, ast.Constant) and isinstance(node.value, float):
         another(value=node.value + 1)
-        another(value=node.value * 1.5)
+        if node.value:
+            another(value=node.value * 1.5)
     elif isinstance(node, ast.Call):
         name = getattr(node.func, "id", getattr(node.func, "attr", ""))
         if name in NAMES:
@@ -175,7 +178,16 @@ class Mutant:
 
     @property
     def key(self) -> str:
-        return f"{self.path} | {self.before} | {self.after}"
+        return " | ".join([self.path, *self.shown()])
+
+    def shown(self) -> tuple[str, str]:
+        """Before and after; of long statements what is about the change."""
+        pair = (self.before, self.after)
+        unlike = (i for i, (a, b) in enumerate(zip(*pair, strict=False)) if a != b)
+        same = next(unlike, min(map(len, pair)))
+        end = max(map(len, pair)) if max(map(len, pair)) < 160 else same + 40
+        start = 0 if end > same + 40 else max(0, same - 60)
+        return pair[0][start:end], pair[1][start:end]
 
 
 def head(statement: ast.stmt) -> str:
@@ -237,6 +249,10 @@ class Tracer:
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self.now = [nodeid]
+        for name, module in list(sys.modules.items()):  # what is cached is entered once
+            for one in list(vars(module).values()) if name.split(".")[0] in OURS else ():
+                if isinstance(one, _lru_cache_wrapper):
+                    one.cache_clear()
         threading.settrace(self.enter)
         sys.settrace(self.enter)
 
@@ -320,8 +336,7 @@ class Bench:
         status = int(pytest.main([*words, *paths], plugins=[plugin]))
         if isinstance(plugin, Tracer):
             sys.settrace(None)
-            ours = {"imgturbo", "data_prep", "conftest"}
-            ours |= {path.stem for path in self.tree.rglob("tests/**/*.py")}
+            ours = OURS | {"conftest"} | {path.stem for path in self.tree.rglob("tests/**/*.py")}
             modules = [name for name in sys.modules if name.split(".")[0] not in ours]
             found = {**plugin.found(), "modules": modules}
             (self.tree / "map.json").write_text(json.dumps(found))
@@ -349,6 +364,10 @@ class Bench:
             entered = room["entered"].items()
             direct = {t for where, ts in entered if where.startswith(mutant.path + ":") for t in ts}
         tests = sorted(direct & set(seconds), key=seconds.get)
+        if not mutant.function:  # a constant may be read from without: the rest of their files
+            files = {test.split("::")[0] for test in tests or seconds}
+            beside = {test for test in seconds if test.split("::")[0] in files} - direct
+            tests += sorted(beside, key=seconds.get)
         if not tests:
             return True
         files = {test.split("::")[0] for test in tests}
@@ -411,7 +430,8 @@ def main() -> int:
                     same += 1
                 elif bench.survives(one, room):
                     alive.append(one)
-                    print(f"{one.path}:{one.line}\n  - {one.before}\n  + {one.after}", flush=True)
+                    before, after = one.shown()
+                    print(f"{one.path}:{one.line}\n  - {before}\n  + {after}", flush=True)
                 else:
                     killed += 1
             print(f"# {paths[0]}: {len(mine)} drawn; so far {killed} killed, {len(alive)} alive")

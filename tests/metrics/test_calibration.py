@@ -2,10 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import chisquare
 
 from imgturbo.errors import ImgturboError
 from imgturbo.metrics.calibration import (
@@ -117,7 +119,84 @@ def test_given_quantile_planes():
     assert score[1].isnan()
 
 
+def test_ranks_and_intervals_by_hand():
+    samples = torch.tensor([3.0, 1.0, 2.0]).view(1, 3, 1, 1, 1).expand(1, 3, 1, 1, 5)
+    target = torch.tensor([0.5, 1.5, 2.5, 3.5, 9.0]).view(1, 1, 1, 5)
+    assert rank_histogram(samples, target).tolist() == [[1, 1, 1, 2]]
+    low, high = torch.full_like(target, 1.5), torch.full_like(target, 3.5)
+    assert interval_coverage(low, high, target).item() == pytest.approx(3 / 5)
+    assert interval_coverage(low, high, target).dtype == torch.float64
+
+
+def test_ties_fill_the_ranks_between_alike():
+    """Two samples below the truth, three equal to it, one above: ranks 2 to 5 of 6, a quarter each.
+
+    Without a seed it is seed 0.
+    """
+    values = torch.tensor([1.0, 1, 2, 2, 2, 3]).view(1, 6, 1, 1, 1)
+    truth = torch.full((1, 1, 100, 400), 2.0)
+    counts = rank_histogram(values.expand(1, 6, 1, 100, 400), truth)[0]
+    assert counts[[0, 1, 6]].tolist() == [0, 0, 0]
+    assert chisquare(counts[2:6].numpy()).pvalue > 1e-4
+    again = rank_histogram(values.expand(1, 6, 1, 100, 400), truth, None, 0)[0]
+    assert torch.equal(counts, again)
+
+
+@given(st.lists(st.integers(0, 50), min_size=2, max_size=40).filter(any))
+def test_uniformity_is_scipys_test_and_counts_what_must_move(counts):
+    flat = uniformity(torch.tensor(counts))
+    exact = chisquare(counts)
+    assert flat.chi_square == pytest.approx(exact.statistic, rel=1e-9, abs=1e-12)
+    assert flat.p_value == pytest.approx(exact.pvalue, rel=1e-9, abs=1e-12)
+    assert flat.degrees == len(counts) - 1
+    # What stands above the mean must go, and fills what lies below.
+    mean = sum(counts) / len(counts)
+    over = sum(max(c - mean, 0) for c in counts)
+    assert flat.misplaced == pytest.approx(over / sum(counts), abs=1e-12)
+    assert uniformity(torch.tensor([0, 0, 0, 9])).misplaced == pytest.approx(3 / 4)
+
+
+def test_calibration_error_by_hand():
+    """All ranks in the middle of three bins: u fills the central third, the coverage is 3α or 1."""
+    levels = np.linspace(0.005, 0.995, 20)
+    expected = np.median(np.minimum(3 * levels, 1) - levels)
+    assert calibration_error(torch.tensor([0, 7, 0])) == pytest.approx(expected, abs=1e-12)
+    assert calibration_error(torch.tensor([5, 5])) == pytest.approx(0, abs=1e-12)
+    # All in the outer two: nothing within the central third, then (3α − 1)/2.
+    expected = np.median(levels - np.maximum(3 * levels - 1, 0) / 2)
+    assert calibration_error(torch.tensor([4, 0, 4])) == pytest.approx(expected, abs=1e-12)
+
+
+def test_levels_end_at_0_and_1():
+    counts = torch.tensor([1, 2, 1])
+    for level in (-0.01, 1.01):
+        with pytest.raises(ImgturboError, match="between 0 and 1"):
+            coverage_of_ranks(counts, [0.5, level])
+    # The central half of three bins: the middle third whole, and an eighth of either neighbour
+    # (a twelfth of [0, 1] of their third, a quarter of it).
+    half = coverage_of_ranks(counts, [0.5])
+    assert half.item() == pytest.approx((2 + 0.25 * 1 + 0.25 * 1) / 4)
+
+
 # ------------------------------------------------------------------------------- CRPS, energy
+
+
+@pytest.mark.parametrize("score", [crps, energy_score])
+def test_scores_by_hand(score):
+    """Samples 0, 1, 5 of a truth 2: errors 2, 1, 3; distances 1, 4, 5; 2 − ½ · 10/3 = 1/3."""
+    samples = torch.tensor([5.0, 0.0, 1.0]).view(1, 3, 1, 1, 1)
+    assert score(samples, torch.full((1, 1, 1, 1), 2.0)).item() == pytest.approx(1 / 3, rel=1e-6)
+
+
+@given(st.integers(2, 6), st.integers(1, 3), st.integers(0, 99))
+def test_energy_score_equals_the_double_sum(count, bands, seed):
+    generator = torch.Generator().manual_seed(seed)
+    samples = torch.randn(2, count, bands, 3, 5, generator=generator).double()
+    target = torch.randn(2, bands, 3, 5, generator=generator).double()
+    error = (samples - target[:, None]).square().mean((2, 3, 4)).sqrt().mean(1)
+    pairs = (samples[:, :, None] - samples[:, None]).square().mean((3, 4, 5)).sqrt().sum((1, 2))
+    expected = error - pairs / (2 * count * (count - 1))
+    torch.testing.assert_close(energy_score(samples, target), expected)
 
 
 def test_crps_of_a_gaussian_equals_its_closed_form():

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from imgturbo.metrics import crops
 from imgturbo.metrics.crops import LEAST, MOST, SIZE, CropFrechet, crop_places
+from imgturbo.metrics.frechet import frechet_distance
 from imgturbo.metrics.perceptual import Unavailable
 
 
@@ -62,3 +63,49 @@ def test_too_few_crops_are_named():
     target = picture(300, 301)
     with pytest.raises(Unavailable, match="16 crops of 128 pixels are too few, 100 are needed"):
         CropFrechet(target, np.ones((300, 301), bool))
+
+
+def test_places_by_hand():
+    """128 pixels every 64, the last at the border; further apart where there were more than 1024.
+
+    (At 64, 80 and 100 pixels there are 3588, 2268 and 1470 of the large one's, at 125 fewer.)
+    """
+    assert crop_places(np.ones((128, 300), bool)) == [(0, 0), (0, 64), (0, 128), (0, 172)]
+    assert crop_places(np.ones((256, 128), bool)) == [(0, 0), (64, 0), (128, 0)]
+    assert crop_places(np.ones((127, 300), bool)) == []
+    places = crop_places(np.ones((3001, 5003), bool))
+    assert places[:2] == [(0, 0), (0, 125)]
+    assert len(places) == (22 + 2) * (38 + 2)
+    # As many as there may be: 32 x 32 places of 64 pixels, and a row more.
+    assert len(crop_places(np.ones((31 * 64 + 128, 31 * 64 + 128), bool))) == 1024
+    assert len(crop_places(np.ones((31 * 64 + 129, 31 * 64 + 128), bool))) < 1024
+
+
+@pytest.mark.parametrize(("holes", "counts"), [(1638, True), (1639, False)])
+def test_nine_tenths_of_a_crop_must_be_measured(holes, counts):
+    valid = np.ones((128, 128), bool)
+    valid.flat[:holes] = False  # of 16384
+    assert bool(crop_places(valid)) == counts
+
+
+def test_the_distance_is_that_of_all_crops_at_once(monkeypatch):
+    monkeypatch.setattr(crops, "frechet_features", means)
+    target, pred, valid = picture(), picture(seed=1) ** 2, np.ones((457, 1201), bool)
+    found = CropFrechet(target, valid)(pred)
+    moments = []
+    for image in (pred, target):
+        cut = [image[:, y : y + 128, x : x + 128] for y, x in crop_places(valid)]
+        features = np.array([[*c.mean((1, 2)), *c.std((1, 2), ddof=1)] for c in cut])
+        moments += [torch.from_numpy(features.mean(0)), torch.from_numpy(np.cov(features.T))]
+    assert found == pytest.approx(frechet_distance(*moments), rel=1e-3)
+
+
+@pytest.mark.parametrize("width", [128 + 64 * 98, 128 + 64 * 99])
+def test_a_hundred_crops_are_enough(monkeypatch, width):
+    monkeypatch.setattr(crops, "frechet_features", means)
+    image, valid = np.zeros((1, 128, width), np.float32), np.ones((128, width), bool)
+    if width < 128 + 64 * 99:
+        with pytest.raises(Unavailable, match="99 crops"):
+            CropFrechet(image, valid)
+    else:
+        assert CropFrechet(image, valid).crops == 100

@@ -14,6 +14,7 @@ from imgturbo.metrics.diversity import (
     best_of_n_pixelwise,
     bootstrap_error,
     mean_distance,
+    pairwise_rms,
     variance,
 )
 
@@ -62,6 +63,8 @@ def test_mean_distance_is_the_mean_over_pairs(shape, seed):
     torch.testing.assert_close(
         mean_distance(samples, valid), torch.stack(expected), rtol=1e-6, atol=1e-9
     )
+    everywhere = torch.ones_like(valid)
+    torch.testing.assert_close(mean_distance(samples), mean_distance(samples, everywhere))
 
 
 @given(shapes, st.sampled_from([0.0, 1e6, math.nan, math.inf]))
@@ -105,11 +108,34 @@ def test_bootstrap_error_is_that_of_a_mean():
     assert math.isnan(bootstrap_error(scores[:1]))
 
 
+def test_bootstrap_by_hand():
+    """One draw has no spread; of two images a draw's mean is one of three values."""
+    assert bootstrap_error(torch.tensor([1.0, 5.0, 9.0]), resamples=1) == 0
+    # Means 0, ½, 1 with odds ¼, ½, ¼: a deviation of √⅛.
+    assert bootstrap_error(torch.tensor([0.0, 1.0]), resamples=40000) == pytest.approx(
+        math.sqrt(1 / 8), rel=0.01
+    )
+    scores = torch.randn(50)
+    assert bootstrap_error(scores) == bootstrap_error(scores, 256, seed=0)  # as published
+    assert bootstrap_error(scores) != bootstrap_error(scores, 256, seed=1)
+
+
+def test_distances_by_hand():
+    """Samples 0, 3 and 3 on one pixel of two bands: RMS distances 3, 3 and 0."""
+    samples = torch.tensor([0.0, 3.0, 3.0]).view(1, 3, 1, 1, 1).expand(1, 3, 2, 1, 1)
+    expected = torch.tensor([[[0.0, 3, 3], [3, 0, 0], [3, 0, 0]]]).double()
+    torch.testing.assert_close(pairwise_rms(samples), expected)
+    assert mean_distance(samples).item() == 2
+
+
 def test_misuse_is_named():
     samples, target, _ = drawn((2, 3, 2, 5, 5))
     with pytest.raises(ImgturboError, match="2 samples or more"):
         mean_distance(samples[:, :1])
-    with pytest.raises(ImgturboError, match="like with like"):
+    message = r"samples of \(2, 5, 5\) for images of \(1, 5, 5\); compare like with like"
+    with pytest.raises(ImgturboError, match=message):
         best_of_n_pixelwise(samples, target[:, :1])
+    with pytest.raises(ImgturboError, match="1 samples or more"):
+        best_of_n_pixelwise(samples[:, :0], target)
     with pytest.raises(ImgturboError, match="samples of shape"):
         best_of_n_per_image(samples[0], target)

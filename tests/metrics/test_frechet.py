@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgturbo.errors import ImgturboError
+from imgturbo.metrics import frechet
 from imgturbo.metrics.frechet import (
     NAME,
     FeatureMoments,
@@ -109,6 +110,34 @@ def test_any_images_have_features(shape):
     assert features.shape == (shape[0] * (1 if shape[1] == 3 else shape[1]), 1280)
     assert features.isfinite().all()
     assert (features >= 0).all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(224, 224), (100, 224), (37, 53)])
+@pytest.mark.parametrize("bands", [1, 2, 3])
+def test_what_the_network_is_shown(monkeypatch, bands, height, width):
+    """Pictures of 224 × 224 pixels within [0, 1]; other bands one by one as grey, in order."""
+    shown = []
+
+    class Network:
+        def to(self, device):
+            return self
+
+        def features(self, images):
+            shown.append(images)
+            return images.mean((2, 3))
+
+    monkeypatch.setattr(frechet, "load_efficientnet_lite0", Network)
+    level = torch.arange(2 * bands).view(2, bands, 1, 1) / 4 - 0.25
+    features = frechet_features(level.expand(2, bands, height, width))
+    (images,) = shown
+    assert images.shape == (2 if bands == 3 else 2 * bands, 3, 224, 224)
+    levels = level.clamp(0, 1).flatten()
+    expected = levels.view(2, 3) if bands == 3 else levels[:, None].expand(-1, 3)
+    torch.testing.assert_close(features, expected, atol=1e-5, rtol=0)
+    edge = torch.zeros(1, 3, height, width)
+    edge[..., width // 2 :] = 1
+    frechet_features(edge)
+    assert (shown[-1].min(), shown[-1].max()) == (0, 1)  # bicubic overshoots, pictures do not
 
 
 @needs_weights

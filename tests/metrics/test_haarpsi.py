@@ -89,6 +89,32 @@ def test_equal_images_are_one_and_the_order_does_not_matter(shape, seed):
     torch.testing.assert_close(haarpsi(pred, target), haarpsi(target, pred))
 
 
+@pytest.mark.parametrize("shape", [(1, 17, 20), (2, 20, 17), (3, 21, 23)])
+def test_bands_and_bytes_are_pooled(shape):
+    """Several bands are the weighted mean of each; of bytes it is what it is of 0…1."""
+    target = scene(shape)
+    pred = noisy(target, 0.2)
+    bytes_ = haarpsi(255 * pred, 255 * target, data_range=255.0)
+    torch.testing.assert_close(bytes_, haarpsi(pred, target, None, 1.0))
+    torch.testing.assert_close(bytes_, haarpsi(pred, target))
+    twice = [torch.cat([u, u], 1) for u in (pred, target)]
+    torch.testing.assert_close(haarpsi(*twice), haarpsi(pred, target))
+
+
+@pytest.mark.parametrize(("row", "col"), [(9, 20), (33, 2), (30, 41)])
+def test_a_wavelet_that_touches_a_hole_does_not_count(row, col):
+    """The widest reach 3 halved pixels before and 4 after: what lies there may be anything."""
+    target = scene((1, 47, 53))
+    pred = noisy(target, 0.1)
+    valid = torch.ones_like(target, dtype=torch.bool)
+    valid[:, :, row, col] = False
+    expected = haarpsi(pred, target, valid)
+    there = torch.zeros_like(target, dtype=torch.bool)
+    there[:, :, row, col] = True
+    assert torch.equal(haarpsi(pred.masked_fill(there, 1e3), target, valid), expected)
+    assert not torch.equal(haarpsi(pred, target), expected)
+
+
 def test_falls_with_noise_and_with_blur():
     target = scene((1, 61, 83))
     falling = [haarpsi(noisy(target, n), target)[0].item() for n in (0.02, 0.1, 0.4)]

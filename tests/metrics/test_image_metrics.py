@@ -82,6 +82,75 @@ def test_ms_ssim_falls_with_noise_and_is_undefined_when_small():
     assert torch.isnan(ms_ssim(*pair((1, 175, 200)))).all()
 
 
+@pytest.mark.parametrize(
+    ("height", "width", "value"),
+    [(176, 176, 0.968354042109077), (208, 192, 0.9685290144291512)],
+)
+def test_ms_ssim_agrees_with_pytorch_msssim(height, width, value):
+    """Values of pytorch-msssim 1.0.0, ``ms_ssim(pred, target, data_range=1.0)``, in float64."""
+    y, x = torch.meshgrid(*(torch.arange(n).double() for n in (height, width)), indexing="ij")
+    target = 0.5 + 0.4 * torch.sin(x / 5) * torch.cos(y / 7)
+    pred = 0.5 + 0.35 * torch.sin((x + 0.8) / 5) * torch.cos(y / 7) + 0.05 * torch.sin(x * y)
+    target, pred = target[None, None], pred[None, None]
+    # (its window is in single precision)
+    assert ms_ssim(pred, target).item() == pytest.approx(value, abs=2e-7)
+    bytes_ = ms_ssim(255 * pred, 255 * target, data_range=255.0)
+    torch.testing.assert_close(bytes_, ms_ssim(pred, target))
+
+
+@pytest.mark.parametrize("garbage", [7.0, float("nan")])
+def test_ms_ssim_sees_whole_windows_alone(garbage):
+    """A mask over the first 32 columns is a cut there, at each of the five scales."""
+    pred, target = pair((2, 181, 239))
+    valid = torch.ones(2, 1, 181, 239, dtype=torch.bool)
+    valid[..., :32] = False
+    found = ms_ssim(pred.where(valid, garbage), target.where(valid, -garbage), valid)
+    torch.testing.assert_close(found, ms_ssim(pred[..., 32:], target[..., 32:]))
+    # One pixel takes the coarse one that holds it: a cut four pixels further tells of it.
+    valid[..., 32:34] = False
+    valid[..., 34] = False
+    masked = ms_ssim(pred, target, valid)
+    assert masked.isfinite().all()
+    assert not torch.equal(masked, found)
+
+
+def test_ssim_needs_a_window():
+    for side, finite in ((10, False), (11, True)):
+        pred, target = pair((2, side, 40))
+        assert ssim(pred, target).isfinite().all() == finite
+        assert ssim(pred, target).shape == (2,)
+    same = (pred, target, None, 1.0)
+    assert torch.equal(ssim(*same), ssim(pred, target))
+    assert torch.equal(psnr(*same), psnr(pred, target))
+    _, target = pair((1, 180, 177))
+    assert torch.equal(ms_ssim(0.9 * target, target, None, 1.0), ms_ssim(0.9 * target, target))
+
+
+@pytest.mark.parametrize(("height", "width", "bins"), [(37, 52, 9), (64, 31, 7), (13, 12, 3)])
+def test_power_is_numpys_in_rings(height, width, bins):
+    """Ring by ring, of an image with a hole, against NumPy's transform and window."""
+    image, _ = pair((2, height, width), seed=3)
+    valid = torch.rand(2, 1, height, width) > 0.2
+    found = power_spectrum(image.masked_fill(~valid, torch.nan), valid, bins)
+    plane = image.where(valid, 0).numpy()
+    plane = plane - plane.mean((2, 3), keepdims=True)
+    taper = np.hanning(height)[:, None] * np.hanning(width)
+    power = np.abs(np.fft.rfft2(plane * taper)) ** 2 / (height * width)
+    k = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
+    for number in range(bins):
+        ring = (k >= 0.5 * number / bins) & (k < 0.5 * (number + 1) / bins) & (k > 0)
+        np.testing.assert_allclose(found[..., number], power[..., ring].mean(-1), rtol=1e-5)
+    assert power_spectrum(image).shape == (2, 2, 32)
+
+
+@pytest.mark.parametrize(("side", "bins"), [(7, 2), (11, 2), (12, 3), (63, 15), (200, 32)])
+def test_bins_of_the_scores_hold_four_pixels_of_the_short_side(side, bins):
+    pred, target = pair((1, side, side + 9), noise=0.5)
+    found = spectrum_scores(pred, target)
+    ratio = power_spectrum(pred, None, bins) / power_spectrum(target, None, bins)
+    torch.testing.assert_close(found.error, ratio.log10().abs().mean((1, 2)))
+
+
 def test_nothing_valid_is_nan():
     pred, target = pair((1, 31, 31))
     valid = torch.zeros(2, 1, 31, 31, dtype=torch.bool)
@@ -174,3 +243,39 @@ def test_affine_baseline_is_exact_for_affine_images(sources, targets):
     spoiled = np.where(valid, target, 1e9).astype(np.float32)
     mapped = affine_colour(source, spoiled, valid)
     np.testing.assert_allclose(mapped[:, valid], target[:, valid], atol=1e-4)
+    flat = np.concatenate([source, np.full_like(source[:1], 3)])  # a band that says nothing
+    np.testing.assert_allclose(
+        affine_colour(flat, spoiled, valid)[:, valid], target[:, valid], atol=1e-3
+    )
+
+
+def test_the_best_affine_map_is_scipys_least_squares():
+    from scipy.linalg import lstsq
+
+    from imgturbo.metrics import baselines
+
+    rng = np.random.default_rng(0)
+    source, target = rng.normal(size=(2, 31, 37)), rng.normal(size=(3, 31, 37))
+    valid = rng.random((31, 37)) > 0.5
+    design = np.column_stack([*source[:, valid], np.ones(valid.sum())])
+    fit = lstsq(design, target[:, valid].T)[0]
+    expected = np.tensordot(fit[:2].T, source, 1) + fit[2][:, None, None]
+    single = source.astype(np.float32), target.astype(np.float32)
+    np.testing.assert_allclose(baselines.affine_colour(*single, valid), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted", "order"),
+    [
+        (2, 3, [0, 0, 1]),
+        (3, 2, [0, 2]),
+        (1, 4, [0] * 4),
+        (3, 3, [0, 1, 2]),
+        (2, 5, [0, 0, 0, 1, 1]),
+    ],
+)
+def test_the_input_as_it_is_keeps_the_order_of_bands(given, wanted, order):
+    from imgturbo.metrics.baselines import identity
+
+    source = np.arange(given)[:, None, None] + np.zeros((given, 2, 3))
+    assert identity(source, wanted)[:, 1, 2].tolist() == order

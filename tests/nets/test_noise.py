@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from imgturbo.errors import ImgturboError
 from imgturbo.nets import FreshNoise, PositionalNoise
-from imgturbo.nets.noise import NoiseLayer, _mix
+from imgturbo.nets.noise import NoiseLayer, Tempered, _mix
 
 LIKE = torch.zeros(1)
 
@@ -86,6 +87,67 @@ def test_a_batch_is_its_windows():
 def test_seed_zero_is_a_seed_like_others():
     # Zero is the fixed point of the mixing; there the first pixel would be 6.8 standard deviations.
     assert sky(0, 0, (1, 1, 1, 1)).abs() < 4
+
+
+GAMMA = 0x9E3779B97F4A7C15
+PI = 0x243F6A8885A308D3
+
+
+def by_the_page(seed, layer, channel, y, x):
+    """One number by the formula of the module's page, in Python's own unbounded integers."""
+
+    def h(k):
+        k %= 2**64
+        k = (k ^ (k >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        k = (k ^ (k >> 27)) * 0x94D049BB133111EB % 2**64
+        return k ^ (k >> 31)
+
+    key = h(h(h(seed % 2**64 ^ PI) + layer * GAMMA) + channel * GAMMA)
+    bits = h(h(key + y * GAMMA) + x * GAMMA)
+    first, second = (bits // 2**32 + 0.5) / 2**32, bits % 2**32 / 2**32
+    return math.sqrt(-2 * math.log(first)) * math.cos(2 * math.pi * second)
+
+
+@given(
+    st.integers(-(2**63), 2**63), st.integers(0, 9), st.integers(0, 5),
+    st.integers(-(10**6), 10**6), st.integers(-(10**6), 10**6),
+)  # fmt: skip
+def test_every_number_is_the_pages(seed, layer, channel, y, x):
+    like = LIKE.double()
+    noise = PositionalNoise(seed, [[2 * y, 2 * x]])
+    found = noise(layer, (1, channel + 1, 3, 4), 2, like)[0, channel, 2, 3]
+    expected = by_the_page(seed, layer, channel, y + 2, x + 3)
+    assert found.item() == pytest.approx(expected, abs=1e-12)
+    row = noise(layer, (1, channel + 1), 2, like)  # of a table: one number a column
+    assert row.shape == (1, channel + 1)
+    assert row[0, channel].item() == pytest.approx(
+        by_the_page(seed, layer, channel, y, x), abs=1e-12
+    )
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.5, 1.0, 2.5])
+def test_a_temperature_is_a_factor(temperature):
+    noise = PositionalNoise(0, [[0, 0]])
+    plain, hot = (n(1, (1, 2, 5, 6), 1, LIKE) for n in (noise, Tempered(noise, temperature)))
+    torch.testing.assert_close(hot, temperature * plain)
+
+
+@pytest.mark.parametrize("temperature", [-1e-9, -1.0, float("nan")])
+def test_temperatures_below_zero_are_named(temperature):
+    with pytest.raises(ImgturboError, match="temperature must be zero or more"):
+        Tempered(FreshNoise(), temperature)
+
+
+def test_layers_begin_near_no_noise():
+    torch.manual_seed(0)
+    weight = NoiseLayer(60, 50, 0, 1).weight
+    assert weight.shape == (60, 50)
+    assert weight.std().item() == pytest.approx(0.1, rel=0.1)
+    table = NoiseLayer(4, 3, layer=2, stride=1)
+    noise = PositionalNoise(0, [[0, 0], [2, 2]])
+    h = torch.randn(2, 4)
+    epsilon = noise(2, (2, 3), 1, h)
+    torch.testing.assert_close(table(h, noise), h + epsilon @ table.weight.T)
 
 
 def test_far_positions_do_not_repeat():

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.stats import mad_std, sigma_clip
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -78,6 +79,87 @@ def test_fit_finds_the_sky_under_sources_and_puts_the_percentile_at_one():
     assert stretch.softening[0] == pytest.approx(1.5, rel=0.1)
     bright = np.percentile(f[0][valid], 99.5)
     assert stretch(np.array([[bright]]))[0, 0] == pytest.approx(1.0)
+
+
+@given(seed=st.integers(0, 10**6), bright=st.floats(0, 0.4), level=st.floats(-20, 20))
+def test_the_sky_is_astropys_clipped_median_and_mad(seed, bright, level):
+    """Its own clipping at 3 σ, ten rounds at most, of the spread that the MAD stands for."""
+    rng = np.random.default_rng(seed)
+    f = level + rng.normal(0, 2.0, (1, 41, 37))
+    f += np.where(rng.random(f.shape) < bright, rng.exponential(40, f.shape), 0)
+    kept = sigma_clip(f, sigma=3, maxiters=10, cenfunc="median", stdfunc="mad_std").compressed()
+    stretch = Stretch.fit(f)
+    assert stretch.offset[0] == pytest.approx(np.median(kept), rel=1e-12, abs=1e-12)
+    # (astropy has more digits of 1.4826)
+    assert stretch.softening[0] == pytest.approx(3 * mad_std(kept), rel=1e-5)
+    top = np.percentile(f, 99.9)
+    if top - stretch.offset[0] > mad_std(kept):
+        assert stretch(np.array([[top]]))[0, 0] == pytest.approx(1, rel=1e-12)
+    assert Stretch.fit(f, None, 3.0, 99.9) == stretch
+
+
+def test_bands_are_fitted_each_and_by_their_known_pixels():
+    rng = np.random.default_rng(5)
+    f = rng.normal([[[1.0]], [[50.0]]], [[[0.1]], [[9.0]]], (2, 31, 29))
+    f[1, 3] = np.nan
+    both = Stretch.fit(f)
+    for band in range(2):
+        one = Stretch.fit(f[band : band + 1].reshape(1, -1))
+        assert (one.offset, one.softening, one.scale) == (
+            both.offset[band], both.softening[band], both.scale[band],
+        )  # fmt: skip
+    assert len(both) == 2
+
+
+def test_large_images_are_thinned_evenly(monkeypatch):
+    monkeypatch.setattr("imgturbo.sky.stretch._SAMPLE", 1000)
+    pixels = np.random.default_rng(1).exponential(size=(1, 3500))
+    assert Stretch.fit(pixels) == Stretch.fit(pixels[:, ::3])
+    assert Stretch.fit(pixels[:, :1999]) != Stretch.fit(pixels[:, :1999:2])
+    assert Stretch.fit(pixels[:, :2000]) == Stretch.fit(pixels[:, :2000:2])
+
+
+def test_bands_without_a_spread_by_hand():
+    """Most pixels equal: the spread is the deviation of all; none differ: 0 whatever the scale."""
+    mostly = np.where(np.arange(100) < 4, 10.0, 2.0)[None]  # deviation 8 √(0.04 · 0.96)
+    found = Stretch.fit(mostly, softening=2.0, percentile=99)
+    assert found.offset[0] == 2
+    assert found.softening[0] == pytest.approx(2 * 8 * np.sqrt(0.04 * 0.96))
+    assert found(np.array([[10.0]]))[0, 0] == pytest.approx(1)
+    # The bright end is at least one deviation above the sky.
+    low = Stretch.fit(-mostly, softening=2.0, percentile=50)
+    assert low.scale[0] == pytest.approx(np.arcsinh(0.5))
+    for constant in (0.0, 7.0):
+        plain = Stretch.fit(np.full((1, 9), constant))
+        assert (plain.offset[0], plain.softening[0], plain.scale[0]) == (constant, 1, 1)
+    nothing = Stretch.fit(np.full((1, 9), np.nan))
+    assert (nothing.offset[0], nothing.softening[0], nothing.scale[0]) == (0, 1, 1)
+
+
+@given(factor=finite(1e-3, 1e3), seed=st.integers(0, 99))
+def test_in_another_unit_it_is_the_same_stretch(factor, seed):
+    f = np.random.default_rng(seed).normal(size=(2, 7))
+    stretch = Stretch(np.array([0.3, -2.0]), np.array([0.7, np.inf]), np.array([1.7, 2.5]))
+    np.testing.assert_allclose(stretch.scaled(factor)(factor * f), stretch(f), atol=1e-9)
+    each = np.array([factor, 2.0])
+    np.testing.assert_allclose(stretch.scaled(each)(each[:, None] * f), stretch(f), atol=1e-9)
+
+
+def test_values_by_hand():
+    """asinh(3/4) = ln 2, asinh(−4/3) = −ln 3: about a sky of 5, in units of 4 and of 3."""
+    stretch = Stretch(np.array([5.0, 5.0]), np.array([4.0, 3.0]), np.array([2.0, 0.5]))
+    y = stretch(np.array([[8.0, 5.0], [1.0, 5.0]]))
+    np.testing.assert_allclose(y, [[np.log(2) / 2, 0], [-2 * np.log(3), 0]], atol=1e-15)
+    assert stretch.to_dict()["kind"] == "asinh"
+    assert Stretch.linear(2).to_dict() == {
+        "kind": "linear", "offset": [0, 0], "softening": ["inf", "inf"], "scale": [1, 1],
+    }  # fmt: skip
+    cards = {keyword: value for keyword, value, _ in stretch.header_cards(("A", "B"))}
+    assert cards["STRNB"] == 2
+    assert (cards["STRB1"], cards["STRO1"], cards["STRS2"], cards["STRC2"]) == ("A", 5, 3, 0.5)
+    whole = Stretch.linear(1)(np.array([[1, 2, 3]]))  # of integers, in double precision
+    assert whole.dtype == np.float64
+    assert whole.tolist() == [[1, 2, 3]]
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,33 @@ def test_the_decay_grows_to_its_bound(decay, step):
     assert decay_at(10**9, decay) == decay
 
 
+def test_the_warm_up_by_hand():
+    """1/10, 2/11, 1/2 and 91/100 at steps 0, 1, 8 and 90; then the bound."""
+    steps = {0: 1 / 10, 1: 2 / 11, 8: 1 / 2, 90: 91 / 100, 890: 0.99, 891: 0.99, 10**6: 0.99}
+    for step, value in steps.items():
+        assert decay_at(step, 0.99) == pytest.approx(value, rel=1e-12)
+    network = Counted()
+    ema = EMA({"decoder": network}, 0.99)
+    for step in range(2):
+        nn.init.constant_(network.weight, 1.0 + step)
+        ema.update(step)
+    # 0.9 of the first weights; then 2/11 of that and 9/11 of the second.
+    expected = torch.full((3,), 2 / 11 * 0.9 + 9 / 11 * 2)
+    torch.testing.assert_close(ema.networks["decoder"].weight, expected)
+
+
+def test_a_restart_is_the_network_as_it_is():
+    network = Counted()
+    ema = EMA({"decoder": network}, 0.99)
+    nn.init.constant_(network.weight, 3.0)
+    network.count += 7
+    ema.restart()
+    average = ema.networks["decoder"]
+    assert average.weight.tolist() == [3, 3, 3]
+    assert average.count == 7
+    assert not average.weight.requires_grad
+
+
 def test_the_average_is_apart_from_the_network():
     network = Counted()
     ema = EMA({"decoder": network}, 0.9)

@@ -194,3 +194,38 @@ def test_masked_pixels_do_not_enter_a_penalty():
             clean.sum(), [p for p in critic.parameters()], allow_unused=True
         )
         assert all(g is None or torch.isfinite(g).all() for g in gradients)
+
+
+def test_a_penalty_of_a_table_of_one_score_and_of_two_scales():
+    """D = ½ (w·u + 3 w·u): twice the score; a row with nothing valid does not count."""
+
+    class Twice(Linear):
+        def forward(self, u, condition=None):
+            (score,) = super().forward(u, condition)
+            return [score, 3 * score]
+
+    critic = Twice(4)
+    real = torch.randn(3, 4, dtype=torch.float64)
+    valid = torch.tensor([[True], [False], [True]])
+    penalty, weight = r1_penalty(critic, real, valid)
+    torch.testing.assert_close(penalty, 2 * critic.weight.square().sum() * weight)
+    assert weight.tolist() == [1, 0, 1]
+
+
+def test_conditions_are_mixed_as_the_images_are():
+    """At ε = 1 both are the real ones: D(u, c) = (w·u)(v·c) has there the slope w (v·c_real)."""
+    weight = torch.randn(5, dtype=torch.float64)
+
+    class Product(nn.Module):
+        def forward(self, u, condition=None):
+            return [(u * weight).sum(1, keepdim=True) * condition.sum(1, keepdim=True)]
+
+    real, fake = torch.randn(2, 400, 5, dtype=torch.float64)
+    of_real = torch.full((400, 1), 2.0, dtype=torch.float64)
+    torch.manual_seed(5)
+    penalty, _ = gradient_penalty(
+        Product(), real, fake, torch.ones(400, 1, dtype=torch.bool), (of_real, 0 * of_real)
+    )
+    torch.manual_seed(5)
+    epsilon = torch.rand(400, dtype=torch.float64)
+    torch.testing.assert_close(penalty, (2 * epsilon * weight.norm() - 1).square())

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.ndimage import uniform_filter
 from torchvision.transforms.functional import gaussian_blur
 
 from imgturbo.errors import ImgturboError
@@ -328,3 +332,67 @@ def test_signal_is_local_and_leaves_other_distances_alone():
         assert torch.equal(*totals)
     table = torch.tensor([[1.0, -3.0]])
     assert distances.signal(table, torch.ones(1, 1, dtype=torch.bool)).tolist() == [[3.0]]
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 48), (31, 19), (16, 5), (2, 3)])
+def test_texture_by_hand(height, width):
+    """Scale by scale in NumPy and SciPy: detail, its energy over 3 × 3 pixels, means over 2 × 2."""
+    u, v, valid = draw((2, 3, height, width), seed=4)
+    found = distances.texture(u, v, valid)
+
+    def scales(image):
+        while min(image.shape) > 1:
+            rows, cols = (-(-side // 2) for side in image.shape)
+            padded = np.full((2 * rows, 2 * cols), np.nan)
+            padded[: image.shape[0], : image.shape[1]] = image
+            coarse = np.nanmean(padded.reshape(rows, 2, cols, 2), (1, 3))
+            whole = np.kron(coarse, np.ones((2, 2)))[: image.shape[0], : image.shape[1]]
+            yield uniform_filter(np.abs(image - whole), 3, mode="constant")
+            image = coarse
+
+    for row in range(2):
+        expected = 0.0
+        for band in range(3):
+            pair = (torch.where(valid, one, 0.0)[row, band].numpy() for one in (u, v))
+            for energy, truth in itertools.islice(zip(*map(scales, pair), strict=True), 4):
+                expected += np.abs(energy - truth).mean() / 3
+        assert found.total[row].item() == pytest.approx(3 * height * width * expected, rel=1e-9)
+
+
+def test_signal_by_hand():
+    """Beside a border and a hole the mean is over what is there and known, of the largest band."""
+    _, v, valid = draw((1, 2, 13, 11), seed=5)
+    found = distances.signal(v, valid)
+    for y, x in ((0, 0), (0, 10), (6, 5), (12, 3)):
+        window = (slice(max(y - 4, 0), y + 5), slice(max(x - 4, 0), x + 5))
+        known = valid[0, 0][window]
+        means = [band[window][known].abs().mean() for band in v[0]]
+        torch.testing.assert_close(found[0, 0, y, x], max(means), rtol=1e-6, atol=1e-9)
+
+
+def test_smallest_images_and_plain_weights():
+    u, v, valid = draw((2, 3, 2, 2))
+    for name in ("texture", "spectrum", "shifted", "fourier"):
+        assert DISTANCES[name](u, v, valid | True).total.isfinite().all()
+    for name in ("texture", "spectrum"):
+        with pytest.raises(ImgturboError, match="at least 2 pixels"):
+            DISTANCES[name](u[..., :1, :], v[..., :1, :], valid[..., :1, :])
+    assert DISTANCES["shifted"](u[..., :1, :], v[..., :1, :], valid[..., :1, :]).total.shape == (2,)
+    distance = Lpips("alex", random_backbone=True)
+    assert distance(*draw((1, 3, 32, 33), dtype=torch.float32)).total.isfinite().all()
+    for name in POINTWISE:
+        assert torch.equal(
+            DISTANCES[name](u, v, valid, 0.0).total, DISTANCES[name](u, v, valid).total
+        )
+        assert torch.equal(Mix({name: 1})(u, v, valid).total, DISTANCES[name](u, v, valid).total)
+
+
+def test_what_a_stretch_decides_goes_channel_by_channel():
+    """The linear channel (scale 0) has no noise of its own: its spectrum is compared whole."""
+    u, v, _ = draw((1, 2, 24, 24))
+    valid = torch.ones(1, 1, 24, 24, dtype=torch.bool)
+    for scale, noisy in (([2.0, 0.0], [True, False]), ([0.0, 0.0], None), (None, None)):
+        found = Mix({"spectrum": 1.0}, scale=scale)(u, v, valid)
+        assert torch.equal(found.total, distances.spectrum(u, v, valid, noisy).total)
+    flux = Mix({"flux": 3.0}, scale=[0.0, 0.0])(u, v, valid)
+    torch.testing.assert_close(flux.total, 1.5 * DISTANCES["l2"](u, v, valid).total)

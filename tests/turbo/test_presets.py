@@ -6,8 +6,9 @@ import pytest
 
 from imgturbo.config import ObjectiveConfig
 from imgturbo.errors import ImgturboError
+from imgturbo.turbo.divergences import DIVERGENCES
 from imgturbo.turbo.presets import PRESETS, resolve
-from imgturbo.turbo.terms import OUTPUTS
+from imgturbo.turbo.terms import OUTPUTS, Terms
 
 
 def on(weights):
@@ -139,3 +140,25 @@ def test_shared_critics_are_one_a_space():
 def test_nonsense_is_named(section, message):
     with pytest.raises(ImgturboError, match=message):
         resolve(ObjectiveConfig(**section))
+
+
+def test_a_typing_error_is_answered_by_one_name(monkeypatch):
+    monkeypatch.setitem(DIVERGENCES, "mmd2", DIVERGENCES["mmd"])
+    with pytest.raises(ImgturboError, match=r"did you mean 'mmd2?'\?$"):
+        resolve(ObjectiveConfig(marginal={"x_hat": {"mm": 1}}))
+
+
+def test_what_nobody_sets_is_off():
+    """The terms of a user who says nothing but weights."""
+    terms = resolve(ObjectiveConfig(preset="custom", paired={"x_tilde": 0.5}))
+    assert (terms.r1, terms.signal, terms.pool, terms.gradient_penalty) == (0, 0, 0, 10)
+    assert terms.mmd_scales == Terms().mmd_scales == (0.05, 0.2, 0.9)
+    assert not terms.conditional
+    assert not terms.shared_critics
+    assert terms == Terms(paired={**Terms().paired, "x_tilde": 0.5})
+    assert all(mix == {"l1": 1} for mix in terms.distance.values())
+    assert not Terms().needs_encoder
+    assert not Terms().needs_decoder
+    for space, needs in (("x", (False, True)), ("z", (True, False))):
+        terms = resolve(ObjectiveConfig(preset="custom", identity={space: 1}))
+        assert (terms.needs_encoder, terms.needs_decoder) == needs
