@@ -99,7 +99,8 @@ train: {{out: {done.run}, steps: 3, warmup: 1, validate_every: 3, checkpoint_eve
     )
     sides = [f"--source={path}" for path in done.source]
     sides += [f"--target={path}" for path in done.target]
-    tile = ["prepare.tile.size=32", "prepare.tile.min_valid=0.5"]
+    # So small a field that a guard would leave no sky to be typical of it.
+    tile = ["prepare.tile.size=32", "prepare.tile.min_valid=0.5", "prepare.split.guard=0"]
     source, target = str(done.aligned_source), str(done.aligned_target)
     for words in (
         ["simulate", "--out", str(folder / "sky"), "--size", "192"],
