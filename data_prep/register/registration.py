@@ -52,11 +52,19 @@ class Registration:
 
     @classmethod
     def without_sources(
-        cls, source: WCS, target: WCS, method: str, model: str, error: float = np.nan
+        cls,
+        source: WCS,
+        target: WCS,
+        method: str,
+        model: str,
+        found: tuple[int, int] = (0, 0),
+        error: float = np.nan,
+        polynomial: Polynomial | None = None,
     ) -> Registration:
         """A registration that rests on no matched source; ``error``: rms pixels, if known."""
         none, no = np.zeros((0, 2)), np.zeros(0)
-        return cls(source, target, method, model, (0, 0), 0, none, none, none, none, no, no, error)
+        vectors = (none, none, none, none, no, no)
+        return cls(source, target, method, model, found, 0, *vectors, error, polynomial)
 
     @property
     def matched(self) -> int:
@@ -72,6 +80,8 @@ class Registration:
     @property
     def residual_before(self) -> float:
         """Rms misalignment of the images before, target pixels; NaN if unknown."""
+        if self.matched == 0 and self.polynomial is not None:
+            return float(np.hypot(*self.polynomial.coefficients[0]))  # a shift
         return self._misalignment(self.before)
 
     @property
@@ -137,6 +147,11 @@ class Registration:
     def __str__(self) -> str:
         if self.method == "none":
             return "not registered"
+        if self.method == "correlation":
+            return (
+                f"too few sources ({self.found[0]} and {self.found[1]}), shifted by correlation: "
+                f"{self.residual_before:.2f} px, ± {self.formal:.2f}"
+            )
         return (
             f"{self.matched} matched sources ({self.rejected} rejected), {self.model}"
             f"{' + local' if self.local else ''}: {self.residual_before:.2f} → "

@@ -31,7 +31,7 @@ from photutils.detection import find_peaks
 from photutils.utils.exceptions import NoDetectionsWarning
 from scipy.ndimage import gaussian_filter
 
-__all__ = ["WINDOW", "Sources", "centroid", "find_sources", "luminance", "measure"]
+__all__ = ["WINDOW", "Sources", "bands_passed", "centroid", "find_sources", "luminance", "measure"]
 
 Floats = NDArray[np.float64]
 
@@ -125,11 +125,7 @@ def find_sources(
     nothing = Sources(np.zeros((0, 2)), np.zeros(0), np.zeros(0), np.zeros(0), mask)
     if not mask.any():
         return nothing
-    weight = mask.astype(np.float32)
-    narrow, _ = _smooth(image, weight, WINDOW)
-    wide, cover = _smooth(image, weight, 2 * WINDOW)
-    filtered = narrow - wide
-    inner = cover > 0.95  # a window cut by a border has a biased centroid
+    filtered, inner = bands_passed(image, mask)
     if not inner.any():
         return nothing
     noise = _noise(filtered, inner)
@@ -157,6 +153,16 @@ def find_sources(
     start = np.stack([x, y], axis=1).astype(float)
     quiet = inner & (significance < _QUIET)
     return measure(image, Sources(start, value[order], np.zeros(len(x)), sky, quiet), WINDOW)
+
+
+def bands_passed(
+    image: NDArray[np.float32], mask: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The difference of Gaussians D of an image (H, W), and where no hole or border cuts it."""
+    weight = mask.astype(np.float32)
+    narrow, _ = _smooth(image, weight, WINDOW)
+    wide, cover = _smooth(image, weight, 2 * WINDOW)
+    return narrow - wide, cover > 0.95  # a window cut by a border has a biased centroid
 
 
 def measure(image: NDArray[np.float32], sources: Sources, sigma: float) -> Sources:

@@ -25,7 +25,8 @@ class RegisterConfig(Section):
 
     method: Literal["none", "sources"] = "sources"
     """Align by the sources (stars and galaxies) that both images show, or trust the coordinates as
-    they are (none)."""
+    they are (none). Small cutouts with coordinates but too few sources are shifted by their
+    correlation."""
     model: Literal["shift", "affine", "polynomial"] = "affine"
     """The map that is fitted: a shift, an affine map, or a polynomial."""
     degree: int = Field(2, ge=2, le=5)

@@ -202,7 +202,7 @@ def test_a_shift_can_rest_on_four_sources():
 
 @pytest.mark.parametrize("wcs", [None, tangent(SHAPE, 0.05)])
 def test_too_few_sources_are_refused_with_counts_and_remedy(wcs):
-    source, target = pair(lambda p: p, count=4, wcs=(wcs, wcs))
+    (source, _), (_, target) = (pair(lambda p: p, seed, 4, wcs=(wcs, wcs)) for seed in (1, 2))
     with pytest.raises(ImgturboError) as caught:
         register(source, target, RegisterConfig(model="polynomial", degree=3))
     message = str(caught.value)
