@@ -31,7 +31,7 @@ from imgturbo.sky.headers import celestial_wcs, wcs_cards
 
 __all__ = ["Staged", "piece_key", "stage"]
 
-_VERSION = 4
+_VERSION = 5
 """Part of every key: raise it when alignment changes its results."""
 
 _LATTICE = 16

@@ -158,7 +158,7 @@ def _by_sources(task: _Task) -> Registration:
     search = find_pairs(predicted, noise, theirs, working, low, reach)
     _require(task, len(search), "matched")
     _require_evidence(task, search, predicted, theirs, reach)
-    pairs = search.surest()
+    pairs = search.believed(low).surest()
     if config.model == "polynomial":
         degree = best_degree(pairs, degree, predict(frame_points(size, 25)))
     polynomial, total = fit_weighted(pairs.given, pairs.observed, degree, pairs.noise)

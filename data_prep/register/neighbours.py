@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-__all__ = ["agreeing", "nearby_offset", "tempered"]
+__all__ = ["agreeing", "believable", "nearby_offset", "tempered"]
 
 Floats = NDArray[np.float64]
 
@@ -28,6 +28,7 @@ _ROUNDS = 5
 _LIMIT = 4.0  # standard deviations
 _MEDIAN = 2 * np.log(2)  # of the squared length of a vector of unit variance along each axis
 _WIDE = 1.0  # pixels
+_KEPT = np.sqrt(1 - np.exp(-2))  # of a Gaussian's rms, of vectors cut to two standard deviations
 _NEGLIGIBLE = 0.1  # pixels: a disagreement below it is none
 
 
@@ -93,7 +94,21 @@ def tempered(points: Floats, offsets: Floats, noise: Floats) -> Floats:
     apart = offsets - expected
     square = np.sum(apart**2, axis=1)
     most = 2 * np.hypot(noise, typical_excess(square, noise))
-    return expected + apart * np.minimum(1, most / np.sqrt(np.maximum(square, 1e-18)))[:, None]
+    cut = apart * np.minimum(1, most / np.sqrt(np.maximum(square, 1e-18)))[:, None]
+    return expected + cut / _KEPT
+
+
+def believable(points: Floats, offsets: Floats, noise: Floats) -> Floats:
+    """The noise (N,), scaled down where neighbours agree better than it lets them.
+
+    Nebulae and the blocks of a JPEG look like noise of the sky and are in both images. Noise that
+    is taken for too large would hide a misalignment.
+    """
+    if len(points) < _PLANE:
+        return noise
+    apart = offsets - nearby_offset(points, points, offsets, noise, _WIDE, True)
+    ratio = np.median(np.sum(apart**2, axis=1) / (_MEDIAN * np.maximum(noise, 1e-6) ** 2))
+    return noise * min(1.0, float(np.sqrt(ratio)))
 
 
 def typical_excess(square: Floats, noise: Floats) -> float:

@@ -9,7 +9,7 @@ along the offsets of the pairs found already (``neighbours``); only the last fit
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 
 from data_prep.register.local import LocalShift, fit_local
 from data_prep.register.matching import mutual_nearest
-from data_prep.register.neighbours import agreeing, nearby_offset
+from data_prep.register.neighbours import agreeing, believable, nearby_offset
 from data_prep.register.polynomial import (
     Polynomial,
     fit_polynomial,
@@ -58,6 +58,12 @@ class Pairs:
 
     def __len__(self) -> int:
         return len(self.given)
+
+    def believed(self, degree: int) -> Pairs:
+        """The same with noise that is no larger than neighbours show (``neighbours``)."""
+        polynomial, _ = fit_weighted(self.given, self.observed, degree, self.noise)
+        offsets = self.observed - polynomial(self.given)
+        return replace(self, noise=believable(self.given, offsets, self.noise))
 
     def surest(self) -> Pairs:
         """The better half where there are plenty: chosen by noise, never by agreement."""

@@ -10,7 +10,7 @@ from benchmarks.registration import related, true_error, unrelated
 from data_prep.register import register
 from data_prep.register.chance import independent, local_density, log_false_alarms
 from data_prep.register.coordinates import pixels_to_pixels
-from data_prep.register.neighbours import agreeing, nearby_offset, tempered
+from data_prep.register.neighbours import agreeing, believable, nearby_offset, tempered
 from data_prep.register.polynomial import excess, fit_weighted, formal_error
 from imgturbo.config import RegisterConfig
 from imgturbo.errors import ImgturboError
@@ -175,6 +175,24 @@ def test_a_blend_is_cut_and_the_smooth_part_stays():
     cut = tempered(points, moved, noise)
     assert np.hypot(*(cut - offsets)[7]) < 0.5
     assert np.abs(cut - offsets).max() < 0.5
+
+
+@given(factor=st.floats(0.3, 4.0), seed=st.integers(0, 99))
+def test_noise_is_believed_as_far_as_neighbours_show_it(factor, seed):
+    """Stated too large it is scaled to the truth, stated too small it is left alone."""
+    rng = np.random.default_rng(seed)
+    points, offsets, _ = wavy(rng, 300)
+    offsets = 0.2 * offsets + rng.normal(0, 0.2, offsets.shape)
+    believed = believable(points, offsets, 0.2 * factor * np.ones(300))
+    assert believed == pytest.approx(0.2 * min(factor, 1), rel=0.25)
+
+
+def test_tempering_keeps_the_rms_of_gaussian_offsets():
+    rng = np.random.default_rng(6)
+    points = rng.uniform(0, 500, (2000, 2))
+    offsets = rng.normal(0, 0.3, (2000, 2))
+    cut = tempered(points, offsets, np.full(2000, 0.3))
+    assert np.sqrt(np.mean(cut**2)) == pytest.approx(0.3, rel=0.04)
 
 
 # -------------------------------------------------------------------------------------- excess
