@@ -107,7 +107,7 @@ def align(
 def _image(side: Seen | None) -> SkyImage | None:
     image = side.read() if isinstance(side, SkyReader) else side
     if image is not None:
-        require_common(iter([np.isfinite(image.data)]), image.bands, str(image.path))
+        require_common([np.isfinite(image.data)], image.bands, str(image.path))
     return image
 
 

@@ -82,7 +82,7 @@ def read_grey(path: Path | str, bands: str | None = None, grey: bool = False) ->
             f"{path}: has the bands {', '.join(sky.bands)}; name the one to be coloured, "
             f"--bands {sky.bands[0]}"
         )
-    require_common(iter([np.isfinite(sky.data)]), sky.bands, str(path))
+    require_common([np.isfinite(sky.data)], sky.bands, str(path))
     picture = sky.data if sky.unit == DISPLAY else _displayed(sky)
     rgb = picture if len(picture) == 3 else np.repeat(picture, 3, axis=0)
     flipped = sky.row_order == BOTTOM_UP

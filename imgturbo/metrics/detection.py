@@ -29,7 +29,14 @@ from photutils.utils.exceptions import NoDetectionsWarning
 from scipy.ndimage import label, maximum, maximum_position
 from scipy.spatial import KDTree
 
-__all__ = ["RADIUS", "SIGNIFICANCE", "Detection", "compare_sources", "count_peaks"]
+__all__ = [
+    "RADIUS",
+    "SIGNIFICANCE",
+    "Detection",
+    "compare_sources",
+    "count_peaks",
+    "sky_noise",
+]
 
 Array = NDArray[np.float32]
 Positions = NDArray[np.float64]
@@ -70,7 +77,7 @@ def compare_sources(pred: Array, target: Array, valid: Mask | None = None) -> De
     if not valid.any() or min(target.shape) < 3:
         return Detection(np.nan, np.nan, np.nan, 0, 0, 0, np.nan)
     smooth_target, smooth_pred = _filtered(target, valid), _filtered(pred, valid)
-    threshold = SIGNIFICANCE * _noise(smooth_target[valid])
+    threshold = SIGNIFICANCE * sky_noise(smooth_target[valid])
     true, found = (_sources(u, threshold, valid) for u in (smooth_target, smooth_pred))
     matched = _pairs(found, true)
     return Detection(
@@ -114,11 +121,13 @@ def _filtered(image: Array, valid: Mask) -> NDArray[np.float64]:
     return np.where(valid, np.nan_to_num(smooth), 0)
 
 
-def _noise(values: NDArray[np.float64]) -> float:
+def sky_noise(values: NDArray[np.float64]) -> float:
     """Robust σ of what is left when sources are clipped, from the median downward.
 
-    Sources only add light, so the lower half of the values is noise alone.
+    Sources only add light, so the lower half of the values is noise alone. Of no values it is 0.
     """
+    if not values.size:
+        return 0.0
     median = np.median(values)
     below = median - values[values <= median]
     return float(np.quantile(below, 0.6827)) if below.size else 0.0

@@ -23,9 +23,9 @@ from imgturbo.nets import Generator
 from imgturbo.sky import Stretch
 from imgturbo.sky.flags import Flag
 
-__all__ = ["Piece", "Reading"]
+__all__ = ["Piece", "Reading", "strips"]
 
-STRIP = 128
+_STRIP = 128  # rows
 _BELOW = 10.0  # σ below the sky, where no training pixel was
 
 Flux = Callable[[slice, slice], npt.NDArray[np.floating]]
@@ -114,14 +114,14 @@ class Reading:
         return Piece(np.ascontiguousarray(values[:, *seen]), valid[seen], flags)
 
     def _stretched(self, flux: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-        """(C, h, w) float32; some rows at a time, which are float64 on the way."""
+        """(C, h, w) float32."""
         shift = None if self._background is None else self._background.shift
         values = np.empty(flux.shape, np.float32)
-        for top in range(0, flux.shape[1], STRIP):
-            part = flux[:, top : top + STRIP]
+        for rows in strips(flux):
+            part = flux[:, rows]
             if shift is not None and shift.any():
                 part = part - shift[:, None, None]
-            values[:, top : top + STRIP] = part if self._source is None else self._source(part)
+            values[:, rows] = part if self._source is None else self._source(part)
         values[~np.isfinite(values)] = np.nan
         return values
 
@@ -134,6 +134,11 @@ class Reading:
         with np.errstate(invalid="ignore"):
             beyond = (values > 1 + 1e-4) | (values < lowest[:, None, None])
         return np.asarray(beyond.any(0))
+
+
+def strips(array: npt.NDArray[np.floating]) -> list[slice]:
+    """Rows of an array (C, h, w), some at a time: float64 of few, not of a whole window."""
+    return [slice(top, top + _STRIP) for top in range(0, array.shape[1], _STRIP)]
 
 
 def _within(place: tuple[slice, slice], origin: tuple[int, int]) -> tuple[slice, slice]:

@@ -26,7 +26,7 @@ from imgturbo.mosaic.apply import Applier, bytes_per_pixel, halo_of, pick_device
 from imgturbo.mosaic.background import Background
 from imgturbo.mosaic.grid import at_scale
 from imgturbo.mosaic.matching import band_order, check_values, flux_factors, warn_assumed
-from imgturbo.mosaic.reading import STRIP, Reading
+from imgturbo.mosaic.reading import Reading, strips
 from imgturbo.mosaic.reducers import Reduction
 from imgturbo.mosaic.sweep import Layout, sweep
 from imgturbo.mosaic.windows import choose_window, plan
@@ -177,7 +177,7 @@ def translate_sky(
         if way.input.unit == DISPLAY:
             check_values(array, way.input, "the array")
         if array.ndim == 3 and len(array) == len(way.input):
-            require_common(iter([np.isfinite(array)]), way.input.names, "the array")
+            require_common([np.isfinite(array)], way.input.names, "the array")
         return _translated(
             way.generator,
             array,
@@ -197,7 +197,7 @@ def translate_sky(
         image = replace(image, unit=way.input.unit, zeropoints=())
     image = at_scale(image, way.input.pixel_scale)
     measured = np.isfinite(image.data[order])
-    require_common(iter([measured]), [image.bands[k] for k in order], what)
+    require_common([measured], [image.bands[k] for k in order], what)
     scales = [image.scales[k] for k in order]
     factors = flux_factors(scales, way.input, what)
     output = way.output.on(scales[0].pixel_area)
@@ -317,16 +317,11 @@ def unstretch(target: Stretch | None) -> Callable[[Array], Array]:
     def to_flux(values: Array) -> Array:
         flux = values.astype(np.float64)
         if target is not None:
-            for rows in _strips(flux):
+            for rows in strips(flux):
                 flux[:, rows] = target.inverse(flux[:, rows])
         return flux
 
     return to_flux
-
-
-def _strips(array: Array) -> list[slice]:
-    """Rows of an array (C, h, w), some at a time: float64 of few, not of a whole window."""
-    return [slice(top, top + STRIP) for top in range(0, array.shape[1], STRIP)]
 
 
 def in_unit(flux: Array, factors: Array | None) -> Array:

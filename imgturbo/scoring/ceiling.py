@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from imgturbo.metrics.detection import sky_noise
 from imgturbo.metrics.spectrum import darker_half, power_spectrum
 
 __all__ = ["seen_again"]
@@ -49,16 +50,8 @@ def seen_again(
     for band, gain in enumerate(np.nan_to_num(rings.numpy(), posinf=0.0)):
         shaped = np.fft.rfft2(white[0, band].numpy()) * np.interp(k, middles, gain)
         noise = np.fft.irfft2(shaped, s=(height, width))
-        sigma = _rms_below(dark[0, band].numpy())
+        own = dark[0, band].numpy()
+        sigma = sky_noise(own[own != 0])
         noise *= sigma / (float(noise.std()) or 1.0)
         again[band] = np.where(valid, target[band] + noise, target[band])
     return again
-
-
-def _rms_below(dark: NDArray[np.float64]) -> float:
-    """σ of the sky: sources only add light, so that the values below the median are noise alone."""
-    values = dark[dark != 0]
-    if not values.size:
-        return 0.0
-    middle = np.median(values)
-    return float(np.quantile(middle - values[values <= middle], 0.6827))

@@ -20,8 +20,6 @@ from numpy.typing import NDArray
 from imgturbo.metrics.detection import count_peaks
 from imgturbo.metrics.fluxes import FluxBin, aperture_fluxes, flux_bins
 from imgturbo.scoring.together import Image, as_sky, in_unit_of
-from imgturbo.sky import SkyImage
-from imgturbo.sky.headers import pixel_scale
 
 __all__ = ["fluxes_of_known", "made_up"]
 
@@ -43,8 +41,8 @@ def made_up(prediction: Image, target: Image) -> dict[str, float]:
     seen = as_sky(target, "target")
     made = in_unit_of(seen, as_sky(prediction, "prediction"))
     valid = made.valid & seen.valid
-    scale = _scale(seen)
-    area = valid.sum() * scale**2 / 3600
+    assert seen.pixel_scale is not None  # of a simulation
+    area = valid.sum() * seen.pixel_scale**2 / 3600
     sigma = [mad_std(plane[valid]) for plane in seen.data]
     return {
         band: count_peaks(plane, float(noise), valid) / area
@@ -74,9 +72,10 @@ def fluxes_of_known(
     true = as_sky(truth, "truth")
     made = in_unit_of(true, as_sky(prediction, "prediction"))
     assert true.wcs is not None  # of a simulation
+    assert true.pixel_scale is not None
     table = Table.read(catalogue)
     x, y = (np.asarray(c, float) for c in true.wcs.world_to_pixel_values(table["ra"], table["dec"]))
-    radius = APERTURE / _scale(true)
+    radius = APERTURE / true.pixel_scale
     valid = made.valid & true.valid
     found, wanted = (
         aperture_fluxes(np.where(valid, image.data, np.nan), x, y, radius) for image in (made, true)
@@ -120,11 +119,3 @@ def _colours(one: FluxBin, bands: tuple[str, ...], largest: float) -> dict[str, 
         "sources": one.sources,
         "error": {f"{blue}-{red}": float(error) for blue, red, error in pairs},
     }
-
-
-def _scale(image: SkyImage) -> float:
-    """Arcsec a pixel."""
-    assert image.wcs is not None  # of a simulation
-    scale = pixel_scale(image.wcs)
-    assert scale is not None
-    return scale

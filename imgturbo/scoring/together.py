@@ -66,7 +66,7 @@ def as_sky(image: Image, role: str, names: Sequence[str] | None = None) -> SkyIm
         ImgturboError: an array of another shape, names of another number, no common pixel.
     """
     sky = _opened(image, role, names)
-    require_common(iter([np.isfinite(sky.data)]), sky.bands, name_of(sky, role))
+    require_common([np.isfinite(sky.data)], sky.bands, name_of(sky, role))
     return sky
 
 

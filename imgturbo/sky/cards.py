@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import warnings
+from collections import Counter
 
 from astropy.io import fits
 
@@ -77,9 +78,9 @@ def settle(header: fits.Header, where: str) -> None:
 
 
 def _drop_repeated(header: fits.Header, where: str) -> None:
-    words = [card.keyword for card in header.cards]
+    times = Counter(card.keyword for card in header.cards)
     repeated = sorted(
-        {word for word in words if words.count(word) > 1} - {"", "COMMENT", "HISTORY"}
+        {word for word, count in times.items() if count > 1} - {"", "COMMENT", "HISTORY"}
     )
     told = []
     for word in repeated:

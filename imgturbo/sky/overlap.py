@@ -9,7 +9,7 @@ them that is, the matrix of common pixels tells,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -23,7 +23,7 @@ _BLOCK = 1 << 20  # pixels looked at in one go
 
 
 def require_common(
-    blocks: Iterator[NDArray[np.bool_]], bands: Sequence[str], where: str, remedy: str = ""
+    blocks: Iterable[NDArray[np.bool_]], bands: Sequence[str], where: str, remedy: str = ""
 ) -> None:
     """Stop at the first pixel that every band has, and name those that have none in common.
 
