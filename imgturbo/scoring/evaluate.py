@@ -1,9 +1,9 @@
 """`evaluate`: one prediction against one target, beside what it must beat, on a stated stretch.
 
 All scores are computed on y = stretch(flux) with data range 1, over pixels that are valid in
-prediction, target and (where given) source alike. The stretch is, in this order: the caller's; the
-one in the prediction's header (fitted on the training sky); linear for pictures; else fitted on the
-target. Which one was used is part of the answer.
+prediction, target and (where given) source and ceiling alike. The stretch is, in this order: the
+caller's; the one in the prediction's header (fitted on the training sky); linear for pictures;
+else fitted on the target. Which one was used is part of the answer.
 
 Fluxes are compared in the prediction's unit, the one that its stretch belongs to, on the target's
 pixels: a value goes from one flux scale (unit, AB zero point, pixel area) to the other by
@@ -73,7 +73,8 @@ def evaluate(
         perceptual: also the scores by networks.
         bands: names of the prediction's bands, in its order, where headers lie.
         ceiling: an image to be scored beside the prediction as what can be had at best: a
-            simulation's noiseless truth, or a second exposure of the target.
+            simulation's noiseless truth, or a second exposure of the target. Where it was not
+            measured, nothing is scored.
 
     Returns:
         JSON as it is, with one row of scores (``{"mse", "psnr", "ssim", "ms_ssim",
@@ -110,6 +111,11 @@ def evaluate(
     if source is not None:
         given = on_grid(as_sky(source, "source"), truth, "source", done, source)
         valid &= given.valid
+    best = None
+    if ceiling is not None:
+        best = with_bands_of(truth, as_sky(ceiling, "ceiling"), done)
+        best = in_unit_of(prediction, on_grid(best, truth, "ceiling", done, ceiling))
+        valid &= best.valid
     if not valid.any():
         raise ImgturboError(
             f"{name_of(prediction)} ({', '.join(prediction.bands)}) and {name_of(truth)} "
@@ -129,9 +135,7 @@ def evaluate(
     noisy = bool(np.isfinite(stretch.softening).any())  # a picture's noise is part of the picture
     if noisy:
         images["again"] = _filled(stretch(seen_again(truth.data, valid)), valid)
-    if ceiling is not None:
-        best = in_unit_of(prediction, with_bands_of(truth, as_sky(ceiling, "ceiling"), done))
-        best = on_grid(best, truth, "ceiling", done)
+    if best is not None:
         images["ceiling"] = _filled(stretch(best.data), valid)
     calibration = _intervals(pred, as_given, prediction, truth, valid)
     frechet = _frechet(y_true, valid, notes) if perceptual else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from astropy.wcs import WCS
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from imgturbo import evaluate
 from imgturbo.scoring.ceiling import seen_again
-from imgturbo.sky import Stretch
+from imgturbo.sky import SkyImage, Stretch, resample
 
 
 def _lit(seed: int, noise: float = 0.02) -> NDArray[np.float32]:
@@ -23,6 +24,21 @@ def _lit(seed: int, noise: float = 0.02) -> NDArray[np.float32]:
         image += peak * np.exp(-((y - row) ** 2 + (x - col) ** 2) / (2 * width**2))
     image += noise * np.random.default_rng(seed).standard_normal(image.shape)
     return image.astype(np.float32)
+
+
+def _wcs(scale: float, size: tuple[int, int]) -> WCS:
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = "RA---TAN", "DEC--TAN"
+    wcs.wcs.crval = 150.0, 2.0
+    wcs.wcs.crpix = size[1] / 2 + 0.5, size[0] / 2 + 0.5
+    wcs.wcs.cdelt = -scale / 3600, scale / 3600
+    return wcs
+
+
+def _on_sky(data: NDArray[np.float32], scale: float, unit: str) -> SkyImage:
+    size = data.shape[1:]
+    wcs = _wcs(scale, size)
+    return SkyImage(data, np.ones(size, bool), wcs, unit, ("F150W", "F277W"))
 
 
 def test_the_noiseless_truth_is_the_ceiling_and_lacks_nothing_that_can_be_seen():
@@ -37,6 +53,29 @@ def test_the_noiseless_truth_is_the_ceiling_and_lacks_nothing_that_can_be_seen()
     lost = given["psnr"] - scores["prediction"]["psnr"]
     assert lost == pytest.approx(10 * np.log10(2), abs=0.5)
     assert scores["beside_by_band"]["ceiling"].keys() == scores["by_band"].keys()
+
+
+@pytest.mark.parametrize("unit", ["nJy", "MJy/sr"])
+def test_a_ceiling_on_other_pixels_is_scored_as_a_prediction_there_would_be(unit):
+    """Fluxes per pixel change with the pixels' area, once."""
+    truth = _on_sky(_lit(1), 0.05, unit)
+    fine = resample(truth, _wcs(0.04, (122, 127)), (122, 127))
+    stretch = Stretch.linear(2)
+    beside = evaluate(truth, truth, ceiling=fine, stretch=stretch, perceptual=False)
+    alone = evaluate(fine, truth, stretch=stretch, perceptual=False)
+    assert beside["ceilings"]["given"]["psnr"] == pytest.approx(alone["prediction"]["psnr"])
+
+
+def test_where_the_ceiling_was_not_measured_nothing_is_scored():
+    truth, guess, best = _lit(1), _lit(2), _lit(3, 0.0)
+    best[:, :30] = np.nan
+    stretch = Stretch.linear(2)
+    scores = evaluate(guess, truth, ceiling=best, stretch=stretch, perceptual=False)
+    kept = (slice(None), slice(30, None))
+    alone = evaluate(guess[kept], truth[kept], stretch=stretch, perceptual=False)
+    assert scores["valid_fraction"] == pytest.approx(67 / 97)
+    assert scores["prediction"]["mse"] == pytest.approx(alone["prediction"]["mse"], rel=1e-5)
+    assert scores["ceilings"]["given"]["psnr"] is not None
 
 
 def test_pictures_have_no_noise_of_their_own():
