@@ -6,7 +6,6 @@ A mistake of the user, in the words or in the files, is one line after ``error:`
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
@@ -24,7 +23,7 @@ from imgturbo.cli import (
     training,
     translate,
 )
-from imgturbo.cli.output import fail, note
+from imgturbo.cli.output import fail, leave, note
 from imgturbo.errors import ImgturboError
 
 __all__ = ["app", "main"]
@@ -77,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except _UsageError as error:
         fail(_usage(error))
     except typer.Abort:
-        sys.exit(130)
+        leave(130)
     except MemoryError:
         fail(_NO_MEMORY)
     except RuntimeError as error:
@@ -89,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         # What no part of the library has foreseen: a disk that fills up, a folder not ours.
         where = f"{error.filename}: " if error.filename else ""
         fail(f"{where}{error.strerror or error}; check the path, its permissions and the disk")
-    sys.exit(status or 0)
+    leave(status or 0)
 
 
 def _usage(error: Any) -> str:

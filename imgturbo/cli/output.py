@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from typing import Any, NoReturn
 
 import typer
 
-__all__ = ["fail", "note", "say"]
+__all__ = ["fail", "leave", "note", "say"]
 
 
 def say(message: object) -> None:
@@ -29,7 +30,23 @@ def note(message: Warning | str, category: type[Warning], *_: Any, **__: Any) ->
 def fail(message: str) -> NoReturn:
     """Name a mistake of the user's in one line on standard error, and exit with status 2."""
     print(f"error: {message}", file=sys.stderr)
-    sys.exit(2)
+    leave(2)
+
+
+def leave(status: int) -> NoReturn:
+    """End the process with a status.
+
+    One of several ends without Python's own end: DistributedDataParallel keeps torch's threads
+    between the processes alive beyond their group, and one that is still letting go of a tensor
+    when the interpreter is gone under it aborts a process that had done all its work (measured: 1
+    of 48 ends on a busy machine).
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        sys.exit(status)
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _first() -> bool:

@@ -134,3 +134,27 @@ def test_public_names_are_what_they_say():
     for _ in range(2):
         for name in imgturbo.__all__:
             assert callable(getattr(imgturbo, name)), name
+
+
+@pytest.mark.parametrize(("processes", "interpreter"), [("1", ["ended"]), ("2", [])])
+def test_one_of_several_processes_does_not_wait_for_the_interpreters_end(processes, interpreter):
+    code = """
+import atexit
+from imgturbo.cli.output import leave
+
+class Late:
+    def __del__(self): print("ended")
+
+late = Late()
+atexit.register(print, "let go")
+print("done")
+leave(3)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "WORLD_SIZE": processes},
+    )
+    assert done.returncode == 3, done.stderr
+    assert done.stdout.split("\n")[:-1] == ["done", "let go", *interpreter]
