@@ -12,6 +12,7 @@ from imgturbo.nets import PatchGAN
 from imgturbo.nets.receptive import patch_field
 from imgturbo.turbo.adversarial import (
     MODES,
+    _score_of_sample,
     cell_weights,
     frozen_scores,
     gradient_penalty,
@@ -229,3 +230,14 @@ def test_conditions_are_mixed_as_the_images_are():
     torch.manual_seed(5)
     epsilon = torch.rand(400, dtype=torch.float64)
     torch.testing.assert_close(penalty, (2 * epsilon * weight.norm() - 1).square())
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
+def test_a_samples_score_is_its_cells_sum_over_the_root_of_how_many_count(share):
+    """A cell of which half was measured is half a cell, however few there are."""
+    valid = torch.zeros(2, 1, 4, 4, dtype=torch.bool)
+    valid[0, :, : round(4 * share)] = True  # nothing of the second sample
+    scores = [torch.full((2, 1, 1, 1), 3.0), torch.full((2, 1, 2, 2), -1.0)]
+    found = _score_of_sample(scores, valid)
+    expected = (3.0 * share**0.5 - (4 * share) ** 0.5) / 2
+    torch.testing.assert_close(found, torch.tensor([expected, 0.0]))

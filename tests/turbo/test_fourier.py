@@ -12,7 +12,14 @@ from imgturbo.errors import ImgturboError
 from imgturbo.turbo import fourier as module
 from imgturbo.turbo.fourier import fourier, spectrum
 
-SIZES = [(8, 8), (9, 9), (12, 7), (7, 16), (13, 26)]
+SIZES = [
+    (8, 8),
+    (9, 9),
+    (12, 7),
+    (7, 16),
+    (13, 26),
+    (19, 4),
+]  # the last: longer waves than its width
 
 
 def frequencies(height, width):
