@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from data_prep.photographs import prepare_photographs
 from data_prep.products import aligned_files, write_aligned
 from data_prep.reports import FieldReport, PrepareReport, finished
-from data_prep.split import Areas, FieldSky, divide, exclusion
+from data_prep.split import Areas, FieldSky, divide, guarded
 from data_prep.staging import Staged, piece_key, stage
 from data_prep.survey import FieldSurvey, checksums, survey
 from data_prep.tile import Windows, cut, lay_tiles
@@ -112,13 +112,11 @@ def prepare(
     say("dividing the sky", _ALIGNED)
     skies = [_sky(field, piece) for field, piece in zip(fields, staged, strict=True)]
     areas = divide(skies, config.split, config.tile.size)
-    excluded = [exclusion(skies, areas, i, config.split.guard) for i in range(len(skies))]
+    guard, excluded = guarded(skies, areas, config.split.guard)
     factors = [_flux_factors(piece, staged) for piece in staged]
     stretches = _fit_stretches(staged, factors, areas, excluded, config, out)
     windows = [
-        lay_tiles(
-            [piece.valid(side) for side in piece.sides], area, mask, config.tile, config.split.guard
-        )
+        lay_tiles([piece.valid(side) for side in piece.sides], area, mask, config.tile, guard)
         for piece, area, mask in zip(staged, areas, excluded, strict=True)
     ]
     laid = [len(window) for window in windows]
@@ -139,6 +137,7 @@ def prepare(
             report.name: piece.facts["registration"]
             for report, piece in zip(reports, staged, strict=True)
         },
+        "guard": guard,
         "areas": {report.name: asdict(area) for report, area in zip(reports, areas, strict=True)},
         "report": [asdict(report) for report in reports],
     }
@@ -276,8 +275,8 @@ def _fit_stretches(
         if pixels.shape[1] == 0:
             raise ImgturboError(
                 f"{out}: no training sky is left on the {side} side to fit its stretch; "
-                "hold less out in 'prepare.split', set a smaller 'prepare.split.guard' "
-                f"({config.split.guard} pixels), or add a field with 'split: train'"
+                "hold less out in 'prepare.split', set a smaller 'prepare.split.guard', or add a "
+                "field with 'split: train'"
             )
         fitted = Stretch.fit(pixels, None, config.stretch.softening, config.stretch.percentile)
         if kind == "linear":

@@ -10,7 +10,7 @@ each field is divided into rectangles first, and only then into tiles:
 ``field``   whole fields are held out, named by ``split: validation`` or chosen by the same hash.
 
 V is the union of all fields' validation rectangles on the sky. No training tile touches V, nor
-comes nearer to it than ``guard`` pixels, not even a tile of *another* field that sees the same sky:
+comes nearer to it than the guard, not even a tile of *another* field that sees the same sky:
 rectangles go from field to field as directions in the sky, whatever frames their headers are in
 (pictures without a WCS are taken for different sky).
 """
@@ -18,6 +18,7 @@ rectangles go from field to field as directions in the sky, whatever frames thei
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -34,8 +35,10 @@ from imgturbo.files import sha256
 from imgturbo.sky.frames import directions, icrs, to_pixels
 from imgturbo.sky.headers import pixel_area
 
-__all__ = ["Areas", "FieldSky", "Rect", "divide", "exclusion"]
+__all__ = ["Areas", "FieldSky", "Guarded", "Rect", "divide", "exclusion", "guarded"]
 
+_GUARDS = (32, 16, 8, 4, 2, 1, 0)  # pixels; the first is more than most galaxies are wide
+_LEFT = 0.5  # of the training sky, by a guard that nobody asked for
 _TORN = 20.0  # times the usual step along an outline: there a map is torn
 _PIXELS = 1 << 18  # asked for their place in one go
 
@@ -131,8 +134,7 @@ def _training(field: FieldSky, held_out: Sequence[Rect], config: SplitConfig) ->
         return (whole,)
     # The bands above and below the strip, so that tiles fill each from its own first row.
     y0, y1, *_ = held_out[0]
-    above = whole._replace(y1=max(y0 - config.guard, 0))
-    below = whole._replace(y0=min(y1 + config.guard, whole.y1))
+    above, below = whole._replace(y1=y0), whole._replace(y0=y1)
     return tuple(rect for rect in (above, below) if rect.y1 > rect.y0)
 
 
@@ -201,6 +203,53 @@ def _hash(field: FieldSky, rect: Rect) -> str:
 
 
 # ------------------------------------------------------------------- what training must avoid
+
+
+class Guarded(NamedTuple):
+    """Pixels between training and validation sky, and what each field's training must avoid."""
+
+    guard: int
+    excluded: list[NDArray[np.bool_]]
+
+
+def guarded(fields: Sequence[FieldSky], areas: Sequence[Areas], guard: int | None) -> Guarded:
+    """What training must avoid: V and the guard about it, (H, W) a field (:func:`exclusion`).
+
+    Args:
+        guard: pixels, as asked for. None: 32, or the largest smaller one that leaves half of the
+            training sky, with a warning.
+    """
+
+    def excluded(pixels: int) -> list[NDArray[np.bool_]]:
+        return [exclusion(fields, areas, index, pixels) for index in range(len(fields))]
+
+    if guard is not None:
+        return Guarded(guard, excluded(guard))
+    bare = excluded(0)
+    whole = _training_sky(fields, areas, bare)
+    for pixels in _GUARDS:
+        masks = excluded(pixels) if pixels else bare
+        left = _training_sky(fields, areas, masks)
+        if left >= _LEFT * whole:
+            break
+    if pixels < _GUARDS[0]:
+        warnings.warn(
+            f"the fields are so small that training and validation sky are {pixels} pixels apart "
+            f"(in larger ones {_GUARDS[0]}) and may share a galaxy; 'prepare.split.guard' sets it",
+            stacklevel=2,
+        )
+    return Guarded(pixels, masks)
+
+
+def _training_sky(
+    fields: Sequence[FieldSky], areas: Sequence[Areas], excluded: Sequence[NDArray[np.bool_]]
+) -> int:
+    """Measured pixels of all training rectangles that are not excluded."""
+    return sum(
+        int((field.valid & ~mask)[r.y0 : r.y1, r.x0 : r.x1].sum())
+        for field, area, mask in zip(fields, areas, excluded, strict=True)
+        for r in area.train
+    )
 
 
 def exclusion(

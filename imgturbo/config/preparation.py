@@ -86,9 +86,10 @@ class SplitConfig(Section):
     rows: tuple[int, int] | None = None
     """First row, and the one after the last, of the target's pixels that 'rows' holds out; None:
     the last ones, as many as 'fraction' says."""
-    guard: int = Field(32, ge=0)
+    guard: int | None = Field(None, ge=0)
     """Pixels left unused between training and validation sky, so that they share no galaxy and no
-    correlated noise; training tiles that would reach into them are moved out where they can be."""
+    correlated noise; training tiles that would reach into them are moved out where they can be.
+    None: 32, or less, with a note, where that would take half of the training sky."""
 
 
 class TileConfig(Section):

@@ -129,6 +129,19 @@ def test_a_pair_moves_as_one(stores, step, augment):
     assert torch.equal(batch.z_valid, batch.x % 0.37 > 0.1)
 
 
+def test_sides_that_are_no_pair_move_apart(stores):
+    """Else a critic could tell by the symmetry and the place which two belong together."""
+    config = DataConfig(batch_size=64, crop=8, augment="d4")
+    batch = StoreSource(stores[0, 5, 3], config, seed=3).batch(0)
+    assert not batch.paired.any()
+    z, x = (
+        batch.z[:, 0] - batch.z_index[:, None, None],
+        batch.x[:, 0] - batch.x_index[:, None, None],
+    )
+    alike = torch.isclose(z, x, atol=1e-4).flatten(1).all(1)
+    assert alike.float().mean() < 0.1  # by chance 1 of 8 · 25
+
+
 @pytest.mark.parametrize(
     ("augment", "order"), [("none", 1), ("mirror", 2), ("flips", 4), ("d4", 8)]
 )

@@ -52,7 +52,10 @@ def test_tiles_are_the_stretched_pixels_at_their_position(tmp_path, pair):
 def test_stretch_knows_training_sky_only(tmp_path, pair):
     """Another validation sky leaves the stretch as it was."""
     config = settings(
-        tmp_path, pair, split={"method": "rows", "rows": [60, 101]}, tile={"size": 16}
+        tmp_path,
+        pair,
+        split={"method": "rows", "rows": [60, 101], "guard": 0},
+        tile={"size": 16},
     )
     prepare(config)
     before = TileStore.open(config.out).target.stretch
@@ -219,7 +222,9 @@ def test_nothing_changed_nothing_done(tmp_path, pair, monkeypatch):
 
 
 def test_aligned_images_and_the_validation_strip(tmp_path, pair):
-    config = settings(tmp_path, pair, split={"method": "rows", "rows": [60, 95]}, tile={"size": 16})
+    config = settings(
+        tmp_path, pair, split={"method": "rows", "rows": [60, 95], "guard": 9}, tile={"size": 16}
+    )
     folder = tmp_path / "aligned"
     prepare(config, keep_aligned=folder)
     assert {p.name for p in folder.iterdir()} == {

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from astropy.wcs import WCS
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from data_prep.split import FieldSky, Rect, divide, exclusion
+from data_prep.split import FieldSky, Rect, divide, exclusion, guarded
 from data_prep.tile import lay_tiles
 from imgturbo.config import SplitConfig, TileConfig
 from imgturbo.errors import ImgturboError
@@ -45,10 +47,10 @@ def covered(positions, size, shape):
 
 def tiles_of(fields, split, tile):
     areas = divide(fields, split, tile.size)
+    guard, excluded = guarded(fields, areas, split.guard)
     out = []
     for index, field in enumerate(fields):
-        excluded = exclusion(fields, areas, index, split.guard)
-        out.append(lay_tiles([field.valid], areas[index], excluded, tile, split.guard))
+        out.append(lay_tiles([field.valid], areas[index], excluded[index], tile, guard))
     return areas, out
 
 
@@ -128,17 +130,34 @@ def test_a_guard_costs_its_own_sky_and_not_a_row_of_tiles():
     """Tiles beside a held-out square are slid out of its guard: as many as without one."""
     field = sky("a", 1024, 1024)
     tile, split = TileConfig(size=128), SplitConfig(fraction=0.15, block=2)
-    assert split.guard >= 16  # by default more than a galaxy, and than the noise's correlation
-    bare, guarded = (
-        tiles_of([field], split.model_copy(update={"guard": g}), tile)[1][0]
-        for g in (0, split.guard)
+    bare, apart = (
+        tiles_of([field], split.model_copy(update={"guard": g}), tile)[1][0] for g in (0, None)
     )
-    assert len(guarded.validation) == len(bare.validation)
-    assert len(guarded.train) >= 0.9 * len(bare.train)
-    y, x = guarded.validation.T
-    for ty, tx in guarded.train:
-        apart = np.maximum(np.maximum(y - ty, ty - y), np.maximum(x - tx, tx - x)) - 128
-        assert apart.min() >= split.guard
+    assert len(apart.validation) == len(bare.validation)
+    assert len(apart.train) >= 0.9 * len(bare.train)
+    y, x = apart.validation.T
+    for ty, tx in apart.train:
+        gap = np.maximum(np.maximum(y - ty, ty - y), np.maximum(x - tx, tx - x)) - 128
+        assert gap.min() >= 32  # by default more than a galaxy, and than the noise's correlation
+
+
+@pytest.mark.parametrize("size", [40, 64, 101, 160])
+def test_a_guard_that_nobody_asked_for_leaves_half_of_a_small_field(size):
+    fields = [sky("a", size, size)]
+    split = SplitConfig(fraction=0.2, block=1)
+    areas = divide(fields, split, 16)
+    left = {pixels: int((~exclusion(fields, areas, 0, pixels)).sum()) for pixels in range(33)}
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        guard, (mask,) = guarded(fields, areas, None)
+    assert (~mask).sum() == left[guard] >= 0.5 * left[0]
+    # The next larger one of the row 32, 16, … would take more.
+    assert guard == 32 or left[max(1, 2 * guard)] < 0.5 * left[0]
+    assert [f" {guard} pixels apart" in str(w.message) for w in said] == [True] * (guard < 32)
+    # What is asked for is done, whatever it costs.
+    strict, (mask,) = guarded(fields, areas, 32)
+    assert strict == 32
+    assert (~mask).sum() == left[32]
 
 
 def in_frame(wcs, frame):
