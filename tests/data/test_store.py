@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -116,6 +117,23 @@ def test_few_files(tmp_path):
     with TileStore.create(tmp_path / "t.zarr", spec) as writer:
         writer.append("train", make_tiles(np.random.default_rng(1), spec, 1000))
     assert sum(path.is_file() for path in (tmp_path / "t.zarr").rglob("*")) < 60
+
+
+def test_images_lie_in_small_chunks_within_large_files(tmp_path):
+    """A random row costs a chunk and not a shard; and 40 tiles are not 40 files."""
+    spec = make_spec(tile=128)
+    with TileStore.create(tmp_path / "s.zarr", spec) as writer:
+        writer.append("train", make_tiles(np.random.default_rng(0), spec, 40))
+    group = zarr.open_group(tmp_path / "s.zarr", mode="r")
+    for name in ("source", "target", "source_valid", "target_valid"):
+        array = group[f"train/{name}"]
+        assert array.shards[0] >= 40
+        assert array.chunks[0] * array.dtype.itemsize * array[0].size <= 2 * (256 << 10)
+        assert (
+            len([p for p in (tmp_path / f"s.zarr/train/{name}/c").rglob("*") if p.is_file()]) == 1
+        )
+    # What is small and read whole needs no shards.
+    assert group["train/paired"].shards is None
 
 
 def test_an_exception_leaves_nothing_and_keeps_the_old(tmp_path):
