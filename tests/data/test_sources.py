@@ -5,6 +5,7 @@ Nothing that is trained on is validated on.
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError
 from itertools import islice
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from imgturbo.config import Config, DataConfig, PriorConfig, SimulatorConfig
 from imgturbo.data import (
@@ -24,6 +26,7 @@ from imgturbo.data import (
     TileStore,
     open_source,
 )
+from imgturbo.data.passes import any_measured
 from imgturbo.errors import ImgturboError
 from imgturbo.side import Side
 from imgturbo.simulators import Linear
@@ -341,5 +344,35 @@ def test_a_source_says_how_many_pairs_there_are_and_how_much_was_measured(tmp_pa
     prior = PriorConfig(replace=True)
     assert PriorSource(prior, store, DataConfig(), seed=0).pairs == 0
     wish = SimulatorConfig(name="linear")
-    assert SimulatorSource(wish, DataConfig(), seed=0).pairs is None
-    assert SimulatorSource(wish, DataConfig(pairing="unpaired"), seed=0).pairs == 0
+    drawn = SimulatorSource(wish, DataConfig(), seed=0)
+    assert drawn.pairs is None
+    assert drawn.counts(("source", "target"), True)
+    assert drawn.counts(("source",), False)
+    drawn = SimulatorSource(wish, DataConfig(pairing="unpaired"), seed=0)
+    assert drawn.pairs == 0
+    assert not drawn.counts(("source", "target"), True)
+    assert drawn.counts(("source", "target"), False)
+
+
+@given(data=st.data(), count=st.integers(0, 7))
+def test_masks_meet_pixel_by_pixel_or_where_their_shapes_differ_row_by_row(data, count):
+    """A code of three numbers and an image are measured at once if anything of both is."""
+
+    class Masks:
+        def __init__(self, *shape):
+            self.all = data.draw(arrays(bool, (count, *shape), elements=st.booleans()))
+
+        def take(self, rows):
+            return self.all[rows]
+
+    a, b, code = Masks(2, 3), Masks(2, 3), Masks()
+    rows = np.arange(count)
+    assert any_measured([a], rows) == a.all.any()
+    assert any_measured([a, b], rows) == (a.all & b.all).any()
+    assert any_measured([a, code], rows) == (a.all.any((1, 2)) & code.all).any()
+
+
+def test_a_batch_is_not_changed():
+    batch = SimulatorSource(SimulatorConfig(name="linear"), DataConfig(), seed=0).batch(0)
+    with pytest.raises(FrozenInstanceError):
+        batch.z = batch.x
