@@ -8,11 +8,13 @@ import pytest
 import torch
 from flow_layers import conv, one_line, shaken, zeros
 
+from imgturbo.config.flows import FlowConfig
 from imgturbo.flows import (
     Additive,
     Affine,
     Chain,
     Clamp,
+    ConvPredictor,
     Coupling,
     DensePredictor,
     OrthogonalMixing,
@@ -98,3 +100,10 @@ def test_bad_couplings_are_named_in_one_line():
     one_line(lambda: conditional(x, zeros(4, 2, 1, 2)), "does not fit")
     one_line(lambda: conditional(x, zeros(3, 2, 2, 2)), "does not fit")
     one_line(lambda: Chain(conditional)(x, [None, None]), "2 conditions for a chain of 1")
+
+
+def test_predictors_reach_as_far_as_a_config_lets_them_where_nothing_is_said():
+    """One default, wherever it is looked for."""
+    asked = FlowConfig.model_fields["reach"].default
+    for predictor in (ConvPredictor, DensePredictor):
+        assert predictor(3, 2, width=4).reach == asked
