@@ -14,15 +14,18 @@ from __future__ import annotations
 
 import numpy as np
 from astropy.coordinates import SkyCoord
-from astropy.wcs import WCS
+from astropy.wcs import WCS, WCSCOMPARE_ANCILLARY
 from astropy.wcs.utils import pixel_to_pixel
 from numpy.typing import ArrayLike, NDArray
 
-from imgturbo.sky.headers import pixel_area, quiet
+from imgturbo.sky.headers import pixel_area, quiet, solid_angles
 
-__all__ = ["directions", "icrs", "to_pixels"]
+__all__ = ["directions", "icrs", "same_grid", "to_pixels"]
 
 Floats = NDArray[np.float64]
+
+_MATCH = 0.01
+"""Pixels by which two grids may differ and still be one."""
 
 
 def icrs(wcs: WCS, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
@@ -64,3 +67,25 @@ def to_pixels(a: WCS, b: WCS, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Float
     lost = ~(away < np.sqrt(area))
     u[lost], v[lost] = np.nan, np.nan
     return u, v
+
+
+def same_grid(a: WCS, b: WCS, shape: tuple[int, int]) -> bool:
+    """True where the pixels of an image (H, W) agree to a hundredth of a pixel in both.
+
+    Directions are compared, pixel by pixel, and no way back from the sky is needed: many valid
+    grids have none everywhere (the rim of an all-sky map, a polynomial far from its middle), and
+    off the sky both must be in the same places.
+    """
+    if a is b:
+        return True
+    if not (a.has_distortion or b.has_distortion) and a.wcs.compare(b.wcs, WCSCOMPARE_ANCILLARY):
+        return True
+    height, width = shape
+    x, y = np.meshgrid(np.linspace(0, width - 1, 9), np.linspace(0, height - 1, 9))
+    here, there = directions(a, x, y), directions(b, x, y)
+    on_sky, also = np.isfinite(here).all(-1), np.isfinite(there).all(-1)
+    if not on_sky.any() or (on_sky != also).any():
+        return False
+    apart = np.linalg.norm(here - there, axis=-1)[on_sky]
+    wide = np.sqrt(solid_angles(a, x, y)[on_sky])
+    return bool((apart < _MATCH * wide).all())
