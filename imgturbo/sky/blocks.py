@@ -170,12 +170,6 @@ def extents(stream: BinaryIO, length: int, path: str) -> list[Extent]:
             )
         stream.seek(extent.end)
         found.append(extent)
-    promised = found[0].cards.whole("NEXTEND", 0, _MOST_HDUS, 0) if found else 0
-    if len(found) - 1 < promised:
-        raise ImgturboError(
-            f"{path}: is truncated: NEXTEND promises {promised} extensions and there are "
-            f"{len(found) - 1}; {_REMEDY}"
-        )
     return found
 
 
@@ -225,7 +219,7 @@ def _size(cards: Cards, number: int) -> int:
     axes = [
         cards.whole(f"NAXIS{i + 1}", 0, 1 << 62) for i in range(cards.whole("NAXIS", 0, _MOST_AXES))
     ]
-    grouped = not number and axes[:1] == [0] and cards.truth("GROUPS")
+    grouped = not number and cards.truth("GROUPS") and axes[:1] == [0]
     plain = kind in _IMAGES or not (number or grouped)
     most = 1 if plain or kind in _TABLES else 1 << 31
     groups = cards.whole("GCOUNT", 1, most, 1)

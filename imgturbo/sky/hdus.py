@@ -166,6 +166,8 @@ def _typed(extent: Extent, hdu: Any, table: TileTable | None, dropped: list[str]
     where = extent.cards.where
     section: Any = None
     with door(where, remedy=_REMEDY), quiet():
+        if not hasattr(hdu, "fileinfo"):  # as of those that astropy calls corrupted
+            raise ValueError("its header makes no HDU")
         header: fits.Header = hdu.header
         dropped += drop_unreadable(header, where)
         shape = tuple(hdu.shape or ()) if getattr(hdu, "is_image", False) else ()

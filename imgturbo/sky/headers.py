@@ -230,13 +230,15 @@ def _check_numbers(clean: fits.Header) -> None:
         if not _NUMBERS.fullmatch(word):
             continue
         found = number(value) if isinstance(value, str) else value
-        if isinstance(found, bool) or not isinstance(found, int | float):
+        real = isinstance(found, int | float) and not isinstance(found, bool)
+        if found is None or not real or not math.isfinite(found):
             raise ImgturboError(f"{word} = '{value}' is no number")
         if word.endswith("_ORDER"):
             if found not in _SIP_ORDERS:
                 raise ImgturboError(f"{word} = {value} is no order of a polynomial, 0 to 9")
             found = int(found)
-        clean[word] = found
+        if found != value:
+            clean[word] = found
     if ("A_ORDER" in clean) != ("B_ORDER" in clean):
         raise ImgturboError("of A_ORDER and B_ORDER one is missing")
     if not any(_SCALE.fullmatch(word) or _PLATE.fullmatch(word) for word in clean):
