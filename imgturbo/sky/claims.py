@@ -71,10 +71,9 @@ def check_series(path: Path, series: Any) -> None:
             for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
                 if offset + count > size:
                     raise ValueError(f"a page should end at byte {offset + count}")
-            claimed = math.prod(page.shape) * page.bitspersample // 8
-            _check_packed(
-                claimed, 1 if page.compression == 1 else _LZW, held, *page.shape[-3:-1][:2]
-            )
+            claimed = math.prod(page.shape) * series.dtype.itemsize
+            plain = series.keyframe.compression == 1
+            _check_packed(claimed, 1 if plain else _LZW, held, *page.shape)
     room_for(2 * int(series.nbytes), path, f"decoding pages of shape {series.shape}")
 
 

@@ -36,6 +36,7 @@ _ORIENTATION, _NODATA = 274, 42113
 _WHITE_IS_0, _ONE_GREY_OR_RGB = 0, (0, 1, 2)
 _ALPHA = (1, 2)  # ExtraSamples: premultiplied and not
 _GREY_ALPHA, _PNG_HEAD = 4, 33
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _STRIP = 1 << 22  # pixels that are handed over in one go
 
 
@@ -52,7 +53,9 @@ def decode(path: Path) -> Decoded:
     Raises:
         ImgturboError: it needs more memory than is left.
     """
-    if path.suffix.lower() in (".tif", ".tiff"):
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start in _TIFF:  # whatever it is called: Pillow would read its first page alone
         return _tiff(path)
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # mosaics are large pictures
     try:
@@ -191,10 +194,12 @@ def _tiff(path: Path) -> Decoded:
             raise ValueError(complaints[0])
         page = series.keyframe
         tag = page.tags.get(_ORIENTATION)
-        turn = int(tag.value) if tag is not None else 1
-        plain = page.photometric in _ONE_GREY_OR_RGB and page.bitspersample >= 8
+        turn = 1 if tag is None else _whole("Orientation", tag.value)
+        photometric = _whole("PhotometricInterpretation", page.photometric)
+        deep = _whole("BitsPerSample", page.bitspersample) >= 8
+        plain = photometric in _ONE_GREY_OR_RGB and deep
         nodata = _number(page.tags.get(_NODATA))
-        extras = tuple(int(kind) for kind in page.extrasamples)
+        extras = tuple(_whole("ExtraSamples", kind) for kind in page.extrasamples)
         if not plain:
             return _by_pillow(path)
         check_series(path, series)
@@ -217,10 +222,17 @@ def _tiff(path: Path) -> Decoded:
         pixels = np.moveaxis(pixels, -1, 0)
     pixels = np.ascontiguousarray(pixels).astype(pixels.dtype.newbyteorder("="), copy=False)
     measured = None if nodata is None else pixels != pixels.dtype.type(nodata)
-    if page.photometric == _WHITE_IS_0 and pixels.dtype.kind == "u":
+    if photometric == _WHITE_IS_0 and pixels.dtype.kind == "u":
         pixels = np.iinfo(pixels.dtype).max - pixels
     found = _split_alpha(pixels, measured, extras if "S" in axes else ())
     return _upright(found, turn)
+
+
+def _whole(name: str, value: Any) -> int:
+    """The whole number that a tag must be."""
+    if not isinstance(value, int):
+        raise ValueError(f"its {name} is {value!r}")
+    return int(value)
 
 
 def _lacking(path: Path, why: str) -> ImgturboError:
