@@ -64,12 +64,14 @@ class Trial:
         check: what is wrong with what ``call`` gave, or None: a silent defect, whose group is what
             stands before the first colon.
         refused: what is wrong after an ImgturboError, such as a file left behind; or None.
+        growth: MB that memory may grow, where it is not as in :class:`Limits`.
     """
 
     recipe: Sequence[str]
     call: Callable[[], Any]
     check: Callable[[Any], str | None] = nothing
     refused: Callable[[ImgturboError], str | None] = nothing
+    growth: float | None = None
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ def tried(number: int, trial: Trial, limits: Limits) -> Result:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
     grown = (_peak() - before) / 1e6
-    if not found.defect and grown > limits.growth:
+    if not found.defect and grown > (trial.growth or limits.growth):
         return ended("defect:growth", found.outcome, f"{grown:.0f} MB; {found.detail}")
     return found
 

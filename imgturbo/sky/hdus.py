@@ -59,6 +59,7 @@ class Hdu:
     where: str
     tiles: TileTable | None
     section: Section | None = field(repr=False)
+    kept: dict[Plane, NDArray[Any]] = field(default_factory=dict, repr=False)
 
     def window(
         self, plane: Plane, rows: slice, cols: slice, kind: Any = np.float32
@@ -83,31 +84,55 @@ class Hdu:
         )
         top, bottom, _ = rows.indices(height)
         left, right, _ = cols.indices(width)
-        assert self.section is not None
         out = np.empty((max(0, bottom - top), max(0, right - left)), kind)
         for first, last in self._strips(along, top, bottom):
-            with door(self.where, "pixels", _REMEDY), quiet():
-                block = self.section((*lead, slice(first, last), *(slice(None) for _ in inner)))
-                raw = np.asarray(block)[(slice(None), *inner)][:, left:right]
+            start, block = self._rows(lead, first, last, len(inner))
+            with door(self.where, "pixels", _REMEDY):
+                raw = block[(slice(first - start, last - start), *inner)][:, left:right]
                 if raw.shape != (last - first, out.shape[1]):
-                    raise ValueError(f"{last - first} rows, and {len(raw)} are there")
+                    raise ValueError(f"of {last - first} rows, {len(raw)} are there")
             self._scale(raw, out[first - top : last - top])
         return out
 
     def _strips(self, along: int, top: int, bottom: int) -> list[tuple[int, int]]:
-        """First and last rows of blocks that are read in one go; no tile is unpacked twice."""
-        step = max(1, _STRIP // (8 * math.prod(self.shape[along + 1 :])))
-        if self.tiles is None:
+        """First and last rows that are read in one go."""
+        step = self._step(along)
+        if self._tall(along) == 1:
             return [(k, min(k + step, bottom)) for k in range(top, bottom, step)]
-        tall = self.tiles.tile[along]
-        step = max(1, step // tall) * tall
-        inner = [n for axis, n in enumerate(self.shape) if axis > along]
-        room_for(
-            _COPIES * self.tiles.bits // 8 * min(step, self.shape[along]) * math.prod(inner),
-            self.where, f"unpacking tiles of {tall} rows",
-        )  # fmt: skip
         edges = [top, *range((top // step + 1) * step, bottom, step), bottom]
         return [(a, b) for a, b in itertools.pairwise(edges) if a < b]
+
+    def _step(self, along: int) -> int:
+        tall = self._tall(along)
+        return max(1, _STRIP // (8 * math.prod(self.shape[along + 1 :])) // tall) * tall
+
+    def _tall(self, along: int) -> int:
+        """Rows that can be had at once only."""
+        return 1 if self.tiles is None else min(self.tiles.tile[along], self.shape[along])
+
+    def _rows(self, lead: Plane, first: int, last: int, inner: int) -> tuple[int, NDArray[Any]]:
+        """Rows of the array, all that is in them, and the first row's number.
+
+        A tile is unpacked whole, however little of it is wanted, so the last ones are kept.
+        """
+        assert self.section is not None
+        along, every = len(lead), (slice(None),) * inner
+        if self._tall(along) > 1:
+            step = self._step(along)
+            first, last = first // step * step, min((first // step + 1) * step, self.shape[along])
+        index = (*lead, slice(first, last), *every)
+        key = (*lead, first)
+        if key in self.kept:
+            return first, self.kept[key]
+        self.kept.clear()
+        if self.tiles is not None:
+            size = self.tiles.bits // 8 * (last - first) * math.prod(self.shape[along + 1 :])
+            room_for(_COPIES * size, self.where, f"unpacking {last - first} rows")
+        with door(self.where, "pixels", _REMEDY), quiet():
+            block = np.asarray(self.section(index))
+        if self._tall(along) > 1:
+            self.kept[key] = block
+        return first, block
 
     def _scale(self, raw: NDArray[Any], out: NDArray[Any]) -> None:
         """Physical values of raw ones."""
