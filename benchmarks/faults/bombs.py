@@ -62,10 +62,10 @@ def _png(width: int, height: int, rows: bytes, colour: int) -> bytes:
 
 
 def png(rng: random.Random, side: int) -> Bomb:
-    """Black, grey or in colours."""
-    colour, channels = rng.choice([(0, 1), (2, 3)])
+    """Black, grey or in colours, of which Pillow keeps four bytes a pixel."""
+    colour, channels, kept = rng.choice([(0, 1, 1), (2, 3, 4)])
     rows = _zeros(side * (1 + channels * side))
-    return Bomb("a.png", _png(side, side, rows, colour), channels * side * side / 1e6)
+    return Bomb("a.png", _png(side, side, rows, colour), kept * side * side / 1e6)
 
 
 def png_that_lies(rng: random.Random, side: int) -> Bomb:

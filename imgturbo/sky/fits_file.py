@@ -15,6 +15,7 @@ zeros. A card that is no FITS (``PHOTFLAM = NaN``) counts as missing, with a wor
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import warnings
@@ -31,10 +32,9 @@ from imgturbo.errors import ImgturboError
 from imgturbo.sky.bands import named_band, plane_names
 from imgturbo.sky.cards import inherit
 from imgturbo.sky.frames import same_grid
-from imgturbo.sky.hdus import Hdu, Plane, open_hdus
+from imgturbo.sky.hdus import Hdu, Plane, hdus_of
 from imgturbo.sky.headers import celestial_axes, celestial_wcs, pixel_area, quiet
 from imgturbo.sky.masks import Kind, Mask, convention, files_beside, flag_bits, mask_of, pair
-from imgturbo.sky.packed import open_unpacked
 from imgturbo.sky.photometry import FluxScale
 
 __all__ = ["FitsBand", "FitsFile"]
@@ -84,14 +84,10 @@ class FitsFile:
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()  # one file position for all threads
-        self._stream = open_unpacked(self.path)
+        self._open = contextlib.ExitStack()
         self._beside: list[tuple[Kind, FitsFile]] | None = None
         self._spare: list[Hdu] = []
-        try:
-            self._hdus, self._opened = open_hdus(self.path, self._stream, self.companion)
-        except BaseException:
-            self._stream.close()
-            raise
+        self._hdus = self._open.enter_context(hdus_of(self.path, quietly=self.companion))
         try:
             with quiet():
                 self.bands = self._find_bands()
@@ -101,10 +97,7 @@ class FitsFile:
 
     def close(self) -> None:
         """Let go of the file."""
-        self._opened.close()
-        self._stream.close()
-        for _, file in self._beside or ():
-            file.close()
+        self._open.close()
 
     def read(self, band: int, rows: slice, cols: slice) -> NDArray[np.float32]:
         """A window of a band: float32, native byte order; NaN where masked or not finite."""
@@ -222,7 +215,9 @@ class FitsFile:
                 if kind == "other" or (self._beside and kind == "noise"):
                     self.unused.append(path.name)
                 else:
-                    self._beside.append((kind, FitsFile(path, companion=True)))
+                    file = FitsFile(path, companion=True)
+                    self._open.callback(file.close)
+                    self._beside.append((kind, file))
         found = []
         for kind, file in self._beside:
             if file.bands[0].shape == size:

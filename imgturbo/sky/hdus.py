@@ -9,14 +9,15 @@ Integers are scaled here (BSCALE, BZERO) and become NaN where they equal BLANK.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -27,9 +28,10 @@ from imgturbo.errors import ImgturboError
 from imgturbo.sky.blocks import Extent, extents
 from imgturbo.sky.cards import drop_unreadable, number_in, settle, whole_in, word_in
 from imgturbo.sky.headers import quiet
+from imgturbo.sky.packed import open_unpacked
 from imgturbo.sky.tiles import TileTable, tile_table
 
-__all__ = ["Hdu", "Plane", "open_hdus"]
+__all__ = ["Hdu", "Plane", "hdus_of"]
 
 Plane = tuple[int | slice, ...]
 Section = Callable[[Plane], NDArray[Any]]
@@ -145,45 +147,51 @@ class Hdu:
             out[raw == whole_in(self.header, "BLANK", self.where, 0)] = np.nan
 
 
-def open_hdus(path: Path, stream: BinaryIO, quietly: bool) -> tuple[list[Hdu], fits.HDUList]:
+@contextlib.contextmanager
+def hdus_of(path: Path, quietly: bool = False) -> Iterator[list[Hdu]]:
     """The HDUs of a file, looked at by the byte and opened by astropy.
 
     Args:
-        path: the file, as the user knows it.
-        stream: its bytes, unpacked.
-        quietly: without a word on cards that count as missing.
+        path: the file, packed or not.
+        quietly: without a word on cards that count as missing or come twice.
 
     Raises:
         ImgturboError: it is no FITS file, is shorter than its headers say, or damaged.
     """
-    found = extents(stream, os.fstat(stream.fileno()).st_size, str(path))
-    tables = [tile_table(stream, extent) for extent in found]
-    stream.seek(0)
-    with door(path, remedy=_REMEDY), quiet():
-        opened = fits.open(stream, memmap=False, do_not_scale_image_data=True, lazy_load_hdus=False)
-        opened.readall()
+    with open_unpacked(path) as stream:
+        found = extents(stream, os.fstat(stream.fileno()).st_size, str(path))
+        tables = [tile_table(stream, extent) for extent in found]
+        stream.seek(0)
+        with door(path, remedy=_REMEDY), quiet():
+            opened = fits.open(
+                stream, memmap=False, do_not_scale_image_data=True, lazy_load_hdus=False
+            )
+            opened.readall()
+        with contextlib.closing(opened):
+            if len(opened) != len(found):
+                raise ImgturboError(
+                    f"{path}: is damaged: it has {len(found)} HDUs, of which {len(opened)} can be "
+                    f"read; {_REMEDY}"
+                )
+            yield _all_typed(path, list(zip(found, opened, tables, strict=True)), quietly)
+
+
+def _all_typed(
+    path: Path, found: Sequence[tuple[Extent, Any, TileTable | None]], quietly: bool
+) -> list[Hdu]:
     dropped: list[str] = []
     hdus = []
-    try:
-        if len(opened) != len(found):
-            raise ImgturboError(
-                f"{path}: is damaged: it has {len(found)} HDUs, of which {len(opened)} can be "
-                f"read; {_REMEDY}"
-            )
-        for extent, hdu, table in zip(found, opened, tables, strict=True):
-            hdus.append(_typed(extent, hdu, table, dropped))
-            if hdus[-1].shape and not quietly:
-                settle(hdus[-1].header, str(path))
-    except BaseException:
-        opened.close()
-        raise
+    for extent, hdu, table in found:
+        hdus.append(_typed(extent, hdu, table, dropped))
+        if hdus[-1].shape and not quietly:
+            settle(hdus[-1].header, str(path))
     if dropped and not quietly:
         warnings.warn(
             f"{path}: {', '.join(dict.fromkeys(dropped))}: no value that FITS knows; "
             "taken as missing, correct the header",
-            stacklevel=3,
+            stacklevel=2,
         )
-    return hdus, opened
+    return hdus
 
 
 def _typed(extent: Extent, hdu: Any, table: TileTable | None, dropped: list[str]) -> Hdu:
