@@ -13,6 +13,7 @@ from collections import Counter
 
 from astropy.io import fits
 
+from imgturbo.door import door
 from imgturbo.errors import ImgturboError
 
 __all__ = [
@@ -176,8 +177,9 @@ def drop_unreadable(header: fits.Header, where: str = "the header") -> list[str]
     for place in reversed(range(len(header))):
         card = header.cards[place]
         try:
-            _ = card.value, card.comment
-        except (fits.VerifyError, ValueError, TypeError):
+            with door(where):  # whatever astropy has against it
+                _ = card.value, card.comment
+        except ImgturboError:
             word = str(card.keyword)
             if _OF_PIXELS.fullmatch(word):
                 raise ImgturboError(

@@ -69,6 +69,8 @@ _WORDS = re.compile(
     r"P[VS]\d_\d+|LONPOLE|LATPOLE|RADESYS|RADECSYS|EQUINOX|EPOCH|WAT\d_\d+|DATE-OBS|MJD-OBS|"
     r"(CPDIS|CPERR|CQDIS|CQERR|DP|DQ)\d.*"
 )
+_LEAST, _MOST = 1e-26, 1e6
+"""Square degrees between which pixels are: of a side of 10⁻¹³ degrees, and no sky at all."""
 _SIP_ORDERS = range(10)
 _EXACT = 1e-7
 """Relative difference below which the area in the projection's plane is the area on the sky."""
@@ -143,7 +145,7 @@ def celestial_wcs(header: fits.Header, where: str = "the header") -> WCS | None:
                 wcs = WCS(clean, naxis=list(axes), relax=True)
                 if not wcs.has_celestial:
                     wcs, why = None, "no projection is called so"
-                elif not abs(np.linalg.det(wcs.pixel_scale_matrix)) > 0:
+                elif not _LEAST < abs(np.linalg.det(wcs.pixel_scale_matrix)) < _MOST:
                     wcs, why = None, "the matrix of CD, or of PC and CDELT, is singular"
                 else:
                     break
