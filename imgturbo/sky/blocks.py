@@ -32,6 +32,7 @@ _REST = 1 << 20
 
 _WHOLE = re.compile(r" *([+-]?\d{1,19}) *(/.*)?")
 _TEXT = re.compile(r" *'((?:[^']|'')*)' *(/.*)?")
+_NUMBER = re.compile(r" *[+-]?(\d+\.?\d*|\.\d+)([EeDd][+-]?\d+)? *(/.*)?")
 _TRUTH = re.compile(r" *([TF]) *(/.*)?")
 _BITPIX = (8, 16, 32, 64, -32, -64)
 _IMAGES = ("IMAGE", "IUEIMAGE")
@@ -87,6 +88,12 @@ class Cards:
     def truth(self, word: str) -> bool:
         """Whether a card is there and true."""
         return self._one(word, _TRUTH) == "T"
+
+    def check_number(self, word: str) -> None:
+        """Refuse a card that is there and holds neither a number nor a word that may be one."""
+        for value in self._values.get(word, ()):
+            if not (_NUMBER.fullmatch(value) or _TEXT.fullmatch(value) or _TRUTH.fullmatch(value)):
+                raise self.error(f"{word} = {_shown(value)} cannot be")
 
     def _one(self, word: str, form: re.Pattern[str]) -> str | None:
         """What the card says; None where there is none. Cards that come twice must agree."""
@@ -213,6 +220,8 @@ def _size(cards: Cards, number: int) -> int:
         raise cards.error("SIMPLE is not T")
     if number and kind not in (*_IMAGES, *_TABLES, *_OTHERS):
         raise cards.error(f"XTENSION = {_shown(kind)} is no kind of extension that FITS knows")
+    for word in ("BSCALE", "BZERO", "BLANK"):
+        cards.check_number(word)
     bits = cards.whole("BITPIX", -64, 64)
     if bits not in _BITPIX:
         raise cards.error(f"BITPIX = {bits} is none of {', '.join(map(str, _BITPIX))}")

@@ -7,9 +7,9 @@ or latitude first. So pixels become directions, directions are transformed from 
     (x, y) → direction in the frame of A → direction in the frame of B → (u, v),
 
 and (u, v) counts only where its own direction is the one that was asked for: beyond the reach of a
-projection or a polynomial the way back leads somewhere else. Cylinders and cubes (CAR, MER, TSC, …)
-are rolled out from −180° to 180° of longitude on the way back, whatever part of the roll an image
-shows; a place that comes out beside it is looked for one turn further.
+projection or a polynomial the way back leads somewhere else. Cylinders and cubes (CAR, TSC, …) are
+rolled out from −180° to 180° of longitude on the way back, whatever part of the roll an image shows
+(a cube's runs from −45° to 315°); a place beside it is looked for one turn further.
 """
 
 from __future__ import annotations
