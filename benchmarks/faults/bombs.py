@@ -176,7 +176,7 @@ def attempt(state: Path, rng: random.Random, folder: Path) -> Trial:
     for old in folder.iterdir():
         old.unlink()
     kind = rng.choice(KINDS)
-    side = rng.choice([4_000, 8_000, 12_000])
+    side = rng.choice([3_000, 6_000, 12_000])
     bomb = kind(rng, side)
     path = folder / bomb.name
     path.write_bytes(bomb.content)
