@@ -10,7 +10,11 @@ __all__ = ["ImgturboError"]
 
 
 class ImgturboError(Exception):
-    """A mistake in the input, named in one line: the file, the band, what is wrong, the remedy."""
+    """A mistake in the input, named in one line: the file, the band, what is wrong, the remedy.
+
+    What a file says may be quoted in it, so characters that a terminal would obey become ``?``.
+    """
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        line = " ".join(message.split())
+        super().__init__("".join(c if c.isprintable() else "?" for c in line))

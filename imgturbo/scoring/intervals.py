@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy.io import fits
 from numpy.typing import NDArray
 
-from imgturbo.errors import ImgturboError
-from imgturbo.sky.headers import quiet
+from imgturbo.sky.hdus import hdus_of
 
 __all__ = ["file_intervals", "interval_names"]
 
+_ALL = (slice(None), slice(None))
 _NAME = re.compile(r"Q(\d+(?:\.\d+)?)")
 
 
@@ -57,27 +56,25 @@ def file_intervals(
     if not str(path).lower().endswith((".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz")):
         return None
     result = {}
-    try:
-        with quiet(), fits.open(path, memmap=False) as hdus:
-            images = {(hdu.name, hdu.ver): hdu for hdu in hdus if hdu.name.startswith("Q")}
-            names = sorted({name for name, _ in images})
-            for lower, upper, nominal in interval_names(names):
-                inside = total = 0
-                for band, version in enumerate(order):
-                    ends = [images.get((name, version + 1)) for name in (lower, upper)]
-                    if any(hdu is None or hdu.shape != truth.shape[1:] for hdu in ends):
-                        break
-                    low, high = (hdu.data[valid] for hdu in ends if hdu is not None)
-                    known = np.isfinite(low) & np.isfinite(high)
-                    value = truth[band][valid]
-                    inside += int(((low <= value) & (value <= high) & known).sum())
-                    total += int(known.sum())
-                else:
-                    if total:
-                        result[f"{lower}-{upper}"] = {
-                            "nominal": round(nominal, 10),
-                            "coverage": inside / total,
-                        }
-    except (OSError, ValueError, TypeError) as reason:
-        raise ImgturboError(f"{path}: its quantiles cannot be read ({reason})") from None
+    with hdus_of(Path(path), quietly=True) as hdus:
+        images = {(hdu.name, hdu.ver): hdu for hdu in hdus if hdu.name.startswith("Q")}
+        for lower, upper, nominal in interval_names(sorted({name for name, _ in images})):
+            inside = total = 0
+            for band, version in enumerate(order):
+                ends = [images.get((name, version + 1)) for name in (lower, upper)]
+                if any(hdu is None or hdu.shape != truth.shape[1:] for hdu in ends):
+                    break
+                low, high = (
+                    hdu.window(_ALL, *_ALL, np.float64)[valid] for hdu in ends if hdu is not None
+                )
+                known = np.isfinite(low) & np.isfinite(high)
+                value = truth[band][valid]
+                inside += int(((low <= value) & (value <= high) & known).sum())
+                total += int(known.sum())
+            else:
+                if total:
+                    result[f"{lower}-{upper}"] = {
+                        "nominal": round(nominal, 10),
+                        "coverage": inside / total,
+                    }
     return result or None

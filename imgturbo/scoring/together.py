@@ -20,7 +20,7 @@ from imgturbo.errors import ImgturboError
 from imgturbo.mosaic.matching import nameless
 from imgturbo.sky import FluxScale, SkyImage, open_sky, read_sky, resample
 from imgturbo.sky.bands import ascii_name, stem
-from imgturbo.sky.headers import same_grid
+from imgturbo.sky.frames import same_grid
 from imgturbo.sky.overlap import require_common
 
 __all__ = [

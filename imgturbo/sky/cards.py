@@ -13,7 +13,21 @@ from collections import Counter
 
 from astropy.io import fits
 
-__all__ = ["FRAMES", "angle", "drop_unreadable", "inherit", "name_frame", "number", "settle"]
+from imgturbo.door import door
+from imgturbo.errors import ImgturboError
+
+__all__ = [
+    "FRAMES",
+    "angle",
+    "drop_unreadable",
+    "inherit",
+    "name_frame",
+    "number",
+    "number_in",
+    "settle",
+    "whole_in",
+    "word_in",
+]
 
 _PLACE_OF_BYTES = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|EXTEND|NEXTEND|EXTNAME|EXTVER|INHERIT|BSCALE|BZERO|"
@@ -28,6 +42,9 @@ _ALTERNATE = re.compile(rf"({_COORDINATE})([A-Z])")
 _OF_FLUX = re.compile(
     r"BUNIT|ABZP|MAGZERO|MAGZPT|PHOTZP|FLUXMAG0|PHOT(FLAM|PLAM|FNU|MJSR|SYS)|PIXAR_(SR|A2)|EXPTIME|"
     r"BMAJ|BMIN|FILTER\d?|PUPIL|BSCALE|BZERO|BLANK"
+)
+_OF_PIXELS = re.compile(
+    r"BSCALE|BZERO|BLANK|EXTNAME|EXTVER|BITPIX|NAXIS\d*|ZQUANTIZ|ZDITHER0|ZBLANK"
 )
 _OLD_CD = re.compile(r"CD00(\d)00(\d)")
 
@@ -54,6 +71,42 @@ def number(text: str) -> float | None:
     except ValueError:
         return None
     return found if math.isfinite(found) else None
+
+
+def number_in(header: fits.Header, word: str, where: str, default: float) -> float:
+    """The number that a card holds, or the default where there is no card.
+
+    Raises:
+        ImgturboError: it holds something else.
+    """
+    value = header.get(word)
+    found = number(value) if isinstance(value, str) else value
+    if found is None and value is None:
+        return default
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        raise ImgturboError(f"{where}: {word} = {value!r} is no number; correct the header")
+    return float(found)
+
+
+def whole_in(header: fits.Header, word: str, where: str, default: int) -> int:
+    """The whole number that a card holds, or the default where there is no card.
+
+    Raises:
+        ImgturboError: it holds something else.
+    """
+    value = header.get(word)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    found = number_in(header, word, where, float(default))
+    if not found.is_integer():
+        raise ImgturboError(f"{where}: {word} = {value!r} is no whole number; correct the header")
+    return int(found)
+
+
+def word_in(header: fits.Header, word: str) -> str:
+    """What a card says, as a word; empty where there is none."""
+    value = header.get(word)
+    return "" if value is None else str(value)
 
 
 def settle(header: fits.Header, where: str) -> None:
@@ -113,15 +166,26 @@ def inherit(header: fits.Header, primary: fits.Header) -> fits.Header:
     return merged
 
 
-def drop_unreadable(header: fits.Header) -> list[str]:
-    """Take out of a header the cards whose value is none, in place; their keywords."""
+def drop_unreadable(header: fits.Header, where: str = "the header") -> list[str]:
+    """Take out of a header the cards whose value is none, in place; their keywords.
+
+    Raises:
+        ImgturboError: one of them says what the pixels mean or which image this is, and without it
+            they would be read as something else.
+    """
     found = []
     for place in reversed(range(len(header))):
         card = header.cards[place]
         try:
-            _ = card.value, card.comment
-        except (fits.VerifyError, ValueError, TypeError):
-            found.append(str(card.keyword))
+            with door(where):  # whatever astropy has against it
+                _ = card.value, card.comment
+        except ImgturboError:
+            word = str(card.keyword)
+            if _OF_PIXELS.fullmatch(word):
+                raise ImgturboError(
+                    f"{where}: {word} has no value that FITS knows; correct the header"
+                ) from None
+            found.append(word)
             del header[place]
     return found[::-1]
 

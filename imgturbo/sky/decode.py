@@ -24,6 +24,10 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from imgturbo.door import first_line
+from imgturbo.errors import ImgturboError
+from imgturbo.sky.claims import attentive, check_image, check_series
+
 __all__ = ["Decoded", "decode"]
 
 Pixels = NDArray[Any]
@@ -32,6 +36,8 @@ _ORIENTATION, _NODATA = 274, 42113
 _WHITE_IS_0, _ONE_GREY_OR_RGB = 0, (0, 1, 2)
 _ALPHA = (1, 2)  # ExtraSamples: premultiplied and not
 _GREY_ALPHA, _PNG_HEAD = 4, 33
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_STRIP = 1 << 22  # pixels that are handed over in one go
 
 
 class Decoded(NamedTuple):
@@ -42,18 +48,21 @@ class Decoded(NamedTuple):
 
 
 def decode(path: Path) -> Decoded:
-    """Read a picture whole.
+    """Read a picture whole; of one that cannot be read the libraries raise whatever they do.
 
     Raises:
-        OSError, ValueError, SyntaxError, KeyError, TypeError, tifffile.TiffFileError: it cannot be.
+        ImgturboError: it needs more memory than is left.
     """
-    if path.suffix.lower() in (".tif", ".tiff"):
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start in _TIFF:  # whatever it is called: Pillow would read its first page alone
         return _tiff(path)
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # mosaics are large pictures
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks on metadata
             with Image.open(path) as image:
+                check_image(path, image)
                 turn = image.getexif().get(_ORIENTATION, 1)
                 found = _png16(path, image) if _depth(path, image) == 16 else _shown(path, image)
     finally:
@@ -84,18 +93,35 @@ def _planes(pixels: Pixels) -> Pixels:
 # ------------------------------------------------------------------------------------- Pillow
 
 
+def _of_pillow(image: Image.Image, mode: str | None = None) -> Pixels:
+    """(C, H, W) in a mode, a strip at a time: Pillow would make two more copies of the whole."""
+    image.load()
+    width, height = image.size
+    step = max(1, _STRIP // width)
+    planes: Pixels | None = None
+    for top in range(0, height, step):
+        bottom = min(top + step, height)
+        strip = image.crop((0, top, width, bottom))
+        part = _planes(np.asarray(strip.convert(mode) if mode else strip))
+        if planes is None:
+            planes = np.empty((len(part), height, width), part.dtype)
+        planes[:, top:bottom] = part
+    assert planes is not None
+    return planes
+
+
 def _shown(path: Path, image: Image.Image) -> Decoded:
     """What Pillow reads, as grey or RGB."""
-    seen = image.info.get("transparency")
-    if image.mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV"):
-        image = image.convert("RGBA" if seen is not None or image.mode == "PA" else "RGB")
+    seen, mode = image.info.get("transparency"), image.mode
+    if mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV"):
+        mode = "RGBA" if seen is not None or mode == "PA" else "RGB"
         seen = None
-    if image.mode == "1":
-        image, seen = image.convert("L"), None if seen is None else 255 * bool(seen)
-    elif image.mode == "L" and isinstance(seen, int):
+    elif mode == "1":
+        mode, seen = "L", None if seen is None else 255 * bool(seen)
+    elif mode == "L" and isinstance(seen, int):
         seen = seen * 255 // (2 ** min(8, _depth(path, image)) - 1)
-    pixels = _planes(np.asarray(image))
-    if image.mode in ("LA", "RGBA"):
+    pixels = _of_pillow(image, None if mode == image.mode else mode)
+    if mode in ("LA", "RGBA"):
         return Decoded(pixels[:-1], pixels[-1:] > 0)
     return Decoded(pixels, _not_this(pixels, seen))
 
@@ -127,7 +153,7 @@ def _png16(path: Path, image: Image.Image) -> Decoded:
             both = np.ascontiguousarray(np.asarray(four)).view(">u2").astype(np.uint16)
         return Decoded(_planes(both[..., :1]), _planes(both[..., 1:]) > 0)
     if image.mode.startswith("I"):
-        pixels = np.asarray(image).astype(np.uint16)[None]
+        pixels = _of_pillow(image).astype(np.uint16, copy=False)
     else:
         pixels = _opencv(_without(content, b"tRNS"))
     if len(pixels) == 4:
@@ -149,10 +175,7 @@ def _without(png: bytes, kind: bytes) -> bytes:
 def _opencv(content: bytes) -> Pixels:
     import cv2  # slow to load, and of use to nothing else here
 
-    try:
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error as reason:
-        raise ValueError(str(reason)) from reason
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise ValueError("it is damaged, or of a kind that OpenCV does not know")
     if pixels.ndim == 3 and pixels.shape[2] in (3, 4):
@@ -164,22 +187,32 @@ def _opencv(content: bytes) -> Pixels:
 
 
 def _tiff(path: Path) -> Decoded:
-    with tifffile.TiffFile(path) as file:
+    with attentive() as complaints, tifffile.TiffFile(path) as file:
         series = file.series[0]
+        file.pages.__len__()  # walks them all
+        if complaints:
+            raise ValueError(complaints[0])
         page = series.keyframe
         tag = page.tags.get(_ORIENTATION)
-        turn = int(tag.value) if tag is not None else 1
-        plain = page.photometric in _ONE_GREY_OR_RGB and page.bitspersample >= 8
+        turn = 1 if tag is None else _whole("Orientation", tag.value)
+        photometric = _whole("PhotometricInterpretation", page.photometric)
+        deep = _whole("BitsPerSample", page.bitspersample) >= 8
+        plain = photometric in _ONE_GREY_OR_RGB and deep
         nodata = _number(page.tags.get(_NODATA))
-        extras = tuple(int(kind) for kind in page.extrasamples)
+        extras = tuple(_whole("ExtraSamples", kind) for kind in page.extrasamples)
         if not plain:
             return _by_pillow(path)
+        check_series(path, series)
         try:
             pixels, axes = np.asarray(series.asarray()), series.axes
         except (ValueError, ImportError) as reason:
-            if "imagecodecs" not in str(reason) or len(series.pages) > 1:
+            if "imagecodecs" not in str(reason):
                 raise
+            if len(series.pages) > 1:
+                raise _lacking(path, first_line(reason)) from reason
             return _compressed(path, page, extras, nodata)
+        if complaints:
+            raise ValueError(complaints[0])
     while pixels.ndim > 3 and 1 in pixels.shape:
         lonely = pixels.shape.index(1)
         pixels, axes = pixels.squeeze(lonely), axes[:lonely] + axes[lonely + 1 :]
@@ -189,10 +222,24 @@ def _tiff(path: Path) -> Decoded:
         pixels = np.moveaxis(pixels, -1, 0)
     pixels = np.ascontiguousarray(pixels).astype(pixels.dtype.newbyteorder("="), copy=False)
     measured = None if nodata is None else pixels != pixels.dtype.type(nodata)
-    if page.photometric == _WHITE_IS_0 and pixels.dtype.kind == "u":
+    if photometric == _WHITE_IS_0 and pixels.dtype.kind == "u":
         pixels = np.iinfo(pixels.dtype).max - pixels
     found = _split_alpha(pixels, measured, extras if "S" in axes else ())
     return _upright(found, turn)
+
+
+def _whole(name: str, value: Any) -> int:
+    """The whole number that a tag must be."""
+    if not isinstance(value, int):
+        raise ValueError(f"its {name} is {value!r}")
+    return int(value)
+
+
+def _lacking(path: Path, why: str) -> ImgturboError:
+    return ImgturboError(
+        f"{path}: cannot be read as a picture ({why}); save it as PNG, or uncompressed, or 'pip "
+        "install imagecodecs'"
+    )
 
 
 def _number(tag: Any) -> float | None:
@@ -232,6 +279,7 @@ def _by_pillow(path: Path) -> Decoded:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
+                check_image(path, image)
                 return _shown(path, image)
     finally:
         Image.MAX_IMAGE_PIXELS = limit
@@ -247,7 +295,6 @@ def _compressed(path: Path, page: Any, extras: tuple[int, ...], nodata: float | 
         return Decoded(found.pixels, found.pixels != (255 - nodata if inverted else nodata))
     pixels = _opencv(path.read_bytes())
     if len(pixels) != page.samplesperpixel:
-        raise ValueError(
-            f"its {page.samplesperpixel} channels are compressed by {page.compression.name}"
-        )
+        channels = f"its {page.samplesperpixel} channels are compressed by"
+        raise _lacking(path, f"{channels} {page.compression.name}")
     return _split_alpha(pixels, None if nodata is None else pixels != nodata, extras)

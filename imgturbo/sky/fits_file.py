@@ -8,22 +8,20 @@ Which HDUs are images is decided by EXTNAME, never by position:
 
 What was not measured, the companions say (:mod:`imgturbo.sky.masks`), in the file or beside it.
 
-Pixels come through ``.section``: memory is a window's, whatever the mosaic's size. Integers are
-scaled here (BSCALE, BZERO) and become NaN where they equal BLANK. A file shorter than its headers
-promise is refused, since missing pixels would otherwise read as zeros. A card that is no FITS
-(``PHOTFLAM = NaN``) counts as missing, with a word to the user.
+Pixels come by windows (:mod:`imgturbo.sky.hdus`): memory is a window's, whatever the mosaic's size.
+A file shorter than its headers promise is refused, since missing pixels would otherwise read as
+zeros. A card that is no FITS (``PHOTFLAM = NaN``) counts as missing, with a word to the user.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
-import os
 import threading
 import warnings
-import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import numpy as np
 from astropy.io import fits
@@ -32,25 +30,17 @@ from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
 from imgturbo.sky.bands import named_band, plane_names
-from imgturbo.sky.cards import drop_unreadable, inherit, settle
-from imgturbo.sky.headers import (
-    celestial_axes,
-    celestial_wcs,
-    pixel_area,
-    quiet,
-    same_grid,
-)
+from imgturbo.sky.cards import inherit
+from imgturbo.sky.frames import same_grid
+from imgturbo.sky.hdus import Hdu, Plane, hdus_of
+from imgturbo.sky.headers import celestial_axes, celestial_wcs, pixel_area, quiet
 from imgturbo.sky.masks import Kind, Mask, convention, files_beside, flag_bits, mask_of, pair
-from imgturbo.sky.packed import open_unpacked
 from imgturbo.sky.photometry import FluxScale
 
 __all__ = ["FitsBand", "FitsFile"]
 
 _BLOCK_BYTES = 1 << 22
-_UNREADABLE = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, zlib.error)
-
-
-Plane = tuple[int | slice, ...]
+_MOST_PLANES = 100_000
 
 
 @dataclass(frozen=True)
@@ -67,7 +57,7 @@ class FitsBand:
     wcs: WCS | None
     scale: FluxScale
     header: fits.Header
-    hdu: Any
+    hdu: Hdu
     plane: Plane
     named: bool
     masks: tuple[Mask, ...] = ()
@@ -94,34 +84,11 @@ class FitsFile:
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()  # one file position for all threads
-        self._stream = open_unpacked(self.path)
+        self._open = contextlib.ExitStack()
         self._beside: list[tuple[Kind, FitsFile]] | None = None
-        self._spare: list[Any] = []
+        self._spare: list[Hdu] = []
+        self._hdus = self._open.enter_context(hdus_of(self.path, quietly=self.companion))
         try:
-            with quiet():
-                self._hdus = fits.open(
-                    self._stream, memmap=False, do_not_scale_image_data=True, lazy_load_hdus=False
-                )
-                self._hdus.readall()
-                cards = [card for hdu in self._hdus for card in drop_unreadable(hdu.header)]
-        except _UNREADABLE as reason:
-            self._stream.close()
-            raise ImgturboError(
-                f"{self.path}: is not a FITS file, or is damaged ({_first_line(reason)}); give a "
-                "FITS file, or a picture (.png, .jpg, .tif)"
-            ) from reason
-        if cards and not self.companion:
-            warnings.warn(
-                f"{self.path}: {', '.join(dict.fromkeys(cards))}: no value that FITS knows; "
-                "taken as missing, correct the header",
-                stacklevel=2,
-            )
-        try:
-            _check_whole(self.path, self._stream, self._hdus)
-            if not self.companion:
-                for hdu in self._hdus:
-                    if hdu.is_image:
-                        settle(hdu.header, str(self.path))
             with quiet():
                 self.bands = self._find_bands()
         except BaseException:
@@ -130,24 +97,18 @@ class FitsFile:
 
     def close(self) -> None:
         """Let go of the file."""
-        self._hdus.close()
-        self._stream.close()
-        for _, file in self._beside or ():
-            file.close()
+        self._open.close()
 
     def read(self, band: int, rows: slice, cols: slice) -> NDArray[np.float32]:
         """A window of a band: float32, native byte order; NaN where masked or not finite."""
         what = self.bands[band]
-        try:
-            with self._lock, quiet():
-                data = _physical(what.hdu, what.plane, rows, cols)
-                inside = [mask for mask in what.masks if mask.hdu is not None]
-                bad = [m.bad(_physical(m.hdu, m.plane, rows, cols, np.float64)) for m in inside]
-        except _UNREADABLE as reason:
-            raise ImgturboError(
-                f"{self.path}: band {what.name} cannot be read ({_first_line(reason)}); "
-                "is the file whole?"
-            ) from reason
+        with self._lock:
+            data = what.hdu.window(what.plane, rows, cols)
+            bad = [
+                mask.bad(mask.hdu.window(mask.plane, rows, cols, np.float64))
+                for mask in what.masks
+                if mask.hdu is not None
+            ]
         data[~np.isfinite(data)] = np.nan
         bad += [m.bad(m.file.read(0, rows, cols)) for m in what.masks if m.file is not None]
         for where in bad:
@@ -157,11 +118,10 @@ class FitsFile:
     # ---------------------------------------------------------------------------- the bands
 
     def _find_bands(self) -> list[FitsBand]:
-        images = [hdu for hdu in self._hdus if hdu.is_image and len(_shape(hdu)) >= 2]
-        images = [hdu for hdu in images if 0 not in _shape(hdu)]
-        science = [hdu for hdu in images if _name(hdu) == "SCI"]
+        images = [hdu for hdu in self._hdus if len(hdu.shape) >= 2]
+        science = [hdu for hdu in images if hdu.name == "SCI"]
         if not science:
-            free = [hdu for hdu in images if self.companion or convention(_name(hdu)) is None]
+            free = [hdu for hdu in images if self.companion or convention(hdu.name) is None]
             science = free[:1]
         if not science:
             there = ", ".join(hdu.name or "unnamed" for hdu in self._hdus)
@@ -185,16 +145,16 @@ class FitsFile:
                 )
         return bands
 
-    def _twins(self, science: list[Any], images: list[Any]) -> list[list[Any]]:
+    def _twins(self, science: list[Hdu], images: list[Hdu]) -> list[list[Hdu | None]]:
         """For each name of a companion that the file has, those of all its images."""
-        names = dict.fromkeys(_name(hdu) for hdu in images)
+        names = dict.fromkeys(hdu.name for hdu in images)
         return [
-            pair(science, [hdu for hdu in images if _name(hdu) == name], images)
+            pair(science, [hdu for hdu in images if hdu.name == name], images)
             for name in names
             if convention(name) in ("weight", "noise", "flags")
         ]
 
-    def _bands_of(self, hdu: Any, twins: list[Any]) -> list[FitsBand]:
+    def _bands_of(self, hdu: Hdu, twins: Sequence[Hdu | None]) -> list[FitsBand]:
         planes, size = _planes(hdu)
         primary = self._hdus[0].header
         header = inherit(hdu.header, primary)
@@ -211,18 +171,18 @@ class FitsFile:
 
     def _masks(
         self,
-        hdu: Any,
+        hdu: Hdu,
         plane: Plane,
         size: tuple[int, int],
         header: fits.Header,
-        twins: list[Any],
+        twins: Sequence[Hdu | None],
     ) -> list[Mask]:
         """What masks a plane: weights and flags of the file, noise where no weight is, files."""
         found: list[Mask] = []
         for twin in twins:
             if twin is None:
                 continue
-            where = plane if _shape(twin) == _shape(hdu) else _flat(twin, size)
+            where = plane if twin.shape == hdu.shape else _flat(twin, size)
             if where is not None:
                 found.append(mask_of(twin, where, header))
         if any(mask.kind == "weight" for mask in found):
@@ -241,10 +201,8 @@ class FitsFile:
         step = max(1, _BLOCK_BYTES // (8 * size[1]))
         for top in range(0, size[0], step):
             rows = slice(top, min(top + step, size[0]))
-            try:
-                values = _physical(mask.hdu, mask.plane, rows, slice(None), np.float64)
-            except _UNREADABLE:
-                return False
+            assert mask.hdu is not None
+            values = mask.hdu.window(mask.plane, rows, slice(None), np.float64)
             if (values > 0).any():
                 return True
         return False
@@ -257,7 +215,9 @@ class FitsFile:
                 if kind == "other" or (self._beside and kind == "noise"):
                     self.unused.append(path.name)
                 else:
-                    self._beside.append((kind, FitsFile(path, companion=True)))
+                    file = FitsFile(path, companion=True)
+                    self._open.callback(file.close)
+                    self._beside.append((kind, file))
         found = []
         for kind, file in self._beside:
             if file.bands[0].shape == size:
@@ -271,14 +231,14 @@ class FitsFile:
     def _note_spare(self, size: tuple[int, int]) -> None:
         """Say which images of the file play no part."""
         for hdu in self._spare:
-            name, kind = _name(hdu) or "unnamed", convention(_name(hdu))
+            name, kind = hdu.name or "unnamed", convention(hdu.name)
             self.unused.append(name)
             if kind == "weight" or (kind == "flags" and flag_bits(hdu.header, {})):
                 self.notes.append(
                     f"{name} is not used as a mask: it is not of the image's size, or there are "
                     "more of its name than images"
                 )
-            elif kind is None and _shape(hdu)[-2:] == size:
+            elif kind is None and hdu.shape[-2:] == size:
                 self.notes.append(f"{name} is not read: bands are the SCI images, or the first")
         self.unused = list(dict.fromkeys(self.unused))
 
@@ -312,24 +272,20 @@ def _with_frame(header: fits.Header, primary: fits.Header) -> fits.Header:
     return named
 
 
-def _name(hdu: Any) -> str:
-    return str(hdu.name).strip().upper()
-
-
-def _shape(hdu: Any) -> tuple[int, ...]:
-    return tuple(hdu.shape or ())
-
-
-def _planes(hdu: Any) -> tuple[list[Plane], tuple[int, int]]:
+def _planes(hdu: Hdu) -> tuple[list[Plane], tuple[int, int]]:
     """The planes of an HDU's array that are images, and their shape (H, W).
 
     An image lies along the two celestial axes, wherever a cube has them; else along the last two.
     """
-    shape = _shape(hdu)
+    shape = hdu.shape
     first, second = celestial_axes(hdu.header) or (1, 2)
     if second > len(shape):
         first, second = 1, 2
     rows, cols = len(shape) - second, len(shape) - first
+    if math.prod(shape) > _MOST_PLANES * shape[rows] * shape[cols]:
+        raise ImgturboError(
+            f"{hdu.where}: is a cube of more than {_MOST_PLANES} planes; give a part of it"
+        )
     others = [1 if axis in (rows, cols) else length for axis, length in enumerate(shape)]
     planes: list[Plane] = [
         tuple(slice(None) if axis in (rows, cols) else i for axis, i in enumerate(index))
@@ -338,79 +294,9 @@ def _planes(hdu: Any) -> tuple[list[Plane], tuple[int, int]]:
     return planes, (shape[rows], shape[cols])
 
 
-def _flat(hdu: Any, size: tuple[int, int]) -> Plane | None:
+def _flat(hdu: Hdu, size: tuple[int, int]) -> Plane | None:
     """The only plane of a companion, if it is as large as the image."""
-    shape = _shape(hdu)
+    shape = hdu.shape
     if shape[-2:] != size or math.prod(shape[:-2]) != 1:
         return None
     return (*(0 for _ in shape[:-2]), slice(None), slice(None))
-
-
-# ------------------------------------------------------------------------------- the bytes
-
-
-def _check_whole(path: Path, stream: BinaryIO, hdus: fits.HDUList) -> None:
-    """Compare the file's length with what the headers promise (the last padding may lack)."""
-    length = os.fstat(stream.fileno()).st_size
-    end = 0
-    for hdu in hdus:
-        info = hdu.fileinfo()
-        used = _used_bytes(hdu)
-        if info["datLoc"] + used > length:
-            raise ImgturboError(
-                f"{path}: is truncated: HDU {hdu.name or 'unnamed'} should end at byte "
-                f"{info['datLoc'] + used} but the file has {length}; fetch it again"
-            )
-        end = info["datLoc"] + info["datSpan"]
-    stream.seek(end)
-    if stream.read(8) == b"XTENSION":  # a header that astropy could not finish reading
-        raise ImgturboError(f"{path}: is truncated within a header; fetch it again")
-
-
-def _used_bytes(hdu: Any) -> int:
-    """Bytes of data without padding, of an image as it lies in the file or of a table."""
-    header = getattr(hdu, "_bintable", hdu)
-    header = (header if header is not None else hdu).header
-    axes = [int(header.get(f"NAXIS{i + 1}", 0)) for i in range(int(header.get("NAXIS", 0)))]
-    if not axes:
-        return 0
-    groups, extra = int(header.get("GCOUNT", 1)), int(header.get("PCOUNT", 0))
-    return abs(int(header["BITPIX"])) // 8 * groups * (extra + int(np.prod(axes)))
-
-
-def _physical(
-    hdu: Any, plane: Plane, rows: slice, cols: slice, kind: Any = np.float32
-) -> NDArray[Any]:
-    """A window with BSCALE, BZERO and BLANK applied.
-
-    Whole rows are read, a bounded block at a time, and cut: contiguous reads are ten times faster
-    than one seek a row.
-    """
-    shape = _shape(hdu)
-    along = next(axis for axis, index in enumerate(plane) if isinstance(index, slice))
-    lead, inner = plane[:along], plane[along + 1 :]  # what comes after the rows is read whole
-    height, width = (n for n, index in zip(shape, plane, strict=True) if isinstance(index, slice))
-    top, bottom, _ = rows.indices(height)
-    left, right, _ = cols.indices(width)
-    header = hdu.header
-    scale, zero = float(header.get("BSCALE", 1)), float(header.get("BZERO", 0))
-    blank = header.get("BLANK")
-    out = np.empty((max(0, bottom - top), max(0, right - left)), kind)
-    step = max(1, _BLOCK_BYTES // (8 * math.prod(shape[along + 1 :])))
-    for first in range(top, bottom, step):
-        last = min(first + step, bottom)
-        block = hdu.section[(*lead, slice(first, last), *(slice(None) for _ in inner))]
-        raw = np.asarray(block)[(slice(None), *inner)][:, left:right]
-        values = raw if scale == 1 and zero == 0 else raw.astype(np.float64) * scale + zero
-        part = out[first - top : last - top]
-        with np.errstate(over="ignore", invalid="ignore"):  # beyond float32: inf, then masked
-            part[...] = values
-        if blank is not None and raw.dtype.kind in "iu":
-            part[raw == blank] = np.nan
-    return out
-
-
-def _first_line(reason: BaseException) -> str:
-    """The first sentence; those that follow in Astropy speak to its callers."""
-    line = (str(reason).strip().splitlines() or [type(reason).__name__])[0]
-    return line.partition(". ")[0]

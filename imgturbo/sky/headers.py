@@ -32,10 +32,11 @@ from astropy.io import fits
 from astropy.io.fits.verify import VerifyWarning
 from astropy.time import Time
 from astropy.utils.exceptions import AstropyUserWarning
-from astropy.wcs import WCS, WCSCOMPARE_ANCILLARY, FITSFixedWarning
-from astropy.wcs.utils import custom_wcs_to_frame_mappings, pixel_to_pixel, proj_plane_pixel_area
+from astropy.wcs import WCS, FITSFixedWarning
+from astropy.wcs.utils import custom_wcs_to_frame_mappings, proj_plane_pixel_area
 from numpy.typing import ArrayLike, NDArray
 
+from imgturbo.door import door
 from imgturbo.errors import ImgturboError
 from imgturbo.sky.cards import FRAMES, angle, name_frame, number, settle
 
@@ -45,7 +46,6 @@ __all__ = [
     "pixel_area",
     "pixel_scale",
     "quiet",
-    "same_grid",
     "solid_angles",
     "unit_vectors",
     "wcs_cards",
@@ -69,9 +69,9 @@ _WORDS = re.compile(
     r"P[VS]\d_\d+|LONPOLE|LATPOLE|RADESYS|RADECSYS|EQUINOX|EPOCH|WAT\d_\d+|DATE-OBS|MJD-OBS|"
     r"(CPDIS|CPERR|CQDIS|CQERR|DP|DQ)\d.*"
 )
-_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, MemoryError, fits.VerifyError)
-_MATCH = 0.01
-"""Pixels by which two grids may differ and still be one."""
+_LEAST, _MOST = 1e-26, 1e6
+"""Square degrees between which pixels are: of a side of 10⁻¹³ degrees, and no sky at all."""
+_SIP_ORDERS = range(10)
 _EXACT = 1e-7
 """Relative difference below which the area in the projection's plane is the area on the sky."""
 
@@ -139,18 +139,18 @@ def celestial_wcs(header: fits.Header, where: str = "the header") -> WCS | None:
     wcs, why = None, ""
     for stale in (None, _PLATE):  # a photographic plate's terms count, unless they are no use
         try:
-            with quiet():
-                clean = _clean(header, axes, stale)
-                _check_numbers(clean)
+            clean = _clean(header, axes, stale)
+            _check_numbers(clean)
+            with quiet(), door(where):
                 wcs = WCS(clean, naxis=list(axes), relax=True)
                 if not wcs.has_celestial:
                     wcs, why = None, "no projection is called so"
-                elif not abs(np.linalg.det(wcs.pixel_scale_matrix)) > 0:
+                elif not _LEAST < abs(np.linalg.det(wcs.pixel_scale_matrix)) < _MOST:
                     wcs, why = None, "the matrix of CD, or of PC and CDELT, is singular"
                 else:
                     break
-        except _UNREADABLE as reason:
-            why = why or _said(reason)
+        except ImgturboError as error:
+            why = why or _said(error.__cause__ or error)
     if wcs is None:
         raise ImgturboError(
             f"{where}: {words} cannot be made out ({why}); correct these cards (or CD, "
@@ -225,20 +225,26 @@ def _check_numbers(clean: fits.Header) -> None:
     """Numbers that are written as words become numbers; wcslib would take them for 0 (in place).
 
     Raises:
-        ValueError: a card's value is no number, half of a polynomial is missing, or there is no
+        ImgturboError: a card's value is no number, half of a polynomial is missing, or there is no
             scale, and a pixel would be a degree wide.
     """
     for word, value in list(clean.items()):
-        if not _NUMBERS.fullmatch(word) or not isinstance(value, str):
+        if not _NUMBERS.fullmatch(word):
             continue
-        found = number(value)
-        if found is None:
-            raise ValueError(f"{word} = '{value}' is no number")
-        clean[word] = int(found) if word.endswith("_ORDER") else found
+        found = number(value) if isinstance(value, str) else value
+        real = isinstance(found, int | float) and not isinstance(found, bool)
+        if found is None or not real or not math.isfinite(found):
+            raise ImgturboError(f"{word} = '{value}' is no number")
+        if word.endswith("_ORDER"):
+            if found not in _SIP_ORDERS:
+                raise ImgturboError(f"{word} = {value} is no order of a polynomial, 0 to 9")
+            found = int(found)
+        if found != value:
+            clean[word] = found
     if ("A_ORDER" in clean) != ("B_ORDER" in clean):
-        raise ValueError("of A_ORDER and B_ORDER one is missing")
+        raise ImgturboError("of A_ORDER and B_ORDER one is missing")
     if not any(_SCALE.fullmatch(word) or _PLATE.fullmatch(word) for word in clean):
-        raise ValueError("neither CD nor CDELT says how large a pixel is")
+        raise ImgturboError("neither CD nor CDELT says how large a pixel is")
 
 
 def _computed(header: fits.Header, kind: str, axis: str) -> bool:
@@ -384,21 +390,3 @@ def pixel_scale(wcs: WCS | None, shape: tuple[int, int] | None = None) -> float 
     """Side in arcsec of a square as large as :func:`pixel_area`; None without a WCS."""
     area = pixel_area(wcs, shape)
     return None if area is None else math.degrees(math.sqrt(area)) * 3600
-
-
-def same_grid(a: WCS, b: WCS, shape: tuple[int, int]) -> bool:
-    """True where the pixels of an image (H, W) agree to a hundredth of a pixel in both."""
-    if not (a.has_distortion or b.has_distortion) and a.wcs.compare(b.wcs, WCSCOMPARE_ANCILLARY):
-        return True
-    height, width = shape
-    x, y = np.meshgrid(np.linspace(0, width - 1, 9), np.linspace(0, height - 1, 9))
-    on_sky = np.isfinite(unit_vectors(a, x, y)).all(-1)
-    if not on_sky.any():
-        return False
-    with quiet():
-        try:
-            u, v = pixel_to_pixel(a, b, x[on_sky], y[on_sky])
-        except ValueError:  # two frames that know nothing of each other
-            return False
-    apart = np.hypot(u - x[on_sky], v - y[on_sky])
-    return bool((apart < _MATCH).all())

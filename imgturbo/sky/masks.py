@@ -25,6 +25,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from imgturbo.errors import ImgturboError
+from imgturbo.sky.hdus import Hdu, Plane
+
 __all__ = ["Kind", "Mask", "convention", "files_beside", "flag_bits", "mask_of", "pair"]
 
 Kind = Literal["weight", "noise", "flags", "other"]
@@ -51,6 +54,7 @@ _ENDLESS = 1e18
 _ENDLESS_RMS = 1e9
 
 _ALL = -1
+_BITS = 63
 _DO_NOT_USE = 1
 _NO_DATA_PLANES = ("NO_DATA", "BAD", "SAT", "UNMASKEDNAN")
 _DO_NOT_USE_ALONE = ("JWST", "ROMAN", "NIRCAM", "MIRI", "NIRISS", "NIRSPEC", "WFI")
@@ -72,8 +76,8 @@ class Mask:
 
     name: str
     kind: Kind
-    hdu: Any = None
-    plane: tuple[int | slice, ...] = (slice(None), slice(None))
+    hdu: Hdu | None = None
+    plane: Plane = (slice(None), slice(None))
     bits: int = _ALL
     zero: bool = False
     file: Any = None
@@ -96,27 +100,38 @@ def convention(name: str) -> Kind | None:
     return next((kind for kind, names in _NAMES.items() if re.fullmatch(names, word)), None)
 
 
-def mask_of(hdu: Any, plane: tuple[int | slice, ...], science: Mapping[str, Any]) -> Mask:
+def mask_of(hdu: Hdu, plane: Plane, science: Mapping[str, Any]) -> Mask:
     """The mask that an HDU is, by its name and its header."""
-    name = str(hdu.name).strip().upper()
+    name = hdu.name
     kind = convention(name) or "other"
     if str(hdu.header.get("UTYPE", "")).strip().lower() == "inversevariance":
         kind = "weight"
-    bits = flag_bits(hdu.header, science) if kind == "flags" else _ALL
+    bits = flag_bits(hdu.header, science, hdu.where) if kind == "flags" else _ALL
     zero = bool(_ZERO_IS_NONE.fullmatch(name))
     return Mask(name, kind, hdu, plane, bits, zero)
 
 
-def flag_bits(header: Mapping[str, Any], science: Mapping[str, Any]) -> int:
+def flag_bits(
+    header: Mapping[str, Any], science: Mapping[str, Any], where: str = "the flags"
+) -> int:
     """The bits of a plane of flags that mean "no data".
 
     Args:
         header: of the flags.
         science: of the image that they belong to, with the primary header's cards.
+        where: what to call it in a message.
+
+    Raises:
+        ImgturboError: its cards name bits that are none.
     """
     planes = {key[3:]: header[key] for key in header if key.startswith("MP_")}
     if planes:
-        return sum(1 << int(planes[name]) for name in _NO_DATA_PLANES if name in planes)
+        named = [planes[name] for name in _NO_DATA_PLANES if name in planes]
+        if not all(isinstance(bit, int) and 0 <= bit < _BITS for bit in named):
+            raise ImgturboError(
+                f"{where}: the cards MP_… must number bits from 0 to {_BITS - 1}; correct them"
+            )
+        return sum(1 << bit for bit in set(named))
     if str(header.get("EXTNAME", "")).strip().upper() != "DQ":
         return _ALL
     made_by = [
@@ -127,12 +142,14 @@ def flag_bits(header: Mapping[str, Any], science: Mapping[str, Any]) -> int:
     if any(name in _DO_NOT_USE_ALONE for name in made_by):
         return _DO_NOT_USE
     known = any(name for name in made_by)
-    wide = abs(int(header.get("BITPIX", 16))) >= 32  # of HST they have 16
+    wide = abs(header.get("BITPIX", 16)) >= 32  # of HST they have 16
     calibrated = any(card in science for card in ("PHOTMJSR", "PIXAR_SR", "CAL_VER", "CRDS_CTX"))
     return _DO_NOT_USE if not known and (wide or calibrated) else _ALL
 
 
-def pair(science: Sequence[Any], companions: Sequence[Any], order: Sequence[Any]) -> list[Any]:
+def pair(
+    science: Sequence[Hdu], companions: Sequence[Hdu], order: Sequence[Hdu]
+) -> list[Hdu | None]:
     """The companion of each image, or None: by EXTVER where it tells them apart, else by order.
 
     Args:
@@ -153,7 +170,7 @@ def pair(science: Sequence[Any], companions: Sequence[Any], order: Sequence[Any]
         return list(companions)
     places = {id(hdu): i for i, hdu in enumerate(order)}
     starts = [places[id(hdu)] for hdu in science]
-    found: list[Any] = []
+    found: list[Hdu | None] = []
     for start, end in zip(starts, [*starts[1:], len(order)], strict=True):
         between = [hdu for hdu in companions if start < places[id(hdu)] < end]
         found.append(between[0] if between else None)

@@ -2,6 +2,8 @@
 
 A stream that is packed cannot be read at random, so it is unpacked once, to the disk. What Python's
 own library knows (gzip, bzip2, xz, a zip archive of one file) is read; what it does not is named.
+A small file may hold any number of bytes: no more of them are unpacked than the FITS headers among
+them promise, and nothing of what the disk cannot hold.
 """
 
 from __future__ import annotations
@@ -13,18 +15,19 @@ import os
 import shutil
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
+from imgturbo.door import door
 from imgturbo.errors import ImgturboError
-from imgturbo.files import whole
+from imgturbo.files import naming, whole
+from imgturbo.sky.blocks import Extent, walk
 
 __all__ = ["PACKED_SUFFIXES", "open_unpacked", "pack"]
 
 _BLOCK_BYTES = 1 << 22
-_DAMAGED = (OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, ValueError)
+_SPARE = 1 << 24  # bytes of the disk that are left to others
 
 
 def _open_zip(stream: BinaryIO) -> IO[bytes]:
@@ -57,31 +60,70 @@ def open_unpacked(path: Path) -> BinaryIO:
     Raises:
         ImgturboError: it cannot be opened, is truncated or damaged, or packed by another program.
     """
-    try:
+    with door(path, what="cannot be opened", remedy="check the path and its permissions"):
         stream: BinaryIO = path.open("rb")
-    except FileNotFoundError:
-        raise ImgturboError(f"{path}: no such file; check the path") from None
-    except OSError as reason:
-        raise ImgturboError(f"{path}: cannot be opened ({reason.strerror})") from reason
-    start = stream.read(8)
-    stream.seek(0)
-    for magic, program in _OTHERS.items():
-        if start.startswith(magic):
-            stream.close()
-            raise ImgturboError(f"{path}: is packed by {program}; unpack it first")
-    reader = next((read for magic, read in _READERS.items() if start.startswith(magic)), None)
-    if reader is None:
-        return stream
     try:
-        with stream, reader(stream) as packed, tempfile.TemporaryFile() as unpacked:
-            shutil.copyfileobj(packed, unpacked, _BLOCK_BYTES)
-            unpacked.seek(0)
-            return os.fdopen(os.dup(unpacked.fileno()), "rb")  # lives as long as it is open
-    except EOFError:
-        raise ImgturboError(f"{path}: is truncated; fetch it again") from None
-    except _DAMAGED as reason:
-        line = (str(reason).strip().splitlines() or [type(reason).__name__])[0]
-        raise ImgturboError(f"{path}: cannot be unpacked ({line})") from reason
+        with door(path, what="cannot be read", remedy="check the disk"):
+            start = stream.read(8)
+            stream.seek(0)
+        for magic, program in _OTHERS.items():
+            if start.startswith(magic):
+                raise ImgturboError(f"{path}: is packed by {program}; unpack it first")
+        reader = next((read for magic, read in _READERS.items() if start.startswith(magic)), None)
+        if reader is None:
+            return stream
+        unpacked = _unpacked(path, reader, stream)
+    except BaseException:
+        stream.close()
+        raise
+    stream.close()
+    return unpacked
+
+
+def _unpacked(path: Path, reader: Callable[[BinaryIO], Any], stream: BinaryIO) -> BinaryIO:
+    """A temporary file of all HDUs, which lives as long as it is open."""
+    remedy = "set TMPDIR to a folder with more room"
+    with (
+        naming(path, remedy, "cannot be unpacked to the temporary folder"),
+        tempfile.TemporaryFile() as unpacked,
+    ):
+
+        def read(size: int) -> bytes:
+            with door(path, what="cannot be unpacked", remedy="fetch it again"):
+                try:
+                    return bytes(packed.read(size))
+                except EOFError:
+                    raise ImgturboError(f"{path}: is truncated; fetch it again") from None
+
+        def header(size: int) -> bytes:
+            block = read(size)
+            unpacked.write(block)
+            return block
+
+        with door(path, what="cannot be unpacked", remedy="fetch it again"):
+            packed = reader(stream)
+        with packed:
+            for extent in walk(header, str(path)):
+                _copy(extent, read, unpacked, path)
+        unpacked.seek(0)
+        return os.fdopen(os.dup(unpacked.fileno()), "rb")
+
+
+def _copy(extent: Extent, read: Callable[[int], bytes], out: BinaryIO, path: Path) -> None:
+    """The data of an HDU, if the disk has room for them."""
+    left = extent.end - extent.data
+    free = shutil.disk_usage(tempfile.gettempdir()).free
+    if left > free - _SPARE:
+        raise ImgturboError(
+            f"{path}: takes {left / 1e6:.0f} MB more in {tempfile.gettempdir()} unpacked, where "
+            f"{free / 1e6:.0f} MB are free; set TMPDIR to a folder with more room, or unpack it"
+        )
+    while left:
+        block = read(min(left, _BLOCK_BYTES))
+        if not block:  # the last padding may lack; who walks the HDUs sees whether more does
+            return
+        out.write(block)
+        left -= len(block)
 
 
 def pack(path: Path, suffix: str) -> None:

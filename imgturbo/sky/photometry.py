@@ -53,6 +53,8 @@ _ZEROPOINT_CARDS = ("MAGZERO", "MAGZPT", "PHOTZP")
 _SYSTEM_CARDS = ("PHOTSYS", "MAGSYS", "ZPSYS", "ZP_SYS")
 _VEGA = ("VIRCAM", "WFCAM")  # instruments whose MAGZPT is Vega's and does not say so
 _FLAM = u.erg / u.s / u.cm**2 / u.AA
+_MOST = 1e60
+_FAINTEST = 300.0  # magnitudes
 _WHITE = 2.0
 _WHITE_SHARE = 1e-3
 
@@ -272,7 +274,7 @@ def _zeropoints(
         found.append(("FLUXMAG0", 2.5 * math.log10(magnitude_0) if magnitude_0 else None))
     if unit.counting:
         found += _calibrations(header, unit, area)
-    return [(who, value) for who, value in found if value is not None]
+    return [(who, v) for who, v in found if v is not None and abs(v) < _FAINTEST]
 
 
 def _of_unit(header: Mapping[str, Any], unit: Unit, area: float | None) -> float | None:
@@ -336,10 +338,15 @@ def _is_vega(header: Mapping[str, Any]) -> bool:
 
 
 def _number(header: Mapping[str, Any], keyword: str) -> float | None:
-    """A finite number, positive unless it is a magnitude; None where it is missing or a dummy."""
+    """A finite number, positive unless it is a magnitude; None where it is missing or a dummy.
+
+    Dummies are also magnitudes and sizes that nothing in the sky has: their powers have no number.
+    """
     value = header.get(keyword)
     if isinstance(value, str):
         value = number(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
-    return float(value) if value > 0 or keyword in ("ABZP", *_ZEROPOINT_CARDS) else None
+    if keyword in ("ABZP", *_ZEROPOINT_CARDS):
+        return float(value) if abs(value) < _FAINTEST else None
+    return float(value) if 1 / _MOST < value < _MOST else None

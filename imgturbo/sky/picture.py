@@ -17,6 +17,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from imgturbo.door import door
 from imgturbo.errors import ImgturboError
 from imgturbo.sky.bands import PICTURE_SUFFIXES
 from imgturbo.sky.decode import decode
@@ -70,26 +71,8 @@ def read_picture(path: Path) -> Picture:
     Raises:
         ImgturboError: it cannot be decoded, or is no picture of pixels (H, W[, C]).
     """
-    try:
+    with door(path, what="cannot be read as a picture", remedy="is the file whole?"):
         pixels, opaque = decode(path)
-    except MemoryError:
-        raise ImgturboError(
-            f"{path}: is too large for the memory that is left; cut it into parts first"
-        ) from None
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        SyntaxError,
-        KeyError,
-        tifffile.TiffFileError,
-    ) as reason:
-        remedy = "is the file whole?"
-        if "imagecodecs" in str(reason):
-            remedy = "save it as PNG, or uncompressed, or 'pip install imagecodecs'"
-        raise ImgturboError(
-            f"{path}: cannot be read as a picture ({_first_line(reason)}); {remedy}"
-        ) from reason
     if pixels.dtype == np.bool_:
         pixels = pixels.astype(np.uint8) * 255
     if pixels.dtype.kind not in "uf" or pixels.ndim != 3 or 0 in pixels.shape:
@@ -165,10 +148,6 @@ def _encode_tiff(pixels: NDArray[Any], see_through: bool = False) -> bytes:
     else:
         tifffile.imwrite(buffer, np.moveaxis(pixels, 0, -1), planarconfig="contig", **options)
     return buffer.getvalue()
-
-
-def _first_line(reason: BaseException) -> str:
-    return (str(reason).strip().splitlines() or [type(reason).__name__])[0]
 
 
 def resize(planes: NDArray[Any], height: int, width: int) -> NDArray[np.float32]:

@@ -7,6 +7,7 @@ a window of the whole and the whole cut to a window are the same.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
@@ -17,6 +18,7 @@ import numpy as np
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
+from imgturbo.door import room_for
 from imgturbo.errors import ImgturboError
 from imgturbo.sky.bands import ascii_name, distinct
 from imgturbo.sky.fits_file import FitsFile
@@ -32,6 +34,7 @@ __all__ = ["SkyReader", "open_sky", "read_sky"]
 
 Paths = Path | str | Sequence[Path | str]
 _STRIPS = 8
+_LARGE = 1 << 26  # bytes of a window that are worth a look at the memory
 _SCAN = 1 << 20  # pixels looked at in one go for a first measured one
 
 
@@ -165,6 +168,9 @@ class SkyReader:
         top, bottom, _ = rows.indices(height)
         left, right, _ = cols.indices(width)
         window = (slice(top, max(top, bottom)), slice(left, max(left, right)))
+        size = np.float32().nbytes * len(self._bands) * math.prod(s.stop - s.start for s in window)
+        if size > _LARGE:
+            room_for(size, self.paths[0], f"reading {len(self._bands)} bands", "read it by windows")
         wcs = None if self.wcs is None else wcs_window(self.wcs, *window)
         data = self._placed.read(window)
         return SkyImage(

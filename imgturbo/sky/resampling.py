@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, map_coordinates, spline_filter
 
 from imgturbo.errors import ImgturboError
-from imgturbo.sky.frames import icrs
+from imgturbo.sky.frames import icrs, same_grid
 from imgturbo.sky.grids import Route, same_area
 from imgturbo.sky.headers import pixel_area
 from imgturbo.sky.image import SkyImage, measured
@@ -54,7 +54,7 @@ _RIM = 1e-6  # pixels by which a place may lie outside and still be on the edge
 def resample(
     image: SkyImage, wcs: WCS | None, shape: tuple[int, int], order: Order = "biquintic"
 ) -> SkyImage:
-    """``image`` on the grid ``wcs`` of ``shape`` (H, W).
+    """``image`` on the grid ``wcs`` of ``shape`` (H, W); as it is where it lies on that already.
 
     Fluxes per pixel (electron/s, nJy) are conserved in their sum,
     surface brightness (MJy/sr, display values) in its value; its zero points follow the pixels'
@@ -72,6 +72,8 @@ def resample(
             "use files that have one, or register the images first (imgturbo prepare)"
         )
     size = image.shape[1], image.shape[2]
+    if size == shape and same_grid(image.wcs, wcs, shape):
+        return replace(image, wcs=wcs)
     route, window = Route(shape, (wcs, image.wcs)), (slice(0, shape[0]), slice(0, shape[1]))
     if route.footprint(size, window) is None:
         raise ImgturboError(

@@ -14,7 +14,6 @@ a larger pixel holds more of it cannot be said, so whoever needs to know must as
 
 from __future__ import annotations
 
-import math
 import re
 import warnings
 from dataclasses import dataclass, field
@@ -22,6 +21,9 @@ from functools import lru_cache
 from typing import Literal
 
 from astropy import units as u
+
+from imgturbo.door import door
+from imgturbo.errors import ImgturboError
 
 __all__ = ["DISPLAY", "Kind", "Unit", "parse_unit"]
 
@@ -68,6 +70,7 @@ _JANSKY = re.compile(
 )
 _MAGGY = re.compile(r"(?P<prefix>nano|micro|milli|[num]?)(?:maggys?|maggies|mgys?|mggys?)", re.I)
 _LONGEST = 120  # characters; a FITS card holds 68
+_LEAST = 1e-90
 _LARGEST = 1e12  # Jy: what is larger is no multiple of one, but W/m2/Hz and the like
 _SCALES = {"M": 1e6, "": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}  # spellings of the house
 
@@ -163,9 +166,21 @@ def parse_unit(bunit: str | None) -> Unit:
     if len(given) > _LONGEST:
         return Unit(given, "unknown")
     try:
-        parsed = _read(_plain(given))
-    except (ValueError, OverflowError, ZeroDivisionError):
+        with door(given):  # whatever astropy has against it
+            return _analysed(given)
+    except ImgturboError:
         return Unit(given, "unknown")
+
+
+def _analysed(given: str) -> Unit:
+    """The unit by its dimension.
+
+    Raises:
+        ValueError: it is none, or multiples of one that no number holds.
+    """
+    parsed = _read(_plain(given))
+    if not _LEAST < abs(parsed.decompose().scale) < 1 / _LEAST:
+        raise ValueError(f"{given!r} is beyond all numbers")
     bases = _bases(parsed)
     explicit = bases.get("pix") == -1
     unit = parsed * u.pix if explicit else parsed
@@ -241,7 +256,7 @@ def _factor(text: str, token: re.Match[str]) -> tuple[u.UnitBase, int]:
         power = _POWERS_OF_TEN.match(text, at)
         if power and number == 10:
             number, at = 10.0 ** int(next(p for p in power.groups() if p)), power.end()
-        if not 0 < number < math.inf:
+        if not _LEAST < number < 1 / _LEAST:
             raise ValueError("a unit of nothing")
         return u.CompositeUnit(number, [], []), at
     if token["mark"] == "(":

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from imgturbo.errors import ImgturboError
 from imgturbo.sky import SkyImage, open_sky, read_sky, resample, write_sky
-from imgturbo.sky.frames import icrs, to_pixels
+from imgturbo.sky.frames import icrs, same_grid, to_pixels
 from imgturbo.sky.grids import scaled_grid
-from imgturbo.sky.headers import celestial_wcs, pixel_area, quiet, same_grid, solid_angles
+from imgturbo.sky.headers import celestial_wcs, pixel_area, quiet, solid_angles
 
 KINDS = kinds()
 Y, X = (c.ravel() for c in np.meshgrid(np.linspace(0, 49, 5), np.linspace(0, 59, 5), indexing="ij"))

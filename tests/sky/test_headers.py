@@ -8,7 +8,8 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_area
 
-from imgturbo.sky.headers import celestial_wcs, pixel_area, quiet, same_grid, wcs_cards
+from imgturbo.sky.frames import same_grid
+from imgturbo.sky.headers import celestial_wcs, pixel_area, quiet, wcs_cards
 
 SHAPE = (211, 173)
 
