@@ -110,6 +110,8 @@ def without_types(tree: ast.AST) -> Iterator[tuple[ast.AST, ast.stmt | None, str
         for name, value in ast.iter_fields(node):
             if name in ("annotation", "returns") and isinstance(node, TYPES):
                 continue
+            if isinstance(node, ast.keyword) and node.arg == "stacklevel":
+                continue  # of a warning: no result
             inside = function
             if (
                 isinstance(node, ast.FunctionDef) and name == "body"

@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 from small_skies import rotated_wcs
 
 from imgturbo.errors import ImgturboError
-from imgturbo.mosaic import translate_array, translate_file, translate_sky
+from imgturbo.mosaic import background, translate_array, translate_file, translate_sky
 from imgturbo.mosaic.background import Background
 from imgturbo.sky import SkyImage, Stretch, read_sky, write_sky
 
@@ -165,3 +165,13 @@ def test_a_level_is_not_matched_where_there_is_no_sky(bundle):
     picture = np.zeros((2, 32, 32), np.float32)
     with pytest.raises(ImgturboError, match="match-sky"):
         translate_array(bundle.decoder, picture, match_sky=True)
+
+
+@pytest.mark.parametrize("level", [-3.0, 0.0, 0.7, 50.0])
+@pytest.mark.parametrize("noise", [0.2, 4.0])
+def test_the_calmest_squares_tell_level_and_noise_whatever_the_level(level, noise):
+    tiles = level + noise * np.random.default_rng(1).normal(size=(400, 64))
+    tiles[::3] += 20 * noise * np.random.default_rng(2).random((134, 64))  # sources
+    found, spread = background._calmest(tiles)
+    assert found == pytest.approx(level, abs=0.1 * noise)
+    assert spread == pytest.approx(noise, rel=0.12)
