@@ -54,10 +54,14 @@ class Cards:
 
     def __init__(self, raw: list[bytes], where: str) -> None:
         self.where = where
+        self.foreign: list[str] = []
+        """Keywords of cards with bytes that are no ASCII, which become ``?``."""
         self._values: dict[str, list[str]] = {}
         for place, card in enumerate(raw, start=1):
             if not all(32 <= byte < 127 for byte in card[:8]):
                 raise self.error(f"card {place} has a keyword that is no text")
+            if not card.isascii():
+                self.foreign.append(card[:8].decode("ascii").rstrip() or f"card {place}")
             if card[8:9] == b"=":
                 word = card[:8].decode("ascii").rstrip()
                 self._values.setdefault(word, []).append(card[9:].decode("latin-1"))

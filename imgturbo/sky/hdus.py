@@ -185,12 +185,14 @@ def _all_typed(
         hdus.append(_typed(extent, hdu, table, dropped))
         if hdus[-1].shape and not quietly:
             settle(hdus[-1].header, str(path))
-    if dropped and not quietly:
-        warnings.warn(
-            f"{path}: {', '.join(dict.fromkeys(dropped))}: no value that FITS knows; "
-            "taken as missing, correct the header",
-            stacklevel=2,
-        )
+    foreign = [word for extent, _, _ in found for word in extent.cards.foreign]
+    for words, what in (
+        (dropped, "no value that FITS knows; taken as missing"),
+        (foreign, "bytes that are no ASCII text; read as '?'"),
+    ):
+        if words and not quietly:
+            named = ", ".join(dict.fromkeys(words))
+            warnings.warn(f"{path}: {named}: {what}, correct the header", stacklevel=2)
     return hdus
 
 

@@ -98,6 +98,13 @@ def test_cards_that_come_twice_must_agree(tmp_path):
     np.testing.assert_array_equal(read_sky(path).data[0], SKY)
 
 
+def test_bytes_that_are_no_text_are_named(tmp_path):
+    path = tmp_path / "a.fits"
+    path.write_bytes(put(plain(), "OBJECT", "'\xe9toile'"))
+    with pytest.warns(UserWarning, match=r"a\.fits: OBJECT: bytes that are no ASCII text"):
+        assert read_sky(path).header["OBJECT"] == "?toile"
+
+
 def test_what_ends_too_early_or_goes_on_is_damaged(tmp_path):
     path, content = tmp_path / "a.fits", plain()
     refused(path, content[: BLOCK + 4 * SKY.size - 1], "HDU 0 is truncated")
