@@ -164,6 +164,11 @@ def _tiles(path: Path) -> Facts:
         "tile": f"{store.tile} pixels" if store.tile else "a row of a table",
     }
     warnings = []
+    if not store.listed:
+        warnings.append(
+            "it has no checksums and no list of its files, as version 0.1.0 left it: prepare it "
+            "again, so that damage can be told"
+        )
     for side in ("source", "target"):
         facts |= _side_facts(side, getattr(store, side))
     for name in ("train", "validation"):
