@@ -164,6 +164,11 @@ def _tiles(path: Path) -> Facts:
         "tile": f"{store.tile} pixels" if store.tile else "a row of a table",
     }
     warnings = []
+    if not store.listed:
+        warnings.append(
+            "it has no checksums and no list of its files, as version 0.1.0 left it: prepare it "
+            "again, so that damage can be told"
+        )
     for side in ("source", "target"):
         facts |= _side_facts(side, getattr(store, side))
     for name in ("train", "validation"):
@@ -205,7 +210,9 @@ def _bundle(path: Path) -> Facts:
         facts[name] += ", stochastic" if network.stochastic else ""
     for key, value in bundle.record.items():
         if key == "validation":
-            facts[key] = ", ".join(f"{score} {number:.4g}" for score, number in value.items())
+            facts[key] = ", ".join(
+                f"{score} {number:.4g}" for score, number in (value or {}).items()
+            )
         elif not isinstance(value, dict | list):
             facts[key] = value
     warnings = [
@@ -232,9 +239,10 @@ def _checkpoint(path: Path) -> Facts:
     problem = checkpoint.damage()
     if problem is not None:
         return {"what": "checkpoint", "warnings": [f"cannot be resumed from: {problem}"]}
-    state = checkpoint.state
-    facts: Facts = {"what": "checkpoint", "step": state["step"]}
-    facts |= {k: v for k, v in state.items() if isinstance(v, str | int | float) and k != "step"}
+    facts: Facts = {"what": "checkpoint"}
+    for key, value in checkpoint.state.model_dump().items():
+        if isinstance(value, str | int | float):
+            facts[key] = value
     facts["size"] = f"{sum(f.stat().st_size for f in path.iterdir()) / 2**20:.1f} MiB"
     return facts | {"warnings": []}
 

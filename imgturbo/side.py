@@ -6,7 +6,9 @@ band), a table of numbers (a name a column), or a latent code (a name a coordina
 
     {"bands": […], "unit": …, "pixel_scale": …, "zeropoints": […], "stretch": {…}}
 
-with ``"kind"`` beside it where it is no image. Numpy only: a machine that trains has no astropy.
+with ``"kind"`` beside it where it is no image. It is read through a schema (:class:`SideSchema`):
+what other programs or a failing disk have made of it is told by its key. Numpy only: a machine that
+trains has no astropy.
 """
 
 from __future__ import annotations
@@ -14,14 +16,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from imgturbo.sky.stretch import Stretch
 
 if TYPE_CHECKING:
     from imgturbo.sky.photometry import FluxScale
 
-__all__ = ["Kind", "Side"]
+__all__ = ["Kind", "Side", "SideSchema"]
 
 Kind = Literal["image", "table", "latent"]
 
@@ -125,12 +129,51 @@ class Side:
         Args:
             content: the JSON; ``pixel_scale`` and ``zeropoints`` may be missing.
             kind: of a side that does not say.
+
+        Raises:
+            ValueError: it does not describe a side; which key.
         """
-        return cls(
-            names=tuple(content["bands"]),
-            unit=content["unit"] or "",
-            stretch=Stretch.from_dict(content["stretch"]),
-            kind=content.get("kind", kind),
-            pixel_scale=content.get("pixel_scale"),
-            zeropoints=tuple(content.get("zeropoints") or ()),
+        return SideSchema.model_validate(content).side(kind)
+
+
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+_Positive = Annotated[float, Field(allow_inf_nan=False, gt=0)]
+_Arcsec = Annotated[float, Field(gt=1e-6, lt=1e6)]  # beyond them squares and powers overflow
+_Magnitude = Annotated[float, Field(gt=-300, lt=300)]
+
+
+class _StretchSchema(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    offset: list[_Finite]
+    softening: list[_Positive | Literal["inf"]]
+    scale: list[_Positive]
+
+
+class SideSchema(BaseModel):
+    """A side as JSON has it; keys that are younger or older than this version are let pass."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    kind: Kind | None = None
+    bands: list[str] = Field(min_length=1)
+    unit: str | None
+    pixel_scale: _Arcsec | None = None
+    zeropoints: list[_Magnitude | None] | None = None
+    stretch: _StretchSchema
+
+    @model_validator(mode="after")
+    def _makes_a_side(self) -> Self:
+        self.side("image")
+        return self
+
+    def side(self, kind: Kind) -> Side:
+        """The side; ``kind`` is of one that does not say."""
+        return Side(
+            names=tuple(self.bands),
+            unit=self.unit or "",
+            stretch=Stretch.from_dict(self.stretch.model_dump()),
+            kind=self.kind or kind,
+            pixel_scale=self.pixel_scale,
+            zeropoints=tuple(self.zeropoints or ()),
         )

@@ -53,7 +53,11 @@ def test_no_key_is_listed_twice_and_none_without_a_description():
         ("train.out", "path", "runs/run"),
         ("train.compile", "true or false", "false"),
         ("model.decoder (kind: cinn).stages", "list of sections", "[{keep: 0.5}, {keep: 0.5}, {}]"),
-        ("model.decoder (kind: cinn).condition (kind: convnext | vgg).scale", "integer ≥ 1", "1"),
+        (
+            "model.decoder (kind: cinn).condition (kind: convnext | vgg).scale",
+            "integer ≥ 1, ≤ 256",
+            "1",
+        ),
     ],
 )
 def test_types_and_defaults_are_in_words(name, type, default):

@@ -31,7 +31,7 @@ def sides(draw):
         stretch,
         draw(st.sampled_from(["image", "table", "latent"])),
         draw(st.none() | st.floats(1e-3, 10)),
-        tuple(draw(st.lists(st.none() | numbers, min_size=n, max_size=n))),
+        tuple(draw(st.lists(st.none() | st.floats(-99, 99), min_size=n, max_size=n))),
     )
 
 
@@ -59,3 +59,39 @@ def test_what_old_files_leave_out_is_unknown():
 def test_what_makes_no_side_is_refused(wrong):
     with pytest.raises(ValueError, match="side"):
         Side(**({"names": ("A", "B"), "unit": "", "stretch": Stretch.linear(2)} | wrong))
+
+
+WHOLE = Side(("A", "B"), "nJy", Stretch.linear(2), pixel_scale=0.04, zeropoints=(25.0, None))
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("bands",), "AB"),
+        (("bands",), ["A"]),
+        (("bands",), []),
+        (("bands", 0), None),
+        (("unit",), 3),
+        (("kind",), "sound"),
+        (("pixel_scale",), -0.04),
+        (("pixel_scale",), float("nan")),
+        (("pixel_scale",), True),
+        (("zeropoints", 0), float("inf")),
+        (("zeropoints", 0), 1e6),
+        (("stretch",), None),
+        (("stretch", "offset", 0), "0"),
+        (("stretch", "scale", 0), 0.0),
+        (("stretch", "scale", 0), float("nan")),
+        (("stretch", "softening", 0), -1.0),
+        (("stretch", "softening", 0), "none"),
+        (("stretch", "scale"), [1.0]),
+    ],
+)
+def test_what_describes_no_side_is_refused_by_its_key(keys, value):
+    content = WHOLE.to_dict()
+    part = content
+    for key in keys[:-1]:
+        part = part[key]
+    part[keys[-1]] = value
+    with pytest.raises(ValueError, match=rf"{keys[0]}|make no side|one value a band"):
+        Side.from_dict(content)

@@ -1,7 +1,7 @@
 """The bundle: one folder that holds a trained model and loads anywhere.
 
     bundle.json            format, config, sides (bands, unit, pixel scale, zero points, stretch),
-                           training record, bytes and sha256 of the weights
+                           training record, bytes and sha256 of the weights, checksum of it all
     decoder.safetensors    weights of z → x ("forward", source to target)
     encoder.safetensors    weights of x → z ("backward"); either where it was trained, one at least
     README.md              the model card, filled in
@@ -9,7 +9,8 @@
 The bundle's hash names the function that it computes, h = sha256(sha256 of each weight file, the
 settings of its networks, both sides), 12 hexadecimal digits: a flow with another clamp is another
 function of the same weights, and so is one of other bands or units. It is written into the header
-of every image translated with it. (Bundles of version 0.1.0 are named by weights and stretches.)
+of every image translated with it. (Bundles of version 0.1.0 are named by weights and stretches, and
+have no checksum.)
 No pickle is ever loaded.
 
 A bundle may store its weights in half precision, at half the size; they are computed with in
@@ -21,24 +22,35 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack, overload
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import nn
 
 import imgturbo
 from imgturbo.bundle.card import NETWORKS, model_card
+from imgturbo.bundle.description import (
+    AGAIN,
+    FORMAT,
+    NAME,
+    checksum,
+    function_hash,
+    read_description,
+    weights_file,
+)
 from imgturbo.bundle.translation import Translation
+from imgturbo.bundle.weights import load_network, stored_weights
 from imgturbo.config import Config
+from imgturbo.door import door
 from imgturbo.engines import build_network, complete
 from imgturbo.errors import ImgturboError
-from imgturbo.files import sha256, write_folder
+from imgturbo.files import write_folder
+from imgturbo.listing import Entry
 from imgturbo.nets import Generator
 from imgturbo.side import Side
 
@@ -47,9 +59,6 @@ if TYPE_CHECKING:
     from imgturbo.sky import SkyImage
 
 __all__ = ["FORMAT", "Bundle", "Direction", "load_bundle", "save_bundle"]
-
-FORMAT = 1
-"""Version of the layout; a bundle of a newer one is refused, never guessed at."""
 
 PRETRAINED = Path(__file__).with_name("pretrained")
 """The folder of the bundles that travel with the package."""
@@ -183,14 +192,11 @@ def save_bundle(
     if path.exists() and not (path / "bundle.json").exists():
         raise ImgturboError(f"{path}: exists and is no bundle; move it or name another folder")
     weights = {
-        _file(name): save(_stored(network, half, path))
+        weights_file(name): save(stored_weights(network, half, path))
         for name, network in zip(NETWORKS, (decoder, encoder), strict=True)
         if network is not None
     }
-    files = {
-        name: {"bytes": len(content), "sha256": sha256(content)}
-        for name, content in weights.items()
-    }
+    files = {name: Entry.of(content).model_dump() for name, content in weights.items()}
     content: dict[str, Any] = {
         "format": FORMAT,
         "hash": "",
@@ -199,72 +205,13 @@ def save_bundle(
         "record": dict(record),
         "config": config.model_dump(mode="json", by_alias=True),
     }
-    content["hash"] = name = _hash(content)
-    texts = {"bundle.json": json.dumps(content, indent=2) + "\n", "README.md": model_card(content)}
+    content["hash"] = name = function_hash(content)
+    content["checksum"] = checksum(json.loads(json.dumps(content)))  # of what JSON makes of it
+    texts = {NAME: json.dumps(content, indent=2) + "\n", "README.md": model_card(content)}
     files_in_full = {**weights, **{file: text.encode() for file, text in texts.items()}}
     remedy = "make room or choose another folder"
     write_folder(path, files_in_full, remedy, "the bundle cannot be written")
     return name
-
-
-def _stored(network: nn.Module, half: bool, path: Path) -> dict[str, torch.Tensor]:
-    """The weights as they are written."""
-    tensors = {key: value.detach().contiguous() for key, value in network.state_dict().items()}
-    if not half:
-        return tensors
-    exact = _exact(network)
-    rounded = {
-        key: value.half() if value.is_floating_point() and key not in exact else value
-        for key, value in tensors.items()
-    }
-    for key, value in tensors.items():
-        if value.isfinite().all() and not rounded[key].isfinite().all():
-            raise ImgturboError(
-                f"{path}: {key} has values beyond 65504, too large for half precision; save it "
-                "in full"
-            )
-    return rounded
-
-
-def _exact(network: nn.Module) -> set[str]:
-    """Names of the tensors that lose their meaning when rounded: what modules call ``exact``."""
-    return {
-        f"{prefix}.{name}" if prefix else name
-        for prefix, module in network.named_modules()
-        for name in getattr(module, "exact", ())
-    }
-
-
-def _hash(content: Mapping[str, Any]) -> str:
-    """The name of the function that a ``bundle.json`` describes; nothing is read into its text."""
-    model = content["config"]["model"]
-    networks = {
-        "decoder": model.get("decoder"),
-        "encoder": model.get("encoder") or model.get("decoder"),
-    }
-    return _digest(
-        weights=_weights(content),
-        networks={name: networks[name] for name in NETWORKS if _file(name) in content["files"]},
-        sides=content["sides"],
-    )
-
-
-def _former_hash(content: Mapping[str, Any]) -> str:
-    """What version 0.1.0 called it: by weights and stretches alone."""
-    stretches = {name: side["stretch"] for name, side in content["sides"].items()}
-    return _digest(weights=_weights(content), stretches=stretches)
-
-
-def _weights(content: Mapping[str, Any]) -> dict[str, str]:
-    return {name: entry["sha256"] for name, entry in content["files"].items()}
-
-
-def _digest(**named: Any) -> str:
-    return sha256(json.dumps(named, sort_keys=True).encode())[:12]
-
-
-def _file(network: str) -> str:
-    return f"{network}.safetensors"
 
 
 # --------------------------------------------------------------------------------- reading
@@ -281,39 +228,43 @@ def load_bundle(path: Path | str) -> Bundle:
             or a config that this version does not know.
     """
     path = located(Path(path))
-    content = _read_description(path)
-    try:
-        config = Config.model_validate(content["config"])
-    except ValidationError as error:
-        problem = error.errors()[0]
-        raise ImgturboError(
-            f"{path}: its config does not fit this imgturbo ({'.'.join(map(str, problem['loc']))}: "
-            f"{problem['msg']}); it was saved by version "
-            f"{content['record'].get('versions', {}).get('imgturbo', 'unknown')}, install that one"
-        ) from None
+    with door(path, remedy="name the folder of a bundle", what="cannot be looked at"):
+        if not (path / NAME).is_file():
+            raise ImgturboError(f"{path}: {_what_is_there(path)}")
+    content = read_description(path)
+    config = _config(path, content)
     source, target = (Side.from_dict(content["sides"][name]) for name in ("source", "target"))
-    if content["hash"] not in (_hash(content), _former_hash(content)):
-        raise ImgturboError(
-            f"{path}: bundle.json was edited: its hash does not agree with weights, networks and "
-            "sides; get the bundle again"
-        )
     model, counts = config.model, (len(source), len(target))
     networks: dict[str, Generator | None] = dict.fromkeys(NETWORKS)
     for name in NETWORKS:
-        if _file(name) not in content["files"]:
+        file = weights_file(name)
+        if file not in content["files"]:
             continue
         section = model.decoder if name == "decoder" else model.encoder or model.decoder
-        inputs, outputs = counts if name == "decoder" else counts[::-1]
-        with torch.random.fork_rng(devices=[]):  # its first weights are not the caller's business
-            network = build_network(section, inputs, outputs)
-        _load_weights(network, path, _file(name), content["files"])
-        networks[name] = network.eval()
+        ends = counts if name == "decoder" else counts[::-1]
+        build = partial(build_network, section, *ends)
+        networks[name] = load_network(build, path, file, Entry(**content["files"][file]))
     if all(network is None for network in networks.values()):
-        raise ImgturboError(f"{path}: holds neither decoder nor encoder; get the bundle again")
+        raise ImgturboError(f"{path}: holds neither decoder nor encoder; {AGAIN}")
     return Bundle(
         path, networks["decoder"], networks["encoder"], source, target, config, content["record"],
         content["hash"],
     )  # fmt: skip
+
+
+def _config(path: Path, content: Mapping[str, Any]) -> Config:
+    """The config of the run that trained it."""
+    with door(path / NAME, "its config", AGAIN):
+        try:
+            return Config.model_validate(content["config"])
+        except ValidationError as error:
+            problem = error.errors(include_url=False, include_context=False)[0]
+            key = ".".join(map(str, problem["loc"]))
+            versions = content["record"].get("versions") or {}
+            raise ImgturboError(
+                f"{path}: its config does not fit this imgturbo ({key}: {problem['msg']}); it was "
+                f"saved by version {versions.get('imgturbo', 'unknown')}, install that one"
+            ) from None
 
 
 def _shipped() -> list[str]:
@@ -324,22 +275,6 @@ def _shipped() -> list[str]:
 def located(path: Path) -> Path:
     """The folder that is meant: that of a bundle that travels with the package, by its name."""
     return PRETRAINED / path if not path.exists() and str(path) in _shipped() else path
-
-
-def _read_description(path: Path) -> dict[str, Any]:
-    if not (path / "bundle.json").is_file():
-        raise ImgturboError(f"{path}: {_what_is_there(path)}")
-    try:
-        content = json.loads((path / "bundle.json").read_text())
-        version, _ = content["format"], content["files"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise ImgturboError(f"{path}: bundle.json cannot be read; get the bundle again") from None
-    if version > FORMAT:
-        raise ImgturboError(
-            f"{path}: a bundle of format {version}, this imgturbo reads up to {FORMAT}; "
-            "update imgturbo"
-        )
-    return content
 
 
 def _what_is_there(path: Path) -> str:
@@ -361,22 +296,3 @@ def _what_is_there(path: Path) -> str:
     if path.is_dir():
         return f"not a bundle, it has no bundle.json; {there}"
     return f"{'a file, not a' if path.exists() else 'no such'} bundle; {there}"
-
-
-def _load_weights(
-    network: nn.Module, path: Path, name: str, files: Mapping[str, Mapping[str, Any]]
-) -> None:
-    try:
-        data = (path / name).read_bytes()
-    except OSError:
-        raise ImgturboError(f"{path}: {name} is missing; get the bundle again") from None
-    if sha256(data) != files[name]["sha256"]:
-        raise ImgturboError(f"{path}: {name} is corrupt (its sha256 differs); get the bundle again")
-    try:
-        with torch.no_grad():
-            network.load_state_dict(load(data))
-    except (RuntimeError, SafetensorError):
-        raise ImgturboError(
-            f"{path}: {name} does not fit the networks of its config; it was saved by another "
-            "version of imgturbo, install that one"
-        ) from None

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from imgturbo.config.networks import DEEPEST, MOST_BLOCKS, WIDEST
 from imgturbo.config.section import NetworkConfig
 
 __all__ = [
@@ -18,15 +19,15 @@ class DiffusionConfig(NetworkConfig):
 
     kind: Literal["diffusion"] = "diffusion"
     """Which kind of network this is; it decides which other keys there are."""
-    width: int = Field(64, ge=1)
+    width: int = Field(64, ge=1, le=WIDEST)
     """Channels at the finest level; they double with every halving of the resolution."""
-    depth: int = Field(3, ge=0)
+    depth: int = Field(3, ge=0, le=DEEPEST)
     """How often the resolution is halved."""
-    blocks: int = Field(2, ge=1)
+    blocks: int = Field(2, ge=1, le=MOST_BLOCKS)
     """Residual blocks a level, on the way down and again on the way up."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of the features that are set to zero at random in training; 0: none."""
-    steps: int = Field(1000, ge=1)
+    steps: int = Field(1000, ge=1, le=1_000_000)
     """Times t of the noise schedule, from which training draws."""
     schedule: Literal["cosine", "linear"] = "cosine"
     """How the noise grows with t: the cosine of Nichol and Dhariwal, or β linear in t."""

@@ -6,6 +6,13 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from imgturbo.config.networks import (
+    DEEPEST,
+    LARGEST_STEM,
+    MOST_BLOCKS,
+    WIDEST,
+    WIDEST_KERNEL,
+)
 from imgturbo.config.section import NetworkConfig, Section
 
 __all__ = [
@@ -17,17 +24,19 @@ __all__ = [
     "PyramidConditionConfig",
 ]
 
+Kernel = Annotated[int, Field(ge=1, le=WIDEST_KERNEL)]
+
 
 class FlowStageConfig(Section):
     """One resolution of a cINN: conditional couplings, then half the resolution, then a split."""
 
     injector: bool = False
     """Begin the stage with an affine map of all channels that the condition predicts."""
-    blocks: int = Field(4, ge=0)
+    blocks: int = Field(4, ge=0, le=MOST_BLOCKS)
     """Conditional couplings, each followed by a mixing of the channels."""
-    width: int = Field(64, ge=1)
+    width: int = Field(64, ge=1, le=WIDEST)
     """Hidden channels of the couplings' networks, and channels of their condition."""
-    kernels: list[int] = Field([3, 3, 3], min_length=2)
+    kernels: list[Kernel] = Field([3, 3, 3], min_length=2, max_length=DEEPEST)
     """Sides in pixels of those networks' convolutions, one each, odd; 1 sees one pixel."""
     down: Literal["haar", "unshuffle"] = "haar"
     """How the resolution is halved: Haar wavelets, or four pixels become four channels."""
@@ -36,16 +45,16 @@ class FlowStageConfig(Section):
     kept by a split; 'channel' leaves the four parts of each together."""
     rebalance: float = Field(1.0, gt=0)
     """Factor on all that the wavelets give; 1 keeps volumes as they are."""
-    coarse_blocks: int = Field(2, ge=0)
+    coarse_blocks: int = Field(2, ge=0, le=MOST_BLOCKS)
     """Unconditional couplings of single pixels (1×1) after halving."""
-    coarse_width: int = Field(128, ge=1)
+    coarse_width: int = Field(128, ge=1, le=WIDEST)
     """Hidden channels of those couplings' networks."""
     keep: float = Field(1.0, gt=0, le=1)
     """Share of the channels that go on to the next stage; the rest are latents."""
 
     @model_validator(mode="after")
     def _kernels_have_a_centre(self) -> FlowStageConfig:
-        if any(kernel < 1 or kernel % 2 == 0 for kernel in self.kernels):
+        if any(kernel % 2 == 0 for kernel in self.kernels):
             raise ValueError(f"kernels must be odd, like [3, 1, 3], not {self.kernels}")
         return self
 
@@ -53,13 +62,13 @@ class FlowStageConfig(Section):
 class FlowDenseConfig(Section):
     """The dense backend behind the last stage, which fixes the image size."""
 
-    size: int = Field(64, ge=2)
+    size: int = Field(64, ge=2, le=WIDEST)
     """Side in pixels of the only images that such a flow reads."""
-    blocks: int = Field(8, ge=1)
+    blocks: int = Field(8, ge=1, le=MOST_BLOCKS)
     """Dense conditional couplings, each after a permutation of the numbers."""
-    layers: int = Field(3, ge=1)
+    layers: int = Field(3, ge=1, le=DEEPEST)
     """Hidden layers of their networks."""
-    width: int = Field(512, ge=1)
+    width: int = Field(512, ge=1, le=WIDEST)
     """Numbers in a hidden layer, and in the condition."""
 
 
@@ -70,13 +79,13 @@ class PyramidConditionConfig(Section):
 
     kind: Literal["vgg", "convnext"] = "convnext"
     """The blocks that the network is made of: after VGG or after ConvNeXt."""
-    scale: int = Field(1, ge=1)
+    scale: int = Field(1, ge=1, le=LARGEST_STEM)
     """Pixels of the condition along one pixel of the target."""
-    width: int = Field(64, ge=1)
+    width: int = Field(64, ge=1, le=WIDEST)
     """Features at the finest stage; doubled with every halving."""
-    max_width: int = Field(512, ge=1)
+    max_width: int = Field(512, ge=1, le=WIDEST)
     """Most features that a stage may have."""
-    blocks: int = Field(2, ge=1)
+    blocks: int = Field(2, ge=1, le=MOST_BLOCKS)
     """Blocks a stage."""
     frozen: bool = False
     """Train only the heads of the condition network, and leave its trunk as it was at first."""
@@ -114,7 +123,9 @@ class FlowConfig(NetworkConfig):
     kind: Literal["cinn"] = "cinn"
     """Which kind of network this is; it decides which other keys there are."""
     stages: list[FlowStageConfig] = Field(
-        [FlowStageConfig(keep=0.5), FlowStageConfig(keep=0.5), FlowStageConfig()], min_length=1
+        [FlowStageConfig(keep=0.5), FlowStageConfig(keep=0.5), FlowStageConfig()],
+        min_length=1,
+        max_length=DEEPEST,
     )
     """The stages, finest first; each halves the resolution."""
     dense: FlowDenseConfig | None = None

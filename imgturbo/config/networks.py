@@ -21,7 +21,10 @@ __all__ = [
 ]
 
 
-Width = Annotated[int, Field(ge=1)]
+# No network that fits a machine is beyond these; a damaged or careless number is.
+WIDEST, DEEPEST, MOST_BLOCKS, LARGEST_STEM, WIDEST_KERNEL = 1 << 16, 16, 1024, 256, 4095
+
+Width = Annotated[int, Field(ge=1, le=WIDEST)]
 
 
 class UNetConfig(NetworkConfig):
@@ -29,13 +32,13 @@ class UNetConfig(NetworkConfig):
 
     kind: Literal["unet"] = "unet"
     """Which kind of network this is; it decides which other keys there are."""
-    width: int = Field(32, ge=1)
+    width: int = Field(32, ge=1, le=WIDEST)
     """Channels at the finest level, after the stem; they double with every halving."""
-    depth: int = Field(3, ge=0)
+    depth: int = Field(3, ge=0, le=DEEPEST)
     """How often the resolution is halved."""
-    blocks: int = Field(2, ge=1)
+    blocks: int = Field(2, ge=1, le=MOST_BLOCKS)
     """Residual blocks a level, on the way down and again on the way up."""
-    stem: int = Field(1, ge=1)
+    stem: int = Field(1, ge=1, le=LARGEST_STEM)
     """Side of the squares of pixels that the first layer reads as one; 2 or 4 makes the network
     fast on a CPU."""
     norm: Literal["none", "channel"] = "channel"
@@ -43,7 +46,7 @@ class UNetConfig(NetworkConfig):
     image, so windows of an image agree with the whole."""
     residual: bool = True
     """Let the network add a correction to its input, where the numbers of channels agree."""
-    noise_channels: int = Field(0, ge=0)
+    noise_channels: int = Field(0, ge=0, le=WIDEST)
     """Channels of noise that each layer reads; above 0 the outputs are draws, 0: one answer."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of the features that are set to zero at random in training; 0: none."""
@@ -54,23 +57,23 @@ class NAFNetConfig(NetworkConfig):
 
     kind: Literal["nafnet"] = "nafnet"
     """Which kind of network this is; it decides which other keys there are."""
-    width: int = Field(32, ge=1)
+    width: int = Field(32, ge=1, le=WIDEST)
     """Channels at the finest level, after the stem; they double with every halving."""
-    depth: int = Field(3, ge=0)
+    depth: int = Field(3, ge=0, le=DEEPEST)
     """How often the resolution is halved."""
-    blocks: int = Field(1, ge=0)
+    blocks: int = Field(1, ge=0, le=MOST_BLOCKS)
     """Gated blocks a level, on the way down and again on the way up."""
-    middle: int = Field(4, ge=1)
+    middle: int = Field(4, ge=1, le=MOST_BLOCKS)
     """Gated blocks at the coarsest level."""
-    stem: int = Field(2, ge=1)
+    stem: int = Field(2, ge=1, le=LARGEST_STEM)
     """Side of the squares of pixels that the first layer reads as one."""
     mixing: Literal["depthwise", "dense"] = "dense"
     """The 3×3 kernels of the blocks: one a channel (depthwise, as published), or from every channel
     to every other (dense)."""
-    spread: int = Field(0, ge=0)
+    spread: int = Field(0, ge=0, le=WIDEST_KERNEL)
     """Side of the wide kernels that draw the spikes of stars, in the stem's pixels, odd; 0: no such
     kernels."""
-    spread_maps: int = Field(8, ge=1)
+    spread_maps: int = Field(8, ge=1, le=WIDEST)
     """Number of those kernels."""
 
     @field_validator("spread")
@@ -86,18 +89,18 @@ class ResNetConfig(NetworkConfig):
 
     kind: Literal["resnet"] = "resnet"
     """Which kind of network this is; it decides which other keys there are."""
-    width: int = Field(64, ge=1)
+    width: int = Field(64, ge=1, le=WIDEST)
     """Channels at full resolution; they double with every halving."""
-    downs: int = Field(2, ge=0)
+    downs: int = Field(2, ge=0, le=DEEPEST)
     """How often the resolution is halved."""
-    blocks: int = Field(9, ge=1)
+    blocks: int = Field(9, ge=1, le=MOST_BLOCKS)
     """Residual blocks at the coarsest resolution."""
     norm: Literal["none", "channel"] = "channel"
     """Norm of the features: each pixel over its channels, or none. Neither has statistics of the
     image, so windows of an image agree with the whole."""
     residual: bool = True
     """Let the network add a correction to its input, where the numbers of channels agree."""
-    noise_channels: int = Field(0, ge=0)
+    noise_channels: int = Field(0, ge=0, le=WIDEST)
     """Channels of noise that each layer reads; above 0 the outputs are draws, 0: one answer."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of the features that are set to zero at random in training; 0: none."""
@@ -108,9 +111,9 @@ class Pix2PixUNetConfig(NetworkConfig):
 
     kind: Literal["pix2pix_unet"] = "pix2pix_unet"
     """Which kind of network this is; it decides which other keys there are."""
-    width: int = Field(64, ge=1)
+    width: int = Field(64, ge=1, le=WIDEST)
     """Channels at the first level; they double with every halving, up to eight times as many."""
-    depth: int = Field(8, ge=2)
+    depth: int = Field(8, ge=2, le=DEEPEST)
     """How often the resolution is halved: images grow to multiples of 2**depth pixels."""
     norm: Literal["batch", "instance"] = "batch"
     """Statistics that features are normalised by: the batch's, or each image's."""
@@ -125,11 +128,11 @@ class CycleGANResNetConfig(NetworkConfig):
 
     kind: Literal["cyclegan_resnet"] = "cyclegan_resnet"
     """Which kind of network this is; it decides which other keys there are."""
-    width: int = Field(64, ge=1)
+    width: int = Field(64, ge=1, le=WIDEST)
     """Channels at full resolution; they double with every halving."""
-    downs: int = Field(2, ge=1)
+    downs: int = Field(2, ge=1, le=DEEPEST)
     """How often the resolution is halved."""
-    blocks: int = Field(9, ge=1)
+    blocks: int = Field(9, ge=1, le=MOST_BLOCKS)
     """Residual blocks at the coarsest resolution."""
     norm: Literal["batch", "instance"] = "instance"
     """Statistics that features are normalised by: the batch's, or each image's."""
@@ -146,9 +149,9 @@ class MLPConfig(NetworkConfig):
 
     kind: Literal["mlp"] = "mlp"
     """Which kind of network this is; it decides which other keys there are."""
-    hidden: list[Width] = [256, 128, 64]
+    hidden: list[Width] = Field([256, 128, 64], max_length=MOST_BLOCKS)
     """Numbers in each hidden layer."""
-    noise_channels: int = Field(0, ge=0)
+    noise_channels: int = Field(0, ge=0, le=WIDEST)
     """Channels of noise that each layer reads; above 0 the outputs are draws, 0: one answer."""
     residual: bool = False
     """Let the network add a correction to its input, where the numbers of columns agree."""
@@ -165,17 +168,17 @@ class CriticConfig(Section):
 
     kind: Literal["patchgan", "mlp"] = "patchgan"
     """patchgan judges patches of images, mlp tables of numbers."""
-    width: int = Field(64, ge=1)
+    width: int = Field(64, ge=1, le=WIDEST)
     """Channels of the first layer; they double with every halving, up to eight times as many."""
-    layers: int = Field(3, ge=0)
+    layers: int = Field(3, ge=0, le=DEEPEST)
     """Layers that halve the resolution; with 3 a score sees 70 pixels."""
-    scales: int = Field(1, ge=1)
+    scales: int = Field(1, ge=1, le=DEEPEST)
     """Critics of the same make, each of which sees the image at half the resolution of the one
     before."""
     norm: Literal["none", "spectral", "batch", "instance"] = "spectral"
     """Norm of the critic: of its weights (spectral), or of its features over the batch or each
     image, as published; none."""
-    hidden: list[Width] = [256, 128, 64]
+    hidden: list[Width] = Field([256, 128, 64], max_length=MOST_BLOCKS)
     """Numbers in each hidden layer of the critic of kind mlp."""
 
     @property

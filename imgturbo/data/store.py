@@ -17,6 +17,7 @@ Layout, for images with tiles of T pixels, under ``train/`` and ``validation/``:
 
 A table of numbers is the same without the T axes: source (N, C), source_valid (N,). Tiles lie in
 chunks of one tile or a few (a random row costs one chunk) within shards of some 32 MB (few files).
+Each chunk carries a CRC32C; ``files.json`` lists all files (:mod:`imgturbo.data.stored`).
 """
 
 from __future__ import annotations
@@ -32,10 +33,22 @@ from typing import Any, Literal
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from imgturbo.data.stored import (
+    AGAIN,
+    FORMAT,
+    chunk_files,
+    list_files,
+    read_attributes,
+    read_list,
+    refuse_other_shape,
+)
+from imgturbo.door import door, room_for
 from imgturbo.errors import ImgturboError
 from imgturbo.files import aside_of, naming, put_in_place, remove, sha256
-from imgturbo.side import Kind, Side
+from imgturbo.listing import Entry
+from imgturbo.side import Kind, Side, SideSchema
 
 __all__ = [
     "FORMAT",
@@ -47,9 +60,6 @@ __all__ = [
     "Tiles",
     "require_replaceable",
 ]
-
-FORMAT = 1
-"""Version of the layout; a store of another version is refused, never guessed at."""
 
 SplitName = Literal["train", "validation"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation")
@@ -134,11 +144,25 @@ class Rows:
 
     Behaves as a read-only numpy array for ``shape``, ``dtype``, ``len``, ``[index]`` and
     ``numpy.asarray``.
+
+    Args:
+        array: of the store.
+        name: what error messages call it, such as ``train/source``.
+        path: of the store.
+        cached: keep it in memory once read.
+        files: what its files must be, where that is known; looked at when it is read whole.
     """
 
-    def __init__(self, array: zarr.Array[Any], cached: bool) -> None:
-        self._array = array
-        self._cached = cached
+    def __init__(
+        self,
+        array: zarr.Array[Any],
+        name: str,
+        path: Path,
+        cached: bool,
+        files: dict[str, Entry],
+    ) -> None:
+        self._array, self._name, self._path = array, name, path
+        self._cached, self._files = cached, files
         self._data: NDArray[Any] | None = None
         self._lock = threading.Lock()  # prefetching threads must not load the same array twice
         self.shape: tuple[int, ...] = array.shape
@@ -147,17 +171,36 @@ class Rows:
     def __len__(self) -> int:
         return self.shape[0]
 
+    def whole(self) -> NDArray[Any]:
+        """All of it, in memory; its files are what they were when the store was written.
+
+        Raises:
+            ImgturboError: they are not, or there is not enough memory.
+        """
+        room_for(self._array.nbytes, self._path, self._name, "give the process more memory")
+        for name, entry in self._files.items():
+            entry.check(self._path, name, AGAIN)
+        with self._reading():
+            return np.asarray(self._array[:])
+
+    def _reading(self) -> AbstractContextManager[None]:
+        return door(self._path, self._name, AGAIN, "is damaged")
+
     def _loaded(self) -> NDArray[Any] | None:
         if self._data is None and self._cached:
             with self._lock:
                 if self._data is None:
-                    self._data = np.asarray(self._array[:])
+                    self._data = self.whole()
                     self._data.flags.writeable = False
         return self._data
 
     def __getitem__(self, index: Any) -> NDArray[Any]:
         data = self._loaded()
-        return data[index] if data is not None else np.asarray(self._array[index])
+        if data is not None:
+            return data[index]
+        np.broadcast_to(np.empty((), self.dtype), self.shape)[index]  # a wrong index is a mistake
+        with self._reading():
+            return np.asarray(self._array[index])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self[:], dtype=dtype)
@@ -168,7 +211,10 @@ class Rows:
         if data is not None:
             return data[rows]
         unique, inverse = np.unique(rows, return_inverse=True)
-        return np.asarray(self._array.oindex[unique])[inverse]  # type: ignore[index]
+        if len(unique) and not 0 <= unique[0] <= unique[-1] < len(self):
+            raise IndexError(f"rows {unique[0]} to {unique[-1]} of {len(self)}")
+        with self._reading():
+            return np.asarray(self._array.oindex[unique])[inverse]  # type: ignore[index]
 
 
 class Split:
@@ -176,15 +222,22 @@ class Split:
 
     ``source``, ``target`` and their masks are :class:`Rows`; ``paired``, ``has_source``,
     ``has_target``, ``sky``, ``position``, ``residual`` and ``field`` are plain arrays.
+
+    Raises:
+        ImgturboError: an array or part of it is missing or damaged, or they contradict each other.
     """
 
-    def __init__(self, group: zarr.Group, name: SplitName, names: list[str], cached: bool) -> None:
+    def __init__(
+        self, store: TileStore, name: SplitName, arrays: dict[str, zarr.Array[Any]]
+    ) -> None:
         self.name = name
-        self.field_names = names
-        for column in _DTYPES:
-            array = group[column]
-            assert isinstance(array, zarr.Array)
-            setattr(self, column, Rows(array, cached) if column in _HEAVY else np.asarray(array[:]))
+        self.field_names = store.fields
+        for column, array in arrays.items():
+            rows = store.rows(f"{name}/{column}", array)
+            setattr(self, column, rows if column in _HEAVY else rows.whole())
+        self._refuse_contradictions(store.path)
+        if not store.listed:
+            self._refuse_gaps(store.path, arrays)
 
     source: Rows
     target: Rows
@@ -206,6 +259,28 @@ class Split:
         y, x = self.position[row]
         return f"{self.name} row {row} (field {self.field_names[self.field[row]]}, y {y}, x {x})"
 
+    def _refuse_contradictions(self, path: Path) -> None:
+        held = self.has_source | self.has_target
+        if not held.all() or (self.paired != (self.has_source & self.has_target)).any():
+            raise ImgturboError(
+                f"{path}: {self.name} does not agree which rows hold a side: part of has_source, "
+                f"has_target or paired is missing; {AGAIN}"
+            )
+        if ((self.field < 0) | (self.field >= len(self.field_names))).any():
+            raise ImgturboError(
+                f"{path}: {self.name}/field points beyond the {len(self.field_names)} fields that "
+                f"there are; {AGAIN}"
+            )
+
+    def _refuse_gaps(self, path: Path, arrays: dict[str, zarr.Array[Any]]) -> None:
+        """Of a store without a list: a side that a row holds is somewhere."""
+        for side in ("source", "target"):
+            held: NDArray[np.bool_] = getattr(self, f"has_{side}")
+            for column in (side, f"{side}_valid"):
+                for file, rows in chunk_files(f"{self.name}/{column}", arrays[column]):
+                    if held[rows].any() and not (path / file).is_file():
+                        raise ImgturboError(f"{path}: {file} is missing; {AGAIN}")
+
 
 class TileStore:
     """A finished store, opened for reading. See the module for its layout.
@@ -217,13 +292,40 @@ class TileStore:
 
     def __init__(self, path: Path | str, cache_bytes: int = 2 << 30) -> None:
         self.path = Path(path)
-        self.attrs = _checked_attrs(self.path)
-        self._group = zarr.open_group(self.path, mode="r", zarr_format=3)
-        size = 0
+        self._attributes, self.attrs = read_attributes(self.path)
+        self._files = read_list(self.path, self._attributes)
+        self._arrays: dict[str, dict[str, zarr.Array[Any]]] = {}
+        with door(self.path, remedy=AGAIN):
+            group = zarr.open_group(self.path, mode="r", zarr_format=3)
         for name in SPLITS:
-            size += sum(int(array.nbytes) for _, array in self._subgroup(name).arrays())
-        self._cached = size <= cache_bytes
+            with door(self.path, name, AGAIN):
+                found = {column: group[f"{name}/{column}"] for column in _DTYPES}
+            self._arrays[name] = self._checked(name, found)
+        arrays = [array for split in self._arrays.values() for array in split.values()]
+        self._cached = sum(int(array.nbytes) for array in arrays) <= cache_bytes
         self._splits: dict[str, Split] = {}
+
+    def _checked(self, name: str, found: dict[str, Any]) -> dict[str, zarr.Array[Any]]:
+        """The arrays of a split, each of its shape, and all of their files listed."""
+        spec = TileSpec(self.tile, self.source, self.target, tuple(self.fields), self.recipe)
+        count = getattr(found["paired"], "shape", ())[:1]
+        arrays = {}
+        for column, array in found.items():
+            shape = (*count, *spec.shape(column))
+            where = f"{name}/{column}"
+            arrays[column] = refuse_other_shape(self.path, where, array, shape, _DTYPES[column])
+            if self._files is None:
+                continue
+            for file, _ in chunk_files(where, arrays[column]):
+                if file not in self._files:
+                    raise ImgturboError(f"{self.path}: {file} is not listed; {AGAIN}")
+        return arrays
+
+    def rows(self, name: str, array: zarr.Array[Any]) -> Rows:
+        """An array of the store, to be read; ``name`` is such as ``train/source``."""
+        files = self._files or {}
+        own = {file: files[file] for file, _ in chunk_files(name, array) if file in files}
+        return Rows(array, name, self.path, self._cached, own)
 
     @classmethod
     def open(cls, path: Path | str, cache_bytes: int = 2 << 30) -> TileStore:
@@ -240,81 +342,58 @@ class TileStore:
         """Begin a store. It appears at ``path`` when the writer is closed, whole, or not at all."""
         return TileWriter(Path(path), spec)
 
-    def _subgroup(self, name: str) -> zarr.Group:
-        group = self._group[name]
-        assert isinstance(group, zarr.Group)
-        return group
+    @property
+    def listed(self) -> bool:
+        """Whether it knows its files and has checksums; stores of version 0.1.0 do not."""
+        return self._files is not None
 
     @property
     def tile(self) -> int | None:
         """Side of a tile in pixels; None for a table of numbers."""
-        return self.attrs["tile"]
+        return self._attributes.tile
 
     @property
     def source(self) -> Side | None:
         """The source side; None if absent."""
-        return self._side("source")
+        return self._side(self._attributes.source)
 
     @property
     def target(self) -> Side | None:
         """The target side; None if absent."""
-        return self._side("target")
+        return self._side(self._attributes.target)
 
-    def _side(self, name: str) -> Side | None:
-        content = self.attrs[name]
+    def _side(self, schema: SideSchema | None) -> Side | None:
         kind: Kind = "table" if self.tile is None else "image"
-        return None if content is None else Side.from_dict(content, kind)
+        return None if schema is None else schema.side(kind)
 
     @property
     def digest(self) -> str:
         """16 hexadecimal digits of the attributes, the recipe among them."""
-        attrs = json.dumps(self.attrs, sort_keys=True).encode()
-        return sha256(attrs)[:16]
+        said = {key: value for key, value in self.attrs.items() if key != "listed"}
+        return sha256(json.dumps(said, sort_keys=True).encode())[:16]
 
     @property
     def recipe(self) -> dict[str, Any]:
         """How the store was made: inputs with checksums, registrations, config."""
-        return self.attrs["recipe"]
+        return self._attributes.recipe
 
     @property
     def fields(self) -> list[str]:
         """Names of the patches of sky."""
-        return self.attrs["fields"]
+        return self._attributes.fields
 
     def split(self, name: SplitName) -> Split:
         """The rows of ``train`` or ``validation``."""
         if name not in self._splits:
-            self._splits[name] = Split(self._subgroup(name), name, self.fields, self._cached)
+            self._splits[name] = Split(self, name, self._arrays[name])
         return self._splits[name]
-
-
-def _checked_attrs(path: Path) -> dict[str, Any]:
-    """Attributes of the group, once it is certain that it is a complete store of this format."""
-    if not path.exists():
-        raise ImgturboError(f"{path}: no such tile store; make one with 'imgturbo prepare'")
-    try:
-        attrs = json.loads((path / "zarr.json").read_text())["attributes"]
-        version = attrs["format"]
-        complete = attrs["complete"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise ImgturboError(
-            f"{path}: not a tile store; 'imgturbo prepare' makes one from FITS files or pictures"
-        ) from None
-    if version != FORMAT:
-        raise ImgturboError(
-            f"{path}: a tile store of format {version}, this imgturbo reads format {FORMAT}; "
-            "prepare the tiles again with this version"
-        )
-    if not complete:
-        raise ImgturboError(f"{path}: the tile store is incomplete; run 'imgturbo prepare' again")
-    return attrs
 
 
 def require_replaceable(path: Path) -> None:
     """An older tile store may be replaced by a new one; nothing else is ever overwritten."""
     if path.exists():
         try:
-            _checked_attrs(path)
+            read_attributes(path)
         except ImgturboError as error:
             raise ImgturboError(
                 f"{error}; it is not overwritten: move it or name another"
@@ -341,6 +420,7 @@ class TileWriter:
             remove(self._part)
             self._group = zarr.open_group(self._part, mode="w", zarr_format=3)
             self._group.attrs.update(self._attrs(complete=False))
+            self._arrays: dict[str, dict[str, zarr.Array[Any]]] = {}
             self._shard_rows = self._create_arrays()
 
     def _attrs(self, complete: bool) -> dict[str, Any]:
@@ -353,6 +433,7 @@ class TileWriter:
             "target": spec.target and spec.target.to_dict(),
             "fields": list(spec.fields),
             "recipe": spec.recipe,
+            "listed": True,
         }
 
     def _create_arrays(self) -> int:
@@ -361,17 +442,20 @@ class TileWriter:
         chunk = max(1, _CHUNK_BYTES // max(row_bytes, 1))
         shard = chunk * max(1, _SHARD_BYTES // max(chunk * row_bytes, 1))
         for split in SPLITS:
-            group = self._group.create_group(split)
+            group, arrays = self._group.create_group(split), {}
             for column, dtype in _DTYPES.items():
                 shape = self.spec.shape(column)
                 inner = tuple(max(n, 1) for n in shape)
-                group.create_array(
+                arrays[column] = group.create_array(
                     column,
                     shape=(0, *shape),
                     dtype=dtype,
                     chunks=(chunk if column in _HEAVY else shard, *inner),
                     shards=(shard, *inner) if column in _HEAVY else None,
+                    compressors=[ZstdCodec(level=0), Crc32cCodec()],
+                    config={"write_empty_chunks": True},  # what is missing then is lost
                 )
+            self._arrays[split] = arrays
         return shard
 
     def _naming(self) -> AbstractContextManager[None]:
@@ -394,12 +478,9 @@ class TileWriter:
         """Write the first ``rows`` of those that wait."""
         if rows == 0:
             return
-        group = self._group[split]
-        assert isinstance(group, zarr.Group)
         for column, waiting in self._waiting[split].items():
             values = np.concatenate(waiting)
-            array = group[column]
-            assert isinstance(array, zarr.Array)
+            array = self._arrays[split][column]
             with self._naming():
                 if values.size:
                     array.append(values[:rows])
@@ -414,6 +495,7 @@ class TileWriter:
         with self._naming():
             # Once more, whole: a recipe may end with what only the writing has shown.
             self._group.attrs.update(self._attrs(complete=True))
+            list_files(self._part)
             put_in_place(self._part, self.path)
 
     def __enter__(self) -> TileWriter:

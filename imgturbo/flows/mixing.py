@@ -29,10 +29,18 @@ __all__ = ["LUMixing", "OrthogonalMixing", "Permutation"]
 
 def random_orthogonal(channels: int, seed: int) -> Tensor:
     """A float64 matrix from the Haar measure of O(C): QR of a Gaussian one, signs made unique."""
+    if torch.empty(0).is_meta:  # of a network made of shapes alone
+        return torch.empty(channels, channels, dtype=torch.float64)
     generator = torch.Generator().manual_seed(seed)
     gaussian = torch.randn(channels, channels, generator=generator, dtype=torch.float64)
     q, r = torch.linalg.qr(gaussian)
     return q * r.diagonal().sign()
+
+
+def _orthogonal(q: Tensor, channels: int) -> bool:
+    if q.shape != (channels, channels):
+        return False
+    return bool((q @ q.T - torch.eye(channels)).abs().max() <= 1e-4)
 
 
 def mix(matrix: Tensor, x: Tensor) -> Tensor:
@@ -63,7 +71,7 @@ class OrthogonalMixing(Transform):
         super().__init__()
         self.channels = channels
         q = random_orthogonal(channels, seed) if matrix is None else matrix.double()
-        if q.shape != (channels, channels) or (q @ q.T - torch.eye(channels)).abs().max() > 1e-4:
+        if matrix is not None and not _orthogonal(q, channels):
             raise ImgturboError(f"the mixing of {channels} channels was given no orthogonal matrix")
         self.register_buffer("matrix", q.to(torch.get_default_dtype()).contiguous())
 

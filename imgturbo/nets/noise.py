@@ -147,7 +147,7 @@ class NoiseLayer(nn.Module):
         self.layer = layer
         self.stride = stride
         # Small enough that training starts near the deterministic network.
-        self.weight = nn.Parameter(0.1 * torch.randn(channels, noise_channels))
+        self.weight = nn.Parameter(torch.randn(channels, noise_channels).mul_(0.1))
 
     def forward(self, h: Tensor, noise: Noise | None) -> Tensor:
         if noise is None:

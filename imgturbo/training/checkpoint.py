@@ -12,7 +12,8 @@
 Order of writing (law 6): into ``tmp-…``, each file and the folder fsynced, then renamed, then the
 pointers replaced, and only then are older checkpoints pruned. Whatever the moment of a kill, the
 newest folder named ``step-…`` is complete; a disk may still corrupt it, hence the hashes: a damaged
-folder is passed over with a warning, and the one before it is used.
+folder, or one that is called after another step than its own, is passed over with a warning, and
+the one before it is used.
 
 Tensors are safetensors, the rest is JSON: no pickle is ever loaded.
 """
@@ -26,17 +27,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from imgturbo.config import Config
 from imgturbo.data.source import Source
+from imgturbo.door import door, first_line, typed
 from imgturbo.engines import settle
 from imgturbo.errors import ImgturboError
-from imgturbo.files import naming, put_in_place, remove, sha256, write_durably
+from imgturbo.files import naming, put_in_place, remove, write_durably
+from imgturbo.listing import Entry
 from imgturbo.team import Team
 
 __all__ = [
@@ -49,7 +52,9 @@ __all__ = [
 FORMAT = 1
 """Version of the layout; a checkpoint of a newer one is refused."""
 
-_NAME = re.compile(r"step-(\d{8,})")
+_NAME = re.compile(r"step-([0-9]{8}|[1-9][0-9]{8,17})")  # one name a step
+_AGAIN = "remove that folder, and the run goes on from the one before"
+_NEEDED = ("objective.safetensors", "optimizers.safetensors", "ema.safetensors", "state.json")
 
 _MAY_DIFFER = (
     "name",
@@ -73,6 +78,47 @@ _MAY_DIFFER = (
 # --------------------------------------------------------------------------------- reading
 
 
+class _Part(BaseModel):
+    """What is read is of its type; what an older or younger version wrote besides may stand."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+
+class _Stamp(_Part):
+    format: int = Field(ge=1)
+
+
+_File = Annotated[
+    str, Field(pattern=r"^(state\.json|(objective|optimizers|ema|pools-[0-9]{4,9})\.safetensors)$")
+]
+
+
+class _Manifest(_Stamp):
+    files: dict[_File, Entry]
+
+
+class Best(_Part):
+    """The best weights so far: their step, None before there are any, and their scores."""
+
+    step: int | None = Field(ge=0)
+    scores: dict[str, float] = {}
+
+
+class State(_Part):
+    """Contents of ``state.json``, as :meth:`imgturbo.training.state.RunState.save` writes it."""
+
+    step: int = Field(ge=0)
+    seconds: float = Field(0.0, ge=0, allow_inf_nan=False)
+    best: Best
+    initial: str | None = None
+    processes: int = Field(1, ge=1)
+    scaler: dict[str, int | float] | None = None
+    tiles: str
+    device: str = ""
+    versions: dict[str, str] = {}
+    config: dict[str, Any]
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A checkpoint on disk."""
@@ -87,51 +133,80 @@ class Checkpoint:
         return int(match[1])
 
     @cached_property
-    def state(self) -> dict[str, Any]:
-        """Contents of ``state.json``."""
-        return json.loads((self.path / "state.json").read_text())
+    def state(self) -> State:
+        """Contents of ``state.json``.
+
+        Raises:
+            ImgturboError: it cannot be read, or is none.
+        """
+        return typed(State, self._text("state.json"), self.path / "state.json", _AGAIN)
 
     def tensors(self, name: str, optional: bool = False) -> dict[str, Tensor]:
-        """Tensors of ``<name>.safetensors`` on the CPU."""
+        """Tensors of ``<name>.safetensors`` on the CPU.
+
+        Raises:
+            ImgturboError: it cannot be read; it is missing, unless it is ``optional``.
+        """
         file = self.path / f"{name}.safetensors"
         if optional and not file.exists():
             return {}
-        return load_file(file)
+        with door(self.path, file.name, _AGAIN):
+            return load_file(file)
 
     def damage(self) -> str | None:
-        """What is wrong with the folder, in a few words; None if every hash agrees."""
+        """What is wrong with the folder, in a line; None if every hash agrees.
+
+        Raises:
+            ImgturboError: nothing is, but it is of a newer format.
+        """
         try:
-            manifest = json.loads((self.path / "manifest.json").read_text())
-            if manifest["format"] > FORMAT:
-                raise ImgturboError(
-                    f"{self.path}: a checkpoint of format {manifest['format']}, this imgturbo "
-                    f"reads up to {FORMAT}; update imgturbo"
-                )
-            for name, entry in manifest["files"].items():
-                if (self.path / name).stat().st_size != entry["bytes"]:
-                    return f"{name} has the wrong size"
-                if sha256(self.path / name) != entry["sha256"]:
-                    return f"{name} is corrupt"
-        except FileNotFoundError as error:
-            return f"{Path(error.filename).name} is missing"
-        except (OSError, ValueError, KeyError, TypeError):
-            return "it cannot be read"
+            text, file = self._text("manifest.json"), self.path / "manifest.json"
+            version = typed(_Stamp, text, file, _AGAIN).format
+            if version <= FORMAT:
+                self._refuse_damage(typed(_Manifest, text, file, _AGAIN).files)
+        except ImgturboError as error:
+            return str(error).removeprefix(f"{self.path}: ")
+        if version > FORMAT:
+            raise ImgturboError(
+                f"{self.path}: a checkpoint of format {version}, this imgturbo reads up to "
+                f"{FORMAT}; update imgturbo"
+            )
         return None
+
+    def _text(self, name: str) -> bytes:
+        with door(self.path, name, _AGAIN, "cannot be read"):
+            if not (self.path / name).is_file():
+                raise ImgturboError(f"{self.path}: {name} is missing; {_AGAIN}")
+            return (self.path / name).read_bytes()
+
+    def _refuse_damage(self, files: Mapping[str, Entry]) -> None:
+        with door(self.path, remedy=_AGAIN, what="cannot be looked at"):
+            there = {file.name for file in self.path.glob("*.safetensors")}
+        if unlisted := sorted({*there, *_NEEDED} - {*files}):
+            raise ImgturboError(f"{self.path}: {unlisted[0]} is not in its manifest; {_AGAIN}")
+        for name, entry in files.items():
+            entry.check(self.path, name, _AGAIN)
+        if _NAME.fullmatch(self.path.name) and self.state.step != self.step:
+            raise ImgturboError(
+                f"{self.path}: it is of step {self.state.step}, not of the step that it is called "
+                f"after; {_AGAIN}"
+            )
 
     def refuse_other(self, config: Config, source: Source) -> None:
         """Raise ImgturboError, naming the key, where this run has another config or other data."""
         start_anew = "choose another 'train.out', or start anew (imgturbo train --fresh)"
-        before = self.state["config"]
+        before: Any = self.state.config
         # Keys that are younger than the run have their defaults.
         with suppress(ValidationError, ImgturboError):
             before = settle(Config.model_validate(before)).model_dump(mode="json")
         if difference := differing_key(before, config.model_dump(mode="json")):
             key, saved, asked = difference
             raise ImgturboError(
-                f"{self.path}: this run was started with {key} = {saved!r}, not {asked!r}; "
+                f"{self.path}: this run was started with {key} = {_short(saved)}, not "
+                f"{_short(asked)}; "
                 f"set it back, {start_anew}"
             )
-        if self.state["tiles"] == source.digest:
+        if self.state.tiles == source.digest:
             return
         if source.path is None:
             raise ImgturboError(
@@ -157,6 +232,10 @@ def differing_key(saved: Any, asked: Any, key: str = "") -> tuple[str, Any, Any]
     return None
 
 
+def _short(value: Any) -> str:
+    return first_line(ValueError(repr(value)))
+
+
 class Checkpoints:
     """The folder of a run's checkpoints.
 
@@ -170,9 +249,10 @@ class Checkpoints:
 
     def all(self) -> list[Checkpoint]:
         """Every folder named as one, newest first, whatever its state."""
-        if not self.folder.is_dir():
-            return []
-        found = [Checkpoint(p) for p in self.folder.iterdir() if _NAME.fullmatch(p.name)]
+        with door(self.folder, remedy="choose another 'train.out'", what="cannot be looked at"):
+            if not self.folder.is_dir():
+                return []
+            found = [Checkpoint(p) for p in self.folder.iterdir() if _NAME.fullmatch(p.name)]
         return sorted(found, key=lambda checkpoint: checkpoint.step, reverse=True)
 
     def at(self, step: int) -> Checkpoint:
@@ -242,10 +322,7 @@ class Checkpoints:
         for name, contents in tensors.items():
             write_durably(aside / f"{name}.safetensors", _serialise(contents))
         write_durably(aside / "state.json", _json(state))
-        files = {
-            path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)}
-            for path in sorted(aside.iterdir())
-        }
+        files = {path.name: Entry.of(path).model_dump() for path in sorted(aside.iterdir())}
         write_durably(aside / "manifest.json", _json({"format": FORMAT, "files": files}))
         if final.exists():  # a damaged one that was passed over on resume
             self._remove(final)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 import imgturbo
 from imgturbo.config import Config
 from imgturbo.data.source import Source
+from imgturbo.door import door
 from imgturbo.engines import build_trainable
 from imgturbo.errors import ImgturboError
 from imgturbo.files import naming
@@ -209,20 +210,21 @@ class RunState:
         for name, optimizer in self.optimizers.items():
             prefix = f"{name}/"
             own = {k.removeprefix(prefix): v for k, v in moments.items() if k.startswith(prefix)}
-            load_optimizer_tensors(optimizer, self._names, own)
-        if self.accelerator.scaler is not None and saved["scaler"] is not None:
-            self.accelerator.scaler.load_state_dict(saved["scaler"])
+            load_optimizer_tensors(optimizer, self._names, own, where)
+        if self.accelerator.scaler is not None and saved.scaler is not None:
+            with door(where, "the scaler in state.json", "start anew (imgturbo train --fresh)"):
+                self.accelerator.scaler.load_state_dict(saved.scaler)
         pools = checkpoint.tensors(f"pools-{self.team.rank:04d}", optional=True)
         if pools:
-            self.objective.load_state_beside(pools)
-        if saved["processes"] != self.team.size:
+            with door(where, "an image pool", "start anew (imgturbo train --fresh)"):
+                self.objective.load_state_beside(pools)
+        if saved.processes != self.team.size:
             say(
                 f"warning: continued with {self.team.size} processes instead of "
-                f"{saved['processes']}: the order of the data differs, image pools may start empty"
+                f"{saved.processes}: the order of the data differs, image pools may start empty"
             )
-        best = saved["best"]
         self.progress = Progress(
-            saved["step"], saved["seconds"], best["step"], best["scores"], saved.get("initial")
+            saved.step, saved.seconds, saved.best.step, saved.best.scores, saved.initial
         )
         say(f"continuing from {where}")
 

@@ -54,12 +54,25 @@ def optimizer_tensors(
 
 @torch.no_grad()
 def load_optimizer_tensors(
-    optimizer: torch.optim.Optimizer, names: Mapping[Tensor, str], saved: Mapping[str, Tensor]
+    optimizer: torch.optim.Optimizer,
+    names: Mapping[Tensor, str],
+    saved: Mapping[str, Tensor],
+    where: Path,
 ) -> None:
-    """Take up what ``optimizer_tensors`` gave, in each parameter's own device and layout."""
+    """Take up what ``optimizer_tensors`` gave, in each parameter's own device and layout.
+
+    Raises:
+        ImgturboError: a tensor of another parameter, or of another shape than its parameter.
+    """
+    own = {names[p]: p.shape for group in optimizer.param_groups for p in group["params"]}
     states: dict[str, dict[str, Tensor]] = {}
     for full_name, value in saved.items():
         name, _, key = full_name.rpartition(".")
+        if name not in own or (value.ndim and value.shape != own[name]):
+            raise ImgturboError(
+                f"{where}: {full_name!r} fits no weight that is trained; it was saved by another "
+                "version or config, choose another 'train.out' or start anew"
+            )
         states.setdefault(name, {})[key] = value
     for group in optimizer.param_groups:
         for parameter in group["params"]:

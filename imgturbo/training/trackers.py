@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,10 @@ from accelerate.tracking import (
     on_main_process,
 )
 from accelerate.utils import LoggerType
+from pydantic import BaseModel, ConfigDict
 
 from imgturbo.config import Config
+from imgturbo.door import door, typed
 from imgturbo.errors import ImgturboError
 from imgturbo.files import write_whole
 
@@ -35,6 +38,12 @@ __all__ = ["JsonlTracker", "resolve_trackers", "start_trackers"]
 _ALL = "all"
 _IN_THE_FOLDER = ("jsonl", "tensorboard")
 """Those that write into the run's folder, where ``config.yaml`` lies beside them."""
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    step: int
 
 
 class JsonlTracker(GeneralTracker):
@@ -54,15 +63,16 @@ class JsonlTracker(GeneralTracker):
 
     def rewind(self, step: int) -> None:
         """Drop lines of later steps, and a last line cut short by a kill."""
-        if not self.path.exists():
-            return
+        remedy = "move it away, or choose another 'train.out'"
+        with door(self.path, remedy=remedy, what="cannot be read"):
+            if not self.path.exists():
+                return
+            lines = self.path.read_bytes().splitlines()
         kept = []
-        for line in self.path.read_text(errors="replace").splitlines():
-            try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line + "\n")
-            except (ValueError, KeyError, TypeError):
-                continue
+        for line in lines:
+            with suppress(ImgturboError):  # what is no line of ours has no step to go back to
+                if typed(_Line, line, self.path, remedy).step <= step:
+                    kept.append(line.decode() + "\n")
         write_whole(self.path, "".join(kept).encode())
 
     @on_main_process

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from imgturbo.bundle import blend, load_bundle, save_bundle
 from imgturbo.bundle import folder as module
+from imgturbo.bundle.description import function_hash
 from imgturbo.cli.main import main
 from imgturbo.config import Config
 from imgturbo.engines import settle
@@ -92,7 +93,7 @@ def test_the_hash_names_the_function(tmp_path):
 def test_other_settings_bands_and_units_are_another_function(tmp_path):
     saved = save(tmp_path / "a")
     content = json.loads((tmp_path / "a" / "bundle.json").read_text())
-    assert content["hash"] == module._hash(content)
+    assert content["hash"] == function_hash(content)
 
     def changed(*keys, value):
         other = json.loads(json.dumps(content))
@@ -100,7 +101,7 @@ def test_other_settings_bands_and_units_are_another_function(tmp_path):
         for key in keys[:-1]:
             part = part[key]
         part[keys[-1]] = value
-        return module._hash(other)
+        return function_hash(other)
 
     names = {
         changed("config", "model", "decoder", "residual", value=False),
@@ -180,7 +181,7 @@ def test_a_bundle_of_nothing_is_refused(tmp_path):
         )
     assert not (tmp_path / "c").exists()
     content = json.loads((tmp_path / "b" / "bundle.json").read_text())
-    hash_of_nothing = module._hash(content | {"files": {}})
+    hash_of_nothing = function_hash(content | {"files": {}})
     edit(tmp_path / "b", {"files": {}, "hash": hash_of_nothing})
     with pytest.raises(ImgturboError, match="neither decoder nor encoder; get the bundle again"):
         load_bundle(tmp_path / "b")
@@ -215,7 +216,9 @@ def test_a_missing_bundle_is_named_with_what_is_there(tmp_path):
 
 
 def edit(path: Path, change: dict) -> None:
+    """By a person who does not know of the checksum, or in a bundle that is older than it."""
     content = json.loads((path / "bundle.json").read_text())
+    content.pop("checksum", None)
     (path / "bundle.json").write_text(json.dumps(content | change))
 
 
@@ -234,7 +237,7 @@ def test_damage_is_named(tmp_path):
     load_bundle(path)
     description = (path / "bundle.json").read_text()
     (path / "bundle.json").write_text(description[:50])
-    with pytest.raises(ImgturboError, match=r"bundle\.json cannot be read"):
+    with pytest.raises(ImgturboError, match=r"bundle\.json: is damaged"):
         load_bundle(path)
     (path / "bundle.json").write_text(description)
     content = json.loads(description)
@@ -249,7 +252,8 @@ def test_bundles_of_the_future_are_refused(tmp_path):
     edit(tmp_path / "b", {"format": 2})
     with pytest.raises(ImgturboError, match=r"format 2.*update imgturbo"):
         load_bundle(tmp_path / "b")
-    edit(tmp_path / "b", {"format": 1, "config": {"flows": {}}})
+    config = json.loads((tmp_path / "b" / "bundle.json").read_text())["config"]
+    edit(tmp_path / "b", {"format": 1, "config": config | {"flows": {}}})
     with pytest.raises(ImgturboError, match=r"config does not fit this imgturbo \(flows"):
         load_bundle(tmp_path / "b")
 

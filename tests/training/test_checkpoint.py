@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from torch import nn
 
 from imgturbo.config import Config
 from imgturbo.errors import ImgturboError
+from imgturbo.listing import Entry
 from imgturbo.team import Team
 from imgturbo.training import checkpoint as module
 from imgturbo.training.checkpoint import Checkpoints, differing_key
@@ -27,7 +29,8 @@ def team():
 
 
 def write(checkpoints: Checkpoints, team: Team, step: int, best: int | None = None) -> None:
-    tensors = {"objective": {"w": torch.full((2, 3), float(step))}}
+    weights = {"w": torch.full((2, 3), float(step))}
+    tensors = dict.fromkeys(("objective", "ema", "optimizers"), weights)
     state = {"step": step, "best": {"step": best}, "config": {}, "tiles": ""}
     checkpoints.write(step, tensors, {"count": torch.tensor(step)}, state, team)
 
@@ -41,7 +44,7 @@ def test_what_is_written_is_read(tmp_path, team):
     write(checkpoints, team, 7)
     found = checkpoints.latest(pytest.fail)
     assert found is not None
-    assert found.step == found.state["step"] == 7
+    assert found.step == found.state.step == 7
     assert torch.equal(found.tensors("objective")["w"], torch.full((2, 3), 7.0))
     assert found.tensors("pools-0000")["count"] == 7
     assert found.tensors("pools-0001", optional=True) == {}
@@ -60,7 +63,15 @@ def test_the_newest_and_the_best_are_kept(tmp_path, team):
     assert not list(tmp_path.glob("tmp-*"))
 
 
-@pytest.mark.parametrize("harm", ["flip a byte", "cut", "lose a file", "lose the manifest"])
+HARMS = [
+    "flip a byte", "cut", "lose a file", "lose the manifest", "a folder", "a device",
+    "another step's", "an unlisted file", '[]', '{"format": "1"}', '{"format": NaN}',
+    '{"files": [0]}', '{"files": {}}', '{"files": {"../x": {"bytes": 1, "sha256": ""}}}',
+    '{"files": {"state.json": 3}}', "[" * 3000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("harm", HARMS)
 def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path, team, harm):
     checkpoints = Checkpoints(tmp_path, keep=3)
     write(checkpoints, team, 1)
@@ -74,8 +85,21 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path, team, harm
         weights.write_bytes(weights.read_bytes()[:-3])
     elif harm == "lose a file":
         weights.unlink()
-    else:
+    elif harm == "lose the manifest":
         (checkpoints.at(2).path / "manifest.json").unlink()
+    elif harm == "a folder":
+        weights.unlink()
+        weights.mkdir()
+    elif harm == "a device":
+        weights.unlink()
+        weights.symlink_to("/dev/zero")
+    elif harm == "another step's":
+        shutil.rmtree(checkpoints.at(2).path)
+        shutil.copytree(checkpoints.at(1).path, checkpoints.at(2).path)
+    elif harm == "an unlisted file":
+        (checkpoints.at(2).path / "pools-0001.safetensors").write_bytes(b"junk")
+    else:
+        listing(checkpoints.at(2).path, harm)
     warnings: list[str] = []
     found = checkpoints.latest(warnings.append)
     assert found is not None
@@ -88,6 +112,44 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path, team, harm
     assert found.step == 2
 
 
+def listing(path: Path, change: str) -> None:
+    """Edit the manifest: its keys are replaced, or all of it."""
+    manifest = json.loads((path / "manifest.json").read_text())
+    if change.startswith("{"):
+        change = json.dumps(manifest | json.loads(change))
+    (path / "manifest.json").write_text(change)
+
+
+def test_a_state_that_agrees_with_its_hash_is_read_by_its_types_all_the_same(tmp_path, team):
+    checkpoints = Checkpoints(tmp_path)
+    write(checkpoints, team, 1)
+    path = checkpoints.at(1).path
+    state = json.loads((path / "state.json").read_text())
+    for change in ({"step": "1"}, {"best": None}, {"tiles": 3}, {"config": []}, {"seconds": -1}):
+        (path / "state.json").write_text(json.dumps(state | change))
+        manifest = json.loads((path / "manifest.json").read_text())
+        manifest["files"]["state.json"] = Entry.of(path / "state.json").model_dump()
+        (path / "manifest.json").write_text(json.dumps(manifest))
+        assert next(iter(change)) in checkpoints.at(1).damage()
+
+
+@pytest.mark.parametrize("name", ["step-000000012", "step-٠٠٠٠٠٠١٢", "step-00000012-b", "step-1"])
+def test_a_step_has_one_name(tmp_path, team, name):
+    checkpoints = Checkpoints(tmp_path)
+    write(checkpoints, team, 1)
+    shutil.copytree(checkpoints.at(1).path, tmp_path / name)
+    assert steps(checkpoints) == [1]
+
+
+def test_moments_of_another_network_are_refused():
+    net = nn.Linear(2, 3)
+    names = {p: name for name, p in net.named_parameters()}
+    optimizer = torch.optim.AdamW(net.parameters())
+    for saved in ({"weight.exp_avg": torch.ones(3, 3)}, {"other.exp_avg": torch.ones(3, 2)}):
+        with pytest.raises(ImgturboError, match="fits no weight"):
+            load_optimizer_tensors(optimizer, names, saved, Path("here"))
+
+
 def test_later_checkpoints_of_an_abandoned_course_do_not_crowd_out_good_ones(tmp_path, team):
     checkpoints = Checkpoints(tmp_path, keep=1)
     write(checkpoints, team, 10)
@@ -96,7 +158,7 @@ def test_later_checkpoints_of_an_abandoned_course_do_not_crowd_out_good_ones(tmp
     assert steps(checkpoints) == [5]
 
 
-@pytest.mark.parametrize("nth", range(4))
+@pytest.mark.parametrize("nth", range(6))
 def test_a_full_disk_leaves_the_previous_checkpoint_as_it_was(tmp_path, team, monkeypatch, nth):
     checkpoints = Checkpoints(tmp_path, keep=1)
     write(checkpoints, team, 1)
@@ -191,7 +253,7 @@ def test_a_restored_optimiser_goes_on_bit_for_bit(fused):
     )
     other, other_optimizer, other_names = start()
     copy_tensors(named_tensors(other), weights, Path("here"))
-    load_optimizer_tensors(other_optimizer, other_names, saved)
+    load_optimizer_tensors(other_optimizer, other_names, saved, Path("here"))
     for step in range(3, 6):
         advance(net, optimizer, step)
         advance(other, other_optimizer, step)

@@ -143,7 +143,7 @@ def test_older_runs_without_the_newer_keys_go_on(tmp_path, tiles, no_pictures):
     config = tiny("l2", tmp_path, tiles, "train.schedule=cosine")
     train(config)
     checkpoint = Checkpoints(config.train.out / "checkpoints").at(8)
-    del checkpoint.state["config"]["train"]["schedule"]
+    del checkpoint.state.config["train"]["schedule"]
     checkpoint.refuse_other(config, open_source(config))
     config.train.schedule = "linear"
     with pytest.raises(Exception, match=r"train\.schedule = 'cosine', not 'linear'"):

@@ -1,0 +1,67 @@
+"""What a folder's files weigh and hash to, written down when they were whole: damage shows by it.
+
+{"bytes": 5130319, "sha256": "e0772b…"}      an entry a file, in the folder's own JSON
+"""
+
+from __future__ import annotations
+
+import builtins
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from imgturbo.door import door
+from imgturbo.errors import ImgturboError
+from imgturbo.files import sha256
+
+__all__ = ["Entry"]
+
+
+class Entry(BaseModel):
+    """Size and hash of one file.
+
+    Attributes:
+        bytes: how long it is.
+        sha256: of its content, 64 hexadecimal digits.
+    """
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+    bytes: int = Field(ge=0, lt=1 << 63)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+    @classmethod
+    def of(cls, content: Path | builtins.bytes) -> Self:
+        """The entry of a file, or of what is to become one.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        length = len(content) if isinstance(content, bytes) else content.stat().st_size
+        return cls(bytes=length, sha256=sha256(content))
+
+    def check(self, folder: Path, name: str, remedy: str, *, content: bool = True) -> None:
+        """Refuse a file that is not the one that was listed.
+
+        Args:
+            folder: where it should lie, which the user knows.
+            name: of the file, within.
+            remedy: what the user can do.
+            content: look at every byte; else at the size alone, which costs nothing.
+
+        Raises:
+            ImgturboError: it is missing, no file, of another size or of another content.
+        """
+        file = folder / name
+        with door(folder, name, remedy, "cannot be read"):
+            if not file.exists():
+                raise ImgturboError(f"{folder}: {name} is missing; {remedy}")
+            if not file.is_file():  # a device would be read without end
+                raise ImgturboError(f"{folder}: {name} is no file; {remedy}")
+            if (size := file.stat().st_size) != self.bytes:
+                raise ImgturboError(
+                    f"{folder}: {name} is corrupt (it has {size} bytes, not {self.bytes}); {remedy}"
+                )
+            if content and sha256(file) != self.sha256:
+                raise ImgturboError(f"{folder}: {name} is corrupt (its sha256 differs); {remedy}")
