@@ -8,6 +8,7 @@ share the windows: the first makes the file, each writes its own part of it, the
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import shlex
@@ -223,11 +224,12 @@ class _Job:
         with team.together():
             digests = [_digest(path) for path in self.source.files] if team.first else []
         digests = team.share(digests)
+        self.layout = team.share(self.layout)  # each has planned by the memory of its own device
         fingerprint = self._fingerprint(digests)
         spec = self._spec(digests)
         picture = is_picture(self.out)
         writer: SkyWriter | None = None
-        done: set[int] = set()
+        done: dict[int, int] = {}
         try:
             with team.together():
                 if team.first:
@@ -255,18 +257,30 @@ class _Job:
                 writer.__exit__(type(error), error, error.__traceback__)
             raise
 
-    def _open(self, spec: SkySpec, fingerprint: str, resume: bool) -> tuple[SkyWriter, set[int]]:
+    def _open(
+        self, spec: SkySpec, fingerprint: str, resume: bool
+    ) -> tuple[SkyWriter, dict[int, int]]:
         """The part file of an earlier run of this very job and what is in it, or a new one."""
-        done = Journal.finished(self.out, fingerprint) if resume else None
+        units = len(self.layout.units)
+        done = Journal.finished(self.out, fingerprint, units) if resume else None
         if done is not None:
             try:
-                return SkyWriter.resume(self.out, spec, overwrite=self.overwrite), done
+                writer = SkyWriter.resume(self.out, spec, overwrite=self.overwrite)
             except ImgturboError:
                 pass  # the journal outlived its file: begin anew
+            else:
+                kept = {u: s for u, s in done.items() if self._checksum(writer, u) == s}
+                return writer, kept
         Journal.remove(self.out)
-        return SkyWriter(self.out, spec, overwrite=self.overwrite, keep_part=True), set()
+        return SkyWriter(self.out, spec, overwrite=self.overwrite, keep_part=True), {}
 
-    def _journal(self, writer: SkyWriter, team: Team, fingerprint: str, done: set[int]) -> Journal:
+    def _checksum(self, writer: SkyWriter, unit: int) -> int:
+        """Of what the part file holds of a unit."""
+        return writer.checksum(*self.layout.places(unit))
+
+    def _journal(
+        self, writer: SkyWriter, team: Team, fingerprint: str, done: dict[int, int]
+    ) -> Journal:
         journal = Journal(self.out, fingerprint, writer.part, team.rank)
         journal.adopt(done)
         journal.commit()
@@ -285,20 +299,26 @@ class _Job:
             nonlocal finished
             finished += 1
             if journal is not None:
-                journal.mark(unit)
+                journal.mark(unit, self._checksum(writer, unit))
             if progress is not None:
                 progress(f"{self.out.name}", finished / len(units))
 
-        sweep(
-            self.layout,
-            units,
-            self.read,
-            self.apply,
-            unstretch(self.target),
-            writer.write,
-            writer.write_flags,
-            mark,
-        )
+        try:
+            sweep(
+                self.layout,
+                units,
+                self.read,
+                self.apply,
+                unstretch(self.target),
+                writer.write,
+                writer.write_flags,
+                mark,
+            )
+        except BaseException:
+            if journal is not None:
+                with contextlib.suppress(ImgturboError):  # what stopped it is what must be known
+                    journal.commit()
+            raise
         if journal is not None:
             journal.commit()
 
@@ -373,6 +393,7 @@ class _Job:
             "model": [self.bundle.hash, self.source.way.name],
             "windows": [[*w.origin, *w.shape] for w in self.layout.windows],
             "exact": self.layout.exact,
+            "computed": [self.layout.batch, self.apply.device.type],
             "ensemble": self.settings.ensemble,
             "sky": self.settings.match_sky,
             "draws": [self.settings.seed, self.settings.precision, self.settings.temperature],

@@ -18,6 +18,7 @@ readers would else show it upside down; without either the rows of an array stay
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -156,6 +157,24 @@ class SkyWriter:
         with self._naming():
             for row, line in enumerate(flags, start=top):
                 self._put(line.tobytes(), self._layout.flags + width * row + left)
+
+    def checksum(self, pixels: tuple[slice, slice], flags: tuple[slice, slice]) -> int:
+        """CRC-32 of what the part file holds at these (rows, cols), of every plane and of FLAGS."""
+        total, width = 0, self.spec.shape[2]
+        starts = [start for planes in self._layout.planes.values() for start in planes]
+        places = [(start, 4, pixels) for start in starts]
+        if self._layout.flags is not None:
+            places.append((self._layout.flags, 1, flags))
+        for start, size, (rows, cols) in places:
+            at, length = start + size * (width * rows.start + cols.start), cols.stop - cols.start
+            if length == width:
+                for content in self._blocks(at, size * width * (rows.stop - rows.start)):
+                    total = zlib.crc32(content, total)
+                continue
+            for row in range(rows.stop - rows.start):
+                content = os.pread(self._file, size * length, at + size * width * row)
+                total = zlib.crc32(content, total)
+        return total
 
     def flag_counts(self) -> dict[Flag, int]:
         """How many pixels have each flag, by what has been written, whoever wrote it."""
