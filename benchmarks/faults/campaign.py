@@ -1,0 +1,401 @@
+"""What every campaign of faults shares: inputs by number, children to try them in, a last line.
+
+A campaign is a module of two functions:
+
+    build(folder) → state                   once a child: whole files, what was read of them
+    attempt(state, rng, folder) → Trial     an input made with ``rng``, and what to do with it
+
+``rng`` is seeded by (seed, number) alone. Children try ranges of numbers, under a limit of address
+space and an alarm; each says which number it is at, so that one which dies, or which hangs where no
+alarm is heard, costs that number alone. An input ends as
+
+    ok              it was read, and :attr:`Trial.check` finds nothing wrong
+    clean           refused by an ImgturboError in one line, and :attr:`Trial.refused` finds nothing
+    defect:KIND     exception, hang, stuck, crash, growth, message, silent, or a Defect's own kind
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import queue
+import random
+import resource
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from imgturbo.errors import ImgturboError
+
+__all__ = ["Defect", "Limits", "Result", "Trial", "last_line", "main", "report", "run"]
+
+ROOT = Path(__file__).resolve().parents[2]
+_LONGEST = 2000  # characters of a message that a person reads
+_CHILD = "from benchmarks.faults.campaign import child; child()"
+_START = 120.0  # seconds in which a child must be at its first input
+
+
+def nothing(_: Any) -> str | None:
+    """Nothing to be said against it."""
+    return None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One input, made and ready to be tried.
+
+    Args:
+        recipe: what was done to the input, a line each.
+        call: what the product does with it.
+        check: what is wrong with what ``call`` gave, or None: a silent defect, whose group is what
+            stands before the first colon.
+        refused: what is wrong after an ImgturboError, such as a file left behind; or None.
+    """
+
+    recipe: Sequence[str]
+    call: Callable[[], Any]
+    check: Callable[[Any], str | None] = nothing
+    refused: Callable[[ImgturboError], str | None] = nothing
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of one input.
+
+    Args:
+        seconds: until the alarm.
+        space: GB of address space in a child; 0: any.
+        growth: MB that its memory may grow.
+        patience: seconds more until a child that hears no alarm is killed.
+    """
+
+    seconds: float = 10.0
+    space: float = 4.0
+    growth: float = 600.0
+    patience: float = 30.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one input ended; ``group`` is where, without what differs from input to input."""
+
+    number: int
+    outcome: str
+    group: str = ""
+    detail: str = ""
+    recipe: list[str] = field(default_factory=list)
+
+    @property
+    def defect(self) -> bool:
+        return self.outcome.startswith("defect")
+
+
+class Defect(Exception):
+    """What a campaign found wrong itself, in the middle of a call."""
+
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(detail)
+        self.kind = kind
+
+
+class _Hang(BaseException):
+    """The alarm's; no Exception, so that no reader takes it for the file's fault."""
+
+
+def _alarm(_: int, __: FrameType | None) -> None:
+    raise _Hang
+
+
+# ------------------------------------------------------------------------------- one input
+
+
+def tried(number: int, trial: Trial, limits: Limits) -> Result:
+    """Do what the trial says and judge how it ended."""
+
+    def ended(outcome: str, group: str = "", detail: str = "") -> Result:
+        return Result(number, outcome, group, detail, list(trial.recipe))
+
+    _forget_peak()
+    before = _peak()
+    signal.signal(signal.SIGALRM, _alarm)
+    signal.setitimer(signal.ITIMER_REAL, limits.seconds, 1.0)  # again, if someone swallows one
+    try:
+        found = ended("ok")
+        wrong = trial.check(trial.call())
+        if wrong:
+            found = ended("defect:silent", wrong.split(":")[0], wrong)
+    except ImgturboError as error:
+        found = ended("clean", "", str(error))
+        wrong = trial.refused(error)
+        if wrong:
+            found = ended("defect:silent", wrong.split(":")[0], wrong)
+        elif len(str(error)) > _LONGEST or not str(error).isprintable():
+            found = ended("defect:message", _place(error), str(error)[:_LONGEST])
+    except Defect as error:
+        found = ended(f"defect:{error.kind}", str(error).split(":")[0], str(error))
+    except _Hang as error:
+        found = ended("defect:hang", _place(error), _trace(error))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # Rust's panics too
+        found = ended("defect:exception", _place(error), _trace(error))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    grown = (_peak() - before) / 1e6
+    if not found.defect and grown > limits.growth:
+        return ended("defect:growth", found.outcome, f"{grown:.0f} MB; {found.detail}")
+    return found
+
+
+def _place(error: BaseException) -> str:
+    """The exception's kind, the innermost line of the project and the innermost of all."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [f for f in frames if f"{os.sep}imgturbo{os.sep}" in f.filename.removeprefix(str(ROOT))
+            or f"{os.sep}data_prep{os.sep}" in f.filename]  # fmt: skip
+
+    def named(frame: traceback.FrameSummary) -> str:
+        return f"{os.sep.join(Path(frame.filename).parts[-2:])}:{frame.lineno} {frame.name}"
+
+    inner = named(ours[-1]) if ours else "?"
+    return f"{type(error).__name__} at {inner} in {named(frames[-1]) if frames else '?'}"
+
+
+def _trace(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))[-4000:]
+
+
+def _forget_peak() -> None:
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:  # not Linux, or not allowed: the peak of the whole child counts
+        return
+
+
+def _peak() -> int:
+    """Bytes of memory at the most since the last :func:`_forget_peak`."""
+    try:
+        status = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+# ----------------------------------------------------------------------------- the child
+
+
+def child() -> None:
+    """Try a range of numbers; say on standard output where it is and how each ended."""
+    name, seed, start, stop, place, bounds = sys.argv[1:]
+    limits, folder = Limits(**json.loads(bounds)), Path(place)
+    say = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what libraries print is no result
+    warnings.simplefilter("ignore")
+    campaign = importlib.import_module(name)
+    state = campaign.build(folder)
+    if limits.space:
+        resource.setrlimit(resource.RLIMIT_AS, (int(limits.space * 1e9),) * 2)
+    for number in range(int(start), int(stop)):
+        say.write(f"{number}\n")
+        result = one(campaign, state, int(seed), number, folder, limits)
+        say.write(json.dumps(asdict(result)) + "\n")
+
+
+def one(campaign: Any, state: Any, seed: int, number: int, folder: Path, limits: Limits) -> Result:
+    """Make the input of (seed, number) and try it."""
+    trial = campaign.attempt(state, random.Random(f"{seed}/{number}"), folder)
+    return tried(number, trial, limits)
+
+
+# ---------------------------------------------------------------------------- the parent
+
+
+def run(
+    name: str,
+    count: int,
+    seed: int = 0,
+    first: int = 0,
+    workers: int = 1,
+    batch: int = 500,
+    limits: Limits | None = None,
+) -> list[Result]:
+    """Try ``count`` inputs of a campaign, in children; what they gave, by number.
+
+    Args:
+        name: of the campaign's module.
+        count, seed, first: which inputs.
+        workers: children at a time.
+        batch: inputs a child.
+        limits: of each input.
+
+    Raises:
+        RuntimeError: a child ended before its first input: the campaign itself is broken.
+    """
+    todo: queue.SimpleQueue[range] = queue.SimpleQueue()
+    for start in range(first, first + count, batch):
+        todo.put(range(start, min(start + batch, first + count)))
+    found: list[Result] = []
+    broken: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            while not broken:
+                for result in _batch(name, seed, todo.get_nowait(), limits or Limits()):
+                    found.append(result)
+        except queue.Empty:
+            return
+        except BaseException as error:
+            broken.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(workers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if broken:
+        raise broken[0]
+    return sorted(found, key=lambda result: result.number)
+
+
+def _batch(name: str, seed: int, numbers: range, limits: Limits) -> Iterator[Result]:
+    """A child after the other, until every number has been tried."""
+    while numbers:
+        folder = Path(tempfile.mkdtemp(prefix="imgturbo-faults-"))
+        with tempfile.TemporaryFile() as stderr:
+            child = _start(name, seed, numbers, folder, limits, stderr)
+            at, ending = None, "ended"
+            try:
+                for line in _lines(child, limits):
+                    if line is None:
+                        ending = "stuck"
+                    elif line.startswith(b"{"):
+                        yield Result(**json.loads(line))
+                        at, numbers = None, numbers[1:]
+                    else:
+                        at = int(line)
+            finally:
+                _end(child)
+                shutil.rmtree(folder, ignore_errors=True)
+            stderr.seek(0)
+            said = stderr.read().decode(errors="replace")[-4000:]
+        if at is not None:
+            kind = ending if ending == "stuck" else f"crash ({child.returncode})"
+            yield Result(at, f"defect:{kind}", "", said)
+            numbers = numbers[1:]
+        elif numbers:
+            raise RuntimeError(f"{name}: a child ended before its first input: {said}")
+
+
+def _start(
+    name: str, seed: int, numbers: range, folder: Path, limits: Limits, stderr: Any
+) -> subprocess.Popen[bytes]:
+    paths = os.pathsep.join(path for path in (str(ROOT), *sys.path) if path)
+    what = [name, seed, numbers.start, numbers.stop, folder]
+    return subprocess.Popen(
+        [sys.executable, "-X", "faulthandler", "-c", _CHILD, *map(str, what),
+         json.dumps(asdict(limits))],
+        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "TMPDIR": str(folder)},
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True,
+    )  # fmt: skip
+
+
+def _lines(child: subprocess.Popen[bytes], limits: Limits) -> Iterator[bytes | None]:
+    """What the child says, line by line; None, and no more, when it says nothing for too long."""
+    assert child.stdout is not None
+    kept, patience = b"", _START
+    with selectors.DefaultSelector() as ready:
+        ready.register(child.stdout, selectors.EVENT_READ)
+        while True:
+            if not ready.select(patience):
+                yield None
+                return
+            piece = os.read(child.stdout.fileno(), 1 << 16)
+            if not piece:
+                return
+            *lines, kept = (kept + piece).split(b"\n")
+            yield from lines
+            patience = limits.seconds + limits.patience
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Wait for a child that has said its last; kill one that has not, with all that it started."""
+    try:
+        child.wait(2)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+    assert child.stdout is not None
+    child.stdout.close()
+
+
+# -------------------------------------------------------------------------- what is said
+
+
+def report(results: Sequence[Result]) -> str:
+    """The defects by groups, each with its shortest example."""
+    groups: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        if result.defect:
+            groups.setdefault((result.outcome, result.group), []).append(result)
+    lines = []
+    for (outcome, group), members in sorted(groups.items(), key=lambda item: -len(item[1])):
+        example = min(members, key=lambda result: (len(result.recipe), result.number))
+        lines += [f"{len(members)} × {outcome}: {group}", f"    number {example.number}"]
+        lines += [f"    {line[:200]}" for line in example.recipe]
+        lines += [f"    | {line[:200]}" for line in example.detail.splitlines()[-6:]]
+    return "\n".join(lines)
+
+
+def last_line(name: str, seed: int, results: Sequence[Result]) -> str:
+    """The figure of a campaign."""
+    counts = Counter(result.outcome.split(":")[0] for result in results)
+    kinds = {(result.outcome, result.group) for result in results if result.defect}
+    return (
+        f"{name.rpartition('.')[2]}: {len(results)} inputs at seed {seed}, {counts['ok']} ok, "
+        f"{counts['clean']} refused in one line, {counts['defect']} defects in {len(kinds)} groups"
+    )
+
+
+def main(name: str, about: str | None, count: int, limits: Limits | None = None) -> None:
+    """The command line of a campaign: ``main(__spec__.name, __doc__, 10_000)``.
+
+    Exits with status 1 if there is a defect.
+    """
+    parser = argparse.ArgumentParser(
+        description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--count", type=int, default=count, help="inputs")
+    parser.add_argument("--first", type=int, default=0, help="number of the first")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1, help="children at a time")
+    parser.add_argument("--batch", type=int, default=500, help="inputs a child")
+    parser.add_argument("--only", type=int, metavar="NUMBER", help="that input, in this process")
+    parser.add_argument("--folder", type=Path, help="where --only leaves its input")
+    o = parser.parse_args()
+    limits = limits or Limits()
+    if o.only is not None:
+        folder = o.folder or Path(tempfile.mkdtemp(prefix="imgturbo-faults-"))
+        folder.mkdir(parents=True, exist_ok=True)
+        campaign = importlib.import_module(name)
+        warnings.simplefilter("ignore")
+        result = one(campaign, campaign.build(folder), o.seed, o.only, folder, limits)
+        print(*result.recipe, result.detail, result.outcome, f"left in {folder}", sep="\n")
+        sys.exit(result.defect)
+    results = run(name, o.count, o.seed, o.first, o.workers, o.batch, limits)
+    found = report(results)
+    print(*([found] if found else []), last_line(name, o.seed, results), sep="\n")
+    sys.exit(any(result.defect for result in results))
