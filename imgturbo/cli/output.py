@@ -8,7 +8,9 @@ from typing import Any, NoReturn
 
 import typer
 
-__all__ = ["fail", "note", "say"]
+from imgturbo.stopping import Stopped
+
+__all__ = ["fail", "note", "say", "stop"]
 
 
 def say(message: object) -> None:
@@ -30,6 +32,13 @@ def fail(message: str) -> NoReturn:
     """Name a mistake of the user's in one line on standard error, and exit with status 2."""
     print(f"error: {message}", file=sys.stderr)
     sys.exit(2)
+
+
+def stop(stopped: Stopped) -> NoReturn:
+    """Say in one line on standard error that a signal ended the work, and exit as shells do."""
+    if _first():
+        print(stopped, file=sys.stderr)
+    sys.exit(stopped.status)
 
 
 def _first() -> bool:

@@ -32,4 +32,6 @@ def train(
     from imgturbo.engines import load_settled
     from imgturbo.training import train as run
 
-    say(run(load_settled(config, overrides or []), resume=not fresh).message)
+    result = run(load_settled(config, overrides or []), resume=not fresh)
+    say(result.message)
+    raise typer.Exit(result.status)

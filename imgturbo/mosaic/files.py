@@ -26,6 +26,7 @@ from imgturbo.bundle import Bundle
 from imgturbo.bundle.settings import Settings, SettingsDict
 from imgturbo.errors import ImgturboError
 from imgturbo.files import naming, sha256
+from imgturbo.locks import locked
 from imgturbo.mosaic.background import Background
 from imgturbo.mosaic.grid import on_grid_of
 from imgturbo.mosaic.journal import Journal
@@ -39,6 +40,7 @@ from imgturbo.mosaic.matching import (
 from imgturbo.mosaic.reading import Reading
 from imgturbo.mosaic.sweep import sweep
 from imgturbo.mosaic.translate import in_unit, prepare, softening_of, unstretch
+from imgturbo.places import free_place
 from imgturbo.sky import SkyReader, SkySpec, SkyWriter, open_sky
 from imgturbo.sky.bands import stem
 from imgturbo.sky.flags import flag_line
@@ -47,7 +49,11 @@ from imgturbo.sky.picture import is_picture
 from imgturbo.sky.provenance import history_of, prediction_cards
 from imgturbo.team import Team
 
-__all__ = ["translate_file"]
+__all__ = ["TRANSLATED", "translate_file"]
+
+_CREATOR = f"imgturbo {__version__}"
+TRANSLATED = (b"CREATOR = 'imgturbo ", b"MODEL")
+"""How a translated file is known (:mod:`imgturbo.places`)."""
 
 Progress = Callable[[str, float], None]
 
@@ -99,24 +105,18 @@ def translate_file(
     if chosen.device is None and team.size > 1:
         chosen = replace(chosen, device=team.device)
     with team.together():
-        _check_output(out, [*files, *([Path(grid)] if grid else [])], overwrite)
+        if not out.parent.is_dir():
+            raise ImgturboError(f"{out.parent}: no such folder; make it first")
+        free_place(out, [*files, grid], [bundle.path], overwrite=overwrite)
         source = _Source(bundle, files, direction, bands, grid, chosen.match_sky)
-    with source:
+    with source, contextlib.ExitStack() as held:
         with team.together():
             job = _Job(source, out, bundle, chosen, overwrite)
+        with team.together():
+            if team.first:
+                held.enter_context(locked(out, "choose another folder"))
         job.run(team, resume, progress, log)
     return out
-
-
-def _check_output(out: Path, inputs: Sequence[Path], overwrite: bool) -> None:
-    if not out.parent.is_dir():
-        raise ImgturboError(f"{out.parent}: no such folder; make it first")
-    if out.is_dir():
-        raise ImgturboError(f"{out}: is a folder; name a file in it")
-    if out.exists() and any(path.exists() and path.samefile(out) for path in inputs):
-        raise ImgturboError(f"{out}: is one of the inputs; choose another name")
-    if out.exists() and not overwrite:
-        raise ImgturboError(f"{out}: exists already; choose another name, or --overwrite")
 
 
 class _Source:
@@ -328,7 +328,7 @@ class _Job:
         _, height, width = reader.shape
         bands = way.output.names
         cards: list[tuple[str, Any, str]] = [
-            ("CREATOR", f"imgturbo {__version__}", "translated by"),
+            ("CREATOR", _CREATOR, "translated by"),
             *prediction_cards(self.bundle.hash, way.name),
         ]
         if reader.row_order:

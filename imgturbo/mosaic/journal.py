@@ -8,7 +8,7 @@ the journal names is therefore on disk, whatever happened since.
 
 What happened since may be anything: an edited journal, a disk that lost a block. So each unit has
 the checksum of its pixels, which must still be that of the part file, and the record as a whole has
-one. A journal of which anything is not as it should be only costs the work that it would have saved.
+one. A journal that is not as it should be only costs the work that it would have saved.
 """
 
 from __future__ import annotations
