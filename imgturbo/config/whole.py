@@ -17,7 +17,7 @@ from imgturbo.config.flows import FlowConfig
 from imgturbo.config.networks import CriticConfig, CriticsConfig, GeneratorConfig, UNetConfig
 from imgturbo.config.preparation import PrepareConfig
 from imgturbo.config.section import NetworkConfig, Section, TruthForNumber
-from imgturbo.config.text import read_yaml, where_in
+from imgturbo.config.text import read_yaml, text_of, where_in
 from imgturbo.config.training import DataConfig, ObjectiveConfig, TrainConfig
 from imgturbo.errors import ImgturboError
 
@@ -116,12 +116,12 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     """
     path = Path(path)
     try:
-        tree = read_yaml(path.read_text())
+        tree = read_yaml(text_of(path))
     except FileNotFoundError:
         raise ImgturboError(f"{path}: no such config file; configs/ has examples") from None
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise ImgturboError(f"{path}: cannot be read ({why}); give a YAML file") from None
+    except (OSError, ValueError) as error:
+        why, name = getattr(error, "strerror", None) or error, str(path).replace("\0", "?")
+        raise ImgturboError(f"{name}: cannot be read ({why}); give a YAML file") from None
     except yaml.YAMLError as error:
         raise ImgturboError(f"{path}: not valid YAML: {where_in(error)}; mend it there") from None
     if tree is None:
