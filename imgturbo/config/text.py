@@ -61,6 +61,8 @@ class _Loader(yaml.SafeLoader):
         if isinstance(node, yaml.ScalarNode):
             if isinstance(value, int | float) and _MISREAD.fullmatch(node.value):
                 raise _at(node, f"{node.value} reads as {value}; write that, or the text in quotes")
+            if isinstance(value, int) and value.bit_length() > 1000:
+                raise _at(node, f"{_shown(node)} is no number that a config needs")
             if isinstance(value, str) and "\0" in value:
                 raise _at(node, f"{_shown(node)} has a character of code 0")
         return value

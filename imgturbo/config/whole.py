@@ -143,7 +143,9 @@ def _validated(origin: str, tree: dict[str, Any], overrides: Sequence[str]) -> C
 def _apply_override(tree: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key:
-        raise ImgturboError(f"{override!r}: overrides are written section.key=value")
+        raise ImgturboError(
+            f"{_short(repr(override), 200)}: overrides are written section.key=value"
+        )
     node = tree
     *parents, leaf = key.split(".")
     for name in parents:
@@ -151,13 +153,17 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
         if child is None:
             child = node[name] = {}
         if not isinstance(child, dict):
-            raise ImgturboError(f"{override!r}: {name!r} is a value, not a section")
+            raise ImgturboError(
+                f"{_short(repr(override), 200)}: {name!r} is a value, not a section"
+            )
         node = child
     try:
         node[leaf] = read_yaml(text)
     except yaml.YAMLError as error:
         why = where_in(error)
-        raise ImgturboError(f"{override!r}: the value is not valid YAML: {why}") from None
+        raise ImgturboError(
+            f"{_short(repr(override), 200)}: the value is not valid YAML: {why}"
+        ) from None
 
 
 def _explain(error: ValidationError) -> str:

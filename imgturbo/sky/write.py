@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
-from imgturbo.files import aside_of, naming, put_in_place, sync
+from imgturbo.files import aside_of, naming, put_in_place, remove, sync
 from imgturbo.sky.bands import FITS_SUFFIXES
 from imgturbo.sky.checksum import add, sealed, unsealed
 from imgturbo.sky.flags import Flag, count_flags
@@ -68,6 +68,8 @@ class SkyWriter:
     ) -> None:
         self._prepare(path, spec, overwrite, keep_part)
         with self._naming():
+            if self.part.is_symlink() or self.part.is_dir():  # and so of no writer of ours
+                remove(self.part)
             self._file = os.open(self.part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
             try:
                 if self._picture is None:
@@ -97,6 +99,8 @@ class SkyWriter:
             raise ImgturboError(f"{path}: a picture cannot be resumed; write .fits or start anew")
         with writer._naming():
             try:
+                if writer.part.is_symlink():
+                    raise FileNotFoundError
                 writer._file = os.open(writer.part, os.O_RDWR)
             except FileNotFoundError:
                 raise ImgturboError(f"{writer.part}: nothing to resume; start anew") from None
