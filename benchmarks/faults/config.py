@@ -71,12 +71,12 @@ def _changed(content: bytes, rng: random.Random) -> tuple[bytes, str]:
     text = content.decode("utf-8", "surrogateescape")
     if way == "aliases":
         return _aliases(rng).encode() + b"\n" + content, way
-    if way == "tree":
+    if way == "tree" and b"&lol" not in content:  # a tree of all that aliases mean has no end
         try:
             tree, note = edited(yaml.safe_load(text) or {}, rng)
+            return yaml.safe_dump(tree).encode("utf-8", "surrogatepass"), note
         except (yaml.YAMLError, ValueError, TypeError, RecursionError):  # it is damaged already
             return content, "nothing"
-        return yaml.safe_dump(tree).encode("utf-8", "surrogatepass"), note
     lines = text.split("\n")
     at = [n for n, line in enumerate(lines) if ":" in line and line.strip()[:1] != "#"]
     if not at:

@@ -19,6 +19,7 @@ from imgturbo.config.preparation import PrepareConfig
 from imgturbo.config.section import NetworkConfig, Section, TruthForNumber
 from imgturbo.config.text import read_yaml, text_of, where_in
 from imgturbo.config.training import DataConfig, ObjectiveConfig, TrainConfig
+from imgturbo.door import door
 from imgturbo.errors import ImgturboError
 
 __all__ = [
@@ -116,14 +117,18 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     """
     path = Path(path)
     try:
-        tree = read_yaml(text_of(path))
+        text = text_of(path)
     except FileNotFoundError:
         raise ImgturboError(f"{path}: no such config file; configs/ has examples") from None
     except (OSError, ValueError) as error:
         why, name = getattr(error, "strerror", None) or error, str(path).replace("\0", "?")
         raise ImgturboError(f"{name}: cannot be read ({why}); give a YAML file") from None
-    except yaml.YAMLError as error:
-        raise ImgturboError(f"{path}: not valid YAML: {where_in(error)}; mend it there") from None
+    with door(path, remedy="mend it", what="not valid YAML"):
+        try:
+            tree = read_yaml(text)
+        except yaml.YAMLError as error:
+            why = where_in(error)
+            raise ImgturboError(f"{path}: not valid YAML: {why}; mend it there") from None
     if tree is None:
         tree = {}
     if not isinstance(tree, dict):
@@ -157,13 +162,13 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
                 f"{_short(repr(override), 200)}: {name!r} is a value, not a section"
             )
         node = child
-    try:
-        node[leaf] = read_yaml(text)
-    except yaml.YAMLError as error:
-        why = where_in(error)
-        raise ImgturboError(
-            f"{_short(repr(override), 200)}: the value is not valid YAML: {why}"
-        ) from None
+    shown = _short(repr(override), 200)
+    with door(shown, remedy="mend it", what="the value is not valid YAML"):
+        try:
+            node[leaf] = read_yaml(text)
+        except yaml.YAMLError as error:
+            why = where_in(error)
+            raise ImgturboError(f"{shown}: the value is not valid YAML: {why}") from None
 
 
 def _explain(error: ValidationError) -> str:

@@ -52,7 +52,7 @@ def check_folder(config: Config) -> None:
     if _is_of_a_run(out):
         return
     for name in _OWN:
-        if _exists(out / name) and not (name == "bundle" or _is_empty(out / name)):
+        if _exists(out / name) and not _is_empty(out / name):
             raise ImgturboError(f"{out / name}: exists, and no training wrote it; {another}")
 
 
