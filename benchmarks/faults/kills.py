@@ -35,6 +35,7 @@ from imgturbo.files import sha256
 ORPHANS = 10.0  # seconds that a process may outlive the one it works for
 PATIENCE = 120.0  # seconds until a sitting that was told to stop has stopped
 STEPS = 30
+_LONGEST = 40  # sittings of a chain, the last of which is left alone
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,11 @@ class Found:
     chains: int = 0
     problems: list[str] = field(default_factory=list)
 
+    def say(self, problem: str) -> None:
+        """Note a problem, and print it at once."""
+        self.problems.append(problem)
+        print(problem, flush=True)
+
 
 def train(base: Path, processes: int) -> Job:
     """A training of a few hundred weights, with a checkpoint every second step."""
@@ -89,7 +95,7 @@ def train(base: Path, processes: int) -> Job:
 
 def translate(base: Path, processes: int) -> Job:
     """A mosaic of many windows."""
-    sky, bundle = make_sky(base / "sky.fits", 1300, 1700), make_bundle(base / "bundle")
+    sky, bundle = make_sky(base / "sky.fits", 800, 1000), make_bundle(base / "bundle")
 
     def words(folder: Path) -> list[str]:
         out = ["--out", folder / "out.fits", "--window", 40]
@@ -158,10 +164,12 @@ def kills(
         found.chains += 1
         folder = base / f"chain{found.chains}"
         folder.mkdir()
-        for sitting in range(40):
+        for sitting in range(_LONGEST):
             before = (folder / job.begun).exists()
             log = folder / f"log{sitting}.txt"
             process = launch(job.words(folder), log)
+            if found.kills >= count or sitting == _LONGEST - 1:
+                process.wait()
             early = rng.random() < 0.25
             _wait(process, rng.uniform(0.1, first) if early else _begun(process, folder, job, 60))
             if not early:
@@ -169,22 +177,23 @@ def kills(
             if process.poll() is None:
                 found.kills += 1
                 found.resumed += before
+                print(f"kill {found.kills}, chain {found.chains}", flush=True)
                 _end(process, number, processes, rng, found, str(log))
                 final = job.final and folder / job.final
                 if final and final.exists() and job.output(folder) != truth:
-                    found.problems.append(f"{log}: half-written under the final name")
+                    found.say(f"{log}: half-written under the final name")
                 _judge(process, number, processes, log, found)
                 continue
             said = log.read_text()
             if process.returncode == 0 or "exists already" in said:  # killed at its very end
                 break
-            found.problems.append(f"{log}: exit {process.returncode}: {said[-300:]}")
+            found.say(f"{log}: exit {process.returncode}: {said[-300:]}")
             break
         if job.output(folder) != truth:
-            found.problems.append(f"{folder}: the end differs")
+            found.say(f"{folder}: the end differs")
         left = sorted(path.name for path in folder.iterdir() if path.name.startswith("."))
         if left:
-            found.problems.append(f"{folder}: left aside {left}")
+            found.say(f"{folder}: left aside {left}")
     return found
 
 
@@ -228,13 +237,13 @@ def _end(
             continue
     _wait(process, PATIENCE)
     if process.poll() is None:
-        found.problems.append(f"{where}: did not end in {PATIENCE:.0f} s")
+        found.say(f"{where}: did not end in {PATIENCE:.0f} s")
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     _, alive = psutil.wait_procs(everyone[1:], timeout=ORPHANS)
     alive = [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
     if alive:
-        found.problems.append(f"{where}: {len(alive)} processes live on for {ORPHANS:.0f} s")
+        found.say(f"{where}: {len(alive)} processes live on for {ORPHANS:.0f} s")
         for one in alive:
             one.kill()
 
@@ -252,11 +261,11 @@ def _judge(process: Popen[bytes], number: int, processes: int, log: Path, found:
         return
     said, code = log.read_text(), process.returncode
     if code not in (0, 128 + number, -number):
-        found.problems.append(f"{log}: exit {code} after signal {number}: {said[-300:]}")
+        found.say(f"{log}: exit {code} after signal {number}: {said[-300:]}")
     elif code == 128 + number and "stopped " not in said:
-        found.problems.append(f"{log}: does not say how to go on: {said[-300:]}")
+        found.say(f"{log}: does not say how to go on: {said[-300:]}")
     if "Traceback" in said:
-        found.problems.append(f"{log}: a traceback: {said[-300:]}")
+        found.say(f"{log}: a traceback: {said[-300:]}")
 
 
 def main() -> None:
@@ -273,7 +282,6 @@ def main() -> None:
     job = JOBS[o.job](base, o.processes)
     number = signal.Signals[f"SIG{o.signal}"]
     found = kills(job, base, o.count, random.Random(o.seed), number, o.processes)
-    print(*found.problems, sep="\n", end="\n" if found.problems else "")
     print(
         f"kills: {o.job}, {o.processes} processes, SIG{o.signal}, seed {o.seed}: {found.kills} "
         f"kills in {found.chains} chains, {found.resumed} with work to go on from, "

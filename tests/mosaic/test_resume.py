@@ -17,7 +17,7 @@ from small_skies import noise_sky, rotated_wcs
 
 from imgturbo.errors import ImgturboError
 from imgturbo.mosaic import translate_file
-from imgturbo.mosaic.journal import Journal
+from imgturbo.mosaic.journal import Journal, _Record
 from imgturbo.sky import SkyWriter, read_sky
 
 H, W = 151, 127
@@ -154,6 +154,30 @@ def test_a_torn_journal_only_costs_time(bundle, sky, tmp_path, monkeypatch, comm
     out = tmp_path / "out.fits"
     interrupt(bundle, sky, out, monkeypatch, window=40)
     (tmp_path / ".out.fits.part.json").write_text('{"fingerprint": "')
+    translate_file(bundle, sky, out, window=40)
+    fresh = translate_file(bundle, sky, tmp_path / "fresh.fits", window=40)
+    assert_same(out, fresh)
+
+
+@pytest.mark.parametrize("damage", ["unit", "pixels", "beyond"])
+def test_a_unit_whose_pixels_are_not_there_is_done_again(
+    bundle, sky, tmp_path, monkeypatch, commit_always, damage
+):
+    out, journal = tmp_path / "out.fits", tmp_path / ".out.fits.part.json"
+    interrupt(bundle, sky, out, monkeypatch, window=40)
+    record = json.loads(journal.read_text())
+    assert record["done"]
+    if damage == "pixels":
+        part = bytearray((tmp_path / ".out.fits.part").read_bytes())
+        place = part.index(b"EXTNAME = 'SCI") // 2880 * 2880
+        for start in range(place, len(part), 2880):
+            part[start + 1000 : start + 1004] = b"\x00\x00\x00\x00"
+        (tmp_path / ".out.fits.part").write_bytes(part)
+    else:  # by someone who knows how it is sealed
+        record["done"].append([{"unit": 15, "beyond": 10**6}[damage], 0])
+        sealed = _Record.model_validate_json(json.dumps(record))
+        record["seal"] = sealed.sealed()
+    journal.write_text(json.dumps(record))
     translate_file(bundle, sky, out, window=40)
     fresh = translate_file(bundle, sky, tmp_path / "fresh.fits", window=40)
     assert_same(out, fresh)
