@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,8 @@ from imgturbo.config import PicturesConfig, PrepareConfig
 from imgturbo.data.store import SplitName, Tiles, TileSpec, TileStore, require_replaceable
 from imgturbo.errors import ImgturboError
 from imgturbo.files import sha256
+from imgturbo.locks import locked
+from imgturbo.places import free_folder
 from imgturbo.side import Side
 from imgturbo.sky.image import measured
 from imgturbo.sky.lab import COLOUR, LAB, LIGHTNESS, rgb_to_lab
@@ -89,12 +91,25 @@ def prepare_photographs(
         "inputs": checksums(paths),
     }
     key = sha256(json.dumps(content, sort_keys=True).encode())
-    if resume and (report := finished(out, key)) is not None:
-        progress("nothing to do: the tiles are there already", 1.0)
-        return report
+    free_folder(out, list(paths), replaced=True)
+    with locked(out, "free some space or choose another 'prepare.out'"):
+        if resume and (report := finished(out, key)) is not None:
+            progress("nothing to do: the tiles are there already", 1.0)
+            return report
+        return _cut_into(out, listed, config, pictures, {"key": key, **content}, progress)
 
+
+def _cut_into(
+    out: Path,
+    listed: Sequence[_Picture],
+    config: PrepareConfig,
+    pictures: PicturesConfig,
+    recipe: dict[str, Any],
+    progress: Report,
+) -> PrepareReport:
+    """The work, of whoever holds the output."""
     counts = {item.group: {"train": 0, "validation": 0} for item in listed}
-    recipe = {"key": key, **content, "report": []}
+    recipe = {**recipe, "report": []}
     source = target = Side(_RGB, DISPLAY, _PAIR_STRETCH)
     if pictures.kind == "colour":
         source, target = Side(("L",), LAB, LIGHTNESS), Side(("a", "b"), LAB, COLOUR)

@@ -17,10 +17,9 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from dataclasses import asdict
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.photographs import prepare_photographs
-from data_prep.products import aligned_files, write_aligned
+from data_prep.products import ALIGNED, aligned_files, write_aligned
 from data_prep.reports import FieldReport, PrepareReport, finished
 from data_prep.split import Areas, FieldSky, divide, guarded
 from data_prep.staging import Staged, piece_key, stage
@@ -45,14 +44,19 @@ from imgturbo.data.store import (
 )
 from imgturbo.errors import ImgturboError
 from imgturbo.files import sha256
+from imgturbo.locks import locked
+from imgturbo.places import free_folder, free_place
 from imgturbo.side import Side
 from imgturbo.sky.frames import icrs
 from imgturbo.sky.stretch import Stretch
+from imgturbo.stopping import workers
 
 __all__ = ["FieldReport", "PrepareReport", "prepare"]
 
 Report = Callable[[str, float], None]
 """``report(what, fraction)``: what is being done, and how much of the whole is done, 0 to 1."""
+
+REMEDY = "free some space or choose another 'prepare.out'"
 
 _VERSION = 4
 """Part of the store's key: raise it when division, stretches or tiles change."""
@@ -67,6 +71,7 @@ def prepare(
     progress: Report | None = None,
     resume: bool = True,
     keep_aligned: Path | str | None = None,
+    overwrite: bool = False,
 ) -> PrepareReport:
     """Make the tile store ``config.out``.
 
@@ -77,9 +82,11 @@ def prepare(
         keep_aligned: a folder for each field's images on the common grid, ``NAME_source.fits`` and
             ``NAME_target.fits``; with ``split.method: rows`` also ``NAME_validation_source.fits``
             and ``NAME_validation_target.fits``, the held-out rows alone.
+        overwrite: replace files of these names that no preparation made.
 
     Raises:
-        ImgturboError: the files or the config cannot give a store; an older store is left as it is.
+        ImgturboError: the files or the config cannot give a store, or another process is making it;
+            an older store is left as it is.
     """
     say = progress or (lambda what, fraction: None)
     out = Path(config.out)
@@ -91,17 +98,35 @@ def prepare(
         return prepare_photographs(config, config.pictures, progress=say, resume=resume)
     folder = None if keep_aligned is None else Path(keep_aligned)
     require_replaceable(out)
+    given = [path for f in config.fields for path in (*f.source, *f.target)]
+    free_folder(out, given, replaced=True)
     say("reading headers", 0.0)
     fields = survey(config)
+    wanted = [] if folder is None else aligned_files(folder, fields, config.split)
+    for path in wanted:
+        free_place(path, given, mark=ALIGNED, overwrite=overwrite)
     inputs = checksums(path for f in fields for path in (*f.config.source, *f.config.target))
     key = _store_key(config, inputs)
-    wanted = [] if folder is None else aligned_files(folder, fields, config.split)
-    if resume and all(path.exists() for path in wanted):
-        report = finished(out, key)
-        if report is not None:
-            say("nothing to do: the tiles are there already", 1.0)
-            return report
+    with locked(out, REMEDY):
+        if resume and all(path.exists() for path in wanted):
+            report = finished(out, key)
+            if report is not None:
+                say("nothing to do: the tiles are there already", 1.0)
+                return report
+        return _prepare(config, fields, inputs, key, folder, resume, say)
 
+
+def _prepare(
+    config: PrepareConfig,
+    fields: Sequence[FieldSurvey],
+    inputs: dict[str, str],
+    key: str,
+    folder: Path | None,
+    resume: bool,
+    say: Report,
+) -> PrepareReport:
+    """The work, of whoever holds the output."""
+    out = Path(config.out)
     work = out.parent / f".{out.name}.work"
     if not resume:
         shutil.rmtree(work, ignore_errors=True)
@@ -192,25 +217,20 @@ def _stage_all(
     def partly(what: str, fraction: float) -> None:
         say(what, _ALIGNED * (done + fraction) / len(fields))
 
-    workers = min(config.workers, len(todo))
-    if workers == 1:
+    count = min(config.workers, len(todo))
+    if count == 1:
         for field, piece in todo:
             stage(field, piece, partly)
             done += 1
         return
-    # Fresh interpreters: a fork of a process that runs threads may hang.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with workers(count) as pool:
         names: dict[Future[None], str] = {
             pool.submit(stage, field, piece): field.config.name for field, piece in todo
         }
-        try:
-            for future in as_completed(names):
-                future.result()
-                done += 1
-                partly(f"{names[future]}: aligned", 0.0)
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+        for future in as_completed(names):
+            future.result()
+            done += 1
+            partly(f"{names[future]}: aligned", 0.0)
 
 
 def _sky(field: FieldSurvey, piece: Staged) -> FieldSky:

@@ -12,7 +12,12 @@ from imgturbo.config import SplitConfig
 from imgturbo.files import naming
 from imgturbo.sky import write_sky
 
-__all__ = ["aligned_files", "write_aligned"]
+__all__ = ["ALIGNED", "aligned_files", "write_aligned"]
+
+_MAKER = "imgturbo prepare"
+_CREATOR = ("CREATOR", _MAKER, "registered and resampled by")
+ALIGNED = (b"CREATOR", _MAKER.encode())
+"""How an aligned image of an earlier preparation is known (:mod:`imgturbo.places`)."""
 
 
 def _parts(field: FieldSurvey, split: SplitConfig) -> list[str]:
@@ -54,4 +59,4 @@ def write_aligned(
                     y0, y1, x0, x1 = area.validation[0]
                     image = image.window(slice(y0, y1), slice(x0, x1))
                 path = folder / f"{field.config.name}_{part}{side}.fits"
-                write_sky(path, image, overwrite=True)  # of an earlier preparation
+                write_sky(path, image, header_cards=[_CREATOR], overwrite=True)

@@ -25,6 +25,7 @@ from scipy.ndimage import map_coordinates
 
 from data_prep.reproject import Aligned, align
 from data_prep.survey import FieldSurvey
+from imgturbo.door import door
 from imgturbo.files import sha256, whole, write_durably
 from imgturbo.sky import SkyImage, open_sky
 from imgturbo.sky.headers import celestial_wcs, wcs_cards
@@ -156,16 +157,22 @@ class Staged:
 
     @classmethod
     def load(cls, folder: Path) -> Staged:
-        """Open a finished piece."""
-        facts = json.loads((folder / "field.json").read_text())
-        wcs = None
-        if facts["wcs"] is not None:
-            header = fits.Header.fromstring(facts["wcs"])
-            wcs = celestial_wcs(header, str(folder))
+        """Open a finished piece.
+
+        Raises:
+            ImgturboError: it is damaged.
+        """
+        with door(folder, remedy="remove it and run the same command again"):
+            facts = json.loads((folder / "field.json").read_text())
+            wcs = None
+            if facts["wcs"] is not None:
+                wcs = celestial_wcs(fits.Header.fromstring(facts["wcs"]), str(folder))
+            piece = cls(folder, facts, wcs)
+            shapes = {piece.data(side).shape[1:] for side in facts["sides"]}
+            shapes |= {piece.valid(side).shape for side in facts["sides"]}
             if wcs is not None:
-                side = next(iter(facts["sides"]))
-                wcs.array_shape = np.load(folder / f"{side}_valid.npy", mmap_mode="r").shape
-        return cls(folder, facts, wcs)
+                (wcs.array_shape,) = shapes
+            return piece
 
     @property
     def sides(self) -> dict[str, dict[str, Any]]:

@@ -26,6 +26,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -49,6 +50,8 @@ __all__ = [
 
 WHAT, REMEDY = "cannot be written", "free some space or choose another place"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_SHORT = re.compile(r"\d+ requested and \d+ written|Not enough space on disk")
+"""What numpy and astropy say of a full disk, without its number."""
 _NO_SUCH_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EACCES, errno.EPERM)
 
 
@@ -83,8 +86,8 @@ def naming(path: Path | str, remedy: str = REMEDY, what: str = WHAT) -> Iterator
         yield
     except OSError as error:
         why = error.strerror or str(error)
-        if error.errno in _FULL:
-            why = f"{why}, the disk is full"
+        if error.errno in _FULL or _SHORT.search(why):
+            why = f"{os.strerror(errno.ENOSPC)}, the disk is full"
         raise ImgturboError(f"{path}: {what} ({why}); {remedy}") from error
 
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from imgturbo.errors import ImgturboError
+from imgturbo.stopping import end_with_launcher
 
 __all__ = ["Team"]
 
@@ -44,6 +45,7 @@ class Team:
         launched = int(os.environ.get("WORLD_SIZE", "1"))
         if launched < 2:
             return cls()
+        end_with_launcher()
         from accelerate import PartialState
 
         # Without `cpu` processes that torchrun started on CPUs would not find one another.

@@ -216,7 +216,7 @@ def test_outputs_that_cannot_be(fails, job, tmp_path):
     fails(*translate, blocked / "o.fits", told=[blocked])
     scores = ["evaluate", job.prediction, job.aligned_target, "--json"]
     fails(*scores, blocked / "s.json", told=[blocked / "s.json", "cannot be written"])
-    fails(*scores, tmp_path, told=[tmp_path, "cannot be written"])
+    fails(*scores, tmp_path, told=[tmp_path, "is a folder"])
     fails("simulate", "--size", 64, "--out", blocked, told=[blocked])
     fails("demo", "--quick", "--out", blocked, told=[blocked])
     fails("train", job.config, f"train.out={blocked}", told=[blocked])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import datetime
+from pathlib import Path
 
 import pytest
 import yaml
@@ -117,7 +118,7 @@ def test_any_value_anywhere_is_a_config_or_one_line(where, value, as_key, tmp_pa
         ("[" * 5000, "too many"),
         ("{a: " * 5000, "too many"),
         ("seed: *a", "undefined alias"),
-        ("seed: &a [*a]", "seed: Input should be a valid integer"),
+        ("seed: &a [*a]", "an alias stands within what it stands for at line 1"),
         ('!!python/object/apply:os.system ["true"]', "could not determine a constructor"),
         ("seed: 3\0", "unacceptable character"),
         ("objective: {r1: .inf}", "objective.r1"),
@@ -178,3 +179,39 @@ def test_a_critic_s_keys_of_another_kind_are_refused(tmp_path, override, named):
     path.write_text("objective: {preset: custom, paired: {x_tilde: 1}}")
     with pytest.raises(ImgturboError, match=named):
         load_settled(path, [override])
+
+
+def aliases(deep: int, wide: int, first: str = "[lol]") -> str:
+    """Aliases of aliases: a few hundred bytes that mean wide ** deep values."""
+    lines = [f"lol0: &lol0 {first}"]
+    lines += [f"lol{i}: &lol{i} [{', '.join([f'*lol{i - 1}'] * wide)}]" for i in range(1, deep)]
+    return "\n".join([*lines, f"name: *lol{deep - 1}"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        aliases(9, 10),
+        aliases(60, 2),
+        aliases(6, 6, repr("x" * 10_000)),
+        "a0: &a0 {x: 1}\n"
+        + "\n".join(f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]}}" for i in range(1, 40)),
+    ],
+    ids=["wide", "deep", "long", "merged"],
+)
+def test_aliases_that_mean_more_than_a_config_can_are_refused_before_they_are_made(tmp_path, text):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(ImgturboError, match="more than 200000 values, aliases written out") as bad:
+        load_settled(path)
+    one_line(bad.value, path)
+
+
+def test_a_file_that_is_no_config_by_its_length_is_not_read(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("# a line\n" * 500_000)
+    with pytest.raises(ImgturboError, match="longer than the 4 MB") as caught:
+        load_settled(path)
+    one_line(caught.value, path)
+    with pytest.raises(ImgturboError, match=r"^a\?b: cannot be read"):
+        load_settled(Path("a\0b"))

@@ -278,6 +278,7 @@ def test_a_file_has_the_hash_of_its_bytes(tmp_path):
 # ---------------------------------------------------------------------- nobody writes otherwise
 
 ALLOWED = {  # module: what it may do by itself, and why
+    "imgturbo/locks.py": {"os.open": "a lock is held on an open file, and says nothing that lasts"},
     "imgturbo/sky/write.py": {"os.open": "the part file that windows are put into for hours"},
     "imgturbo/training/trackers.py": {"open": "lines are appended; a cut one is dropped on resume"},
     "imgturbo/training/checkpoint.py": {
@@ -359,3 +360,13 @@ def test_the_law_sees_them(tmp_path, code, way):
     harmless = "p.open(); open(p, 'rb'); s.replace('a', 'b'); dataclasses.replace(a, b=1)"
     (tmp_path / "module.py").write_text(f"{harmless}; os.open(p, os.O_RDONLY); image.save(buffer)")
     assert own_ways(tmp_path / "module.py") == set()
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["131072 requested and 6112 written", "Not enough space on disk: requested 8, available 0."],
+)
+def test_a_full_disk_is_called_so_whoever_says_it(said):
+    full = r"^x: cannot .* left on device, the disk is full\);"
+    with pytest.raises(ImgturboError, match=full), naming("x"):
+        raise OSError(said)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["edit_json", "edit_weights", "flip", "JUNK"]
+__all__ = ["JUNK", "edit_json", "edit_weights", "edited", "flip"]
 
 Path = tuple[str | int, ...]
 
@@ -28,8 +28,20 @@ JUNK: list[Any] = [
 ]  # fmt: skip
 
 
+def edited(tree: Any, rng: random.Random) -> tuple[Any, str]:
+    """A copy of a tree of JSON or YAML with one thing changed, and what."""
+    tree = copy.deepcopy(tree)
+    if not isinstance(tree, dict | list) or not tree:
+        return copy.deepcopy(rng.choice(JUNK)), "all of it"
+    return tree, edit_json(tree, rng, deepest=900)
+
+
 def edit_json(
-    tree: Any, rng: random.Random, under: Sequence[str] = (), junk: Sequence[Any] = JUNK
+    tree: Any,
+    rng: random.Random,
+    under: Sequence[str] = (),
+    junk: Sequence[Any] = JUNK,
+    deepest: int = 20_000,
 ) -> str:
     """Change one thing in a tree of JSON, in place; says what.
 
@@ -38,6 +50,7 @@ def edit_json(
         rng: decides what.
         under: only below these keys of the top.
         junk: what takes the place of a value.
+        deepest: lists within each other.
     """
     paths = [p for p in _places(tree) if p and (not under or p[0] in under)]
     if not paths:
@@ -66,7 +79,7 @@ def edit_json(
     elif what == "string" and isinstance(value, str):
         parent[key] = rng.choice([value.upper(), value + "x", value[1:], value * 50, value[::-1]])
     elif what == "deep":
-        parent[key] = _nested(rng.choice([10, 190, 900, 20_000]))
+        parent[key] = _nested(rng.choice([10, 190, deepest]))
     else:
         parent[key] = copy.deepcopy(rng.choice(junk))
     return f"{name} = {'deep' if what == 'deep' else repr(parent[key])[:60]}"

@@ -18,10 +18,20 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.simulate.camera import Camera, Channel, hubble, webb
-from data_prep.simulate.observe import Exposure, expose, write_exposure, write_truth
+from data_prep.simulate.observe import (
+    SIMULATED,
+    TRUTH,
+    Exposure,
+    expose,
+    exposures,
+    write_exposure,
+    write_truth,
+)
 from data_prep.simulate.scene import draw_scene
 from data_prep.simulate.sources import Scene
 from imgturbo.errors import ImgturboError
+from imgturbo.files import naming
+from imgturbo.places import free_place
 
 __all__ = [
     "Camera",
@@ -69,12 +79,13 @@ def simulate(
     cluster: bool = True,
     pointing_error: float = 0.02,
     noiseless: bool = False,
+    overwrite: bool = False,
     progress: Callable[[str, float], None] | None = None,
 ) -> SimulatedPair:
     """Simulate one field as Hubble and Webb would see it, and write the files.
 
     Args:
-        out: folder, made if absent; files of the same names in it are replaced.
+        out: folder, made if absent; an earlier simulation's files in it are replaced.
         pixels: side of the Webb mosaic (0.04″ pixels); Hubble's (0.05″) covers it.
         seed: of the sky, of where it lies, and of the direction of the pointing error.
         noise_seed: of the noise; None takes ``seed``.
@@ -86,6 +97,7 @@ def simulate(
         cluster: whether a cluster of galaxies stands in the field.
         pointing_error: arcsec by which Hubble's WCS is wrong (0.02 is half a Webb pixel).
         noiseless: write Webb's images without noise too, ``jwst_f150w_noiseless.fits``, ….
+        overwrite: replace files of these names that no simulation made.
         progress: called as ``progress(stage, fraction)`` with the name of the stage and the part of
             the whole job that is done, from 0 to 1.
 
@@ -113,12 +125,12 @@ def simulate(
     error = (float(pointing_error * np.sin(angle)), float(pointing_error * np.cos(angle)))
     source = hubble(source_bands, field).moved(error)
     out = Path(out)
-    try:
+    with naming(out, "choose another", "cannot be made a folder"):
         out.mkdir(parents=True, exist_ok=True)
-    except OSError as error_:
-        raise ImgturboError(
-            f"{out}: cannot be made a folder ({error_.strerror}); choose another"
-        ) from None
+    cameras = [(source, ""), (target, ""), *([(target, "_noiseless")] if noiseless else [])]
+    for path in (path for camera, suffix in cameras for path in exposures(camera, out, suffix)):
+        free_place(path, mark=SIMULATED, overwrite=overwrite)
+    free_place(out / "truth.ecsv", mark=TRUTH, overwrite=overwrite)
 
     def report(stage: str, first: float, last: float) -> Callable[[float], None] | None:
         if progress is None:

@@ -30,7 +30,20 @@ from data_prep.simulate.sources import Scene, half_light_radius
 from data_prep.simulate.spectra import BANDS, ab_magnitude
 from imgturbo.files import whole
 
-__all__ = ["Exposure", "expose", "write_exposure", "write_truth"]
+__all__ = [
+    "SIMULATED",
+    "TRUTH",
+    "Exposure",
+    "expose",
+    "exposures",
+    "write_exposure",
+    "write_truth",
+]
+
+SIMULATED = (b"Made by imgturbo simulate",)
+"""How a file of an earlier simulation is known (:mod:`imgturbo.places`)."""
+TRUTH = (b"ECSV", b"source_pointing_error")
+"""How its catalogue is known."""
 
 Float32 = NDArray[np.float32]
 
@@ -88,6 +101,14 @@ def _with_noise(
     return Exposure(camera, sky, data, clean, rms, weight)
 
 
+def exposures(camera: Camera, folder: Path, suffix: str = "") -> tuple[Path, ...]:
+    """The files that :func:`write_exposure` leaves."""
+    telescope = camera.telescope.lower()
+    return tuple(
+        folder / f"{telescope}_{channel.band.lower()}{suffix}.fits" for channel in camera.channels
+    )
+
+
 def write_exposure(exposure: Exposure, folder: Path, suffix: str = "") -> tuple[Path, ...]:
     """One file a band, ``hst_f606w.fits`` or ``jwst_f150w.fits``; each appears whole or not at all.
 
@@ -97,15 +118,13 @@ def write_exposure(exposure: Exposure, folder: Path, suffix: str = "") -> tuple[
         ImgturboError: the folder cannot be written.
     """
     camera = exposure.camera
-    paths = []
-    for c, channel in enumerate(camera.channels):
-        path = folder / f"{camera.telescope.lower()}_{channel.band.lower()}{suffix}.fits"
+    paths = exposures(camera, folder, suffix)
+    for c, (channel, path) in enumerate(zip(camera.channels, paths, strict=True)):
         layout = _drz if camera.telescope == "HST" else _i2d
         hdus = layout(exposure, c, channel)
         with whole(path) as aside:
             hdus.writeto(aside)
-        paths.append(path)
-    return tuple(paths)
+    return paths
 
 
 def write_truth(

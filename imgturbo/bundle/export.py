@@ -12,6 +12,7 @@ from imgturbo.bundle.blend import blend
 from imgturbo.bundle.folder import Bundle, save_bundle
 from imgturbo.config import Config
 from imgturbo.errors import ImgturboError
+from imgturbo.places import free_folder
 
 __all__ = ["Exported", "export"]
 
@@ -60,8 +61,10 @@ def export(
             ``toward`` is of other tiles or networks.
     """
     out = Path(out)
-    if bundle.path.resolve() == out.resolve():
-        raise ImgturboError(f"{out}: is the bundle itself; name another folder")
+    for read in (bundle, *([] if toward is None else [toward])):
+        if read.path.resolve() == out.resolve():
+            raise ImgturboError(f"{out}: is the bundle itself; name another folder")
+        free_folder(out, folders=[read.path], replaced=True)
     record = {**bundle.record, "exported_from": bundle.hash}
     if toward is not None:
         networks = copy.deepcopy((bundle.decoder, bundle.encoder))

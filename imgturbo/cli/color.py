@@ -97,12 +97,14 @@ def saturation(
     size: Size = None,
     bands: Band = None,
     grey: Grey = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Scale the latents from 0 to 1.5: from the mean's colours to more than the draw's."""
     from imgturbo.bundle import load_bundle
     from imgturbo.color.latents import saturation as run
 
     options: dict[str, Any] = {"seed": seed, "size": size, "bands": bands, "grey": grey}
+    options["overwrite"] = overwrite
     run(load_bundle(bundle), image, out, samples=samples, **options)
     typer.echo(out)
 
@@ -116,12 +118,15 @@ def interpolate(
     size: Size = None,
     bands: Band = None,
     grey: Grey = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """A grid of 5 × 5 mixtures of two draws."""
     from imgturbo.bundle import load_bundle
     from imgturbo.color.latents import interpolate as run
 
-    run(load_bundle(bundle), image, out, seed=seed, size=size, bands=bands, grey=grey)
+    options: dict[str, Any] = {"seed": seed, "size": size, "bands": bands, "grey": grey}
+    options["overwrite"] = overwrite
+    run(load_bundle(bundle), image, out, **options)
     typer.echo(out)
 
 
@@ -139,12 +144,14 @@ def transfer(
     size: Size = None,
     bands: Band = None,
     grey: Grey = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Colour images like a reference: its coarse latents, decoded with another lightness."""
     from imgturbo.bundle import load_bundle
     from imgturbo.color.latents import transfer as run
 
     options: dict[str, Any] = {"seed": seed, "size": size, "bands": bands, "grey": grey}
+    options["overwrite"] = overwrite
     run(load_bundle(bundle), images, out, reference=reference, mix=mix, **options)
     typer.echo(out)
 
@@ -159,12 +166,14 @@ def scales(
     size: Size = None,
     bands: Band = None,
     grey: Grey = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """What each level of latents decides: all zero but one, drawn anew."""
     from imgturbo.bundle import load_bundle
     from imgturbo.color.latents import scales as run
 
     options: dict[str, Any] = {"seed": seed, "size": size, "bands": bands, "grey": grey}
+    options["overwrite"] = overwrite
     run(load_bundle(bundle), image, out, samples=samples, **options)
     typer.echo(out)
 

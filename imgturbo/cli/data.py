@@ -8,8 +8,16 @@ from typing import Annotated
 
 import typer
 
-from imgturbo.cli.options import JsonOutput, Names, Overrides, config_and_overrides, names
+from imgturbo.cli.options import (
+    JsonOutput,
+    Names,
+    Overrides,
+    Overwrite,
+    config_and_overrides,
+    names,
+)
 from imgturbo.errors import ImgturboError
+from imgturbo.stopping import going_on
 
 __all__ = ["commands"]
 
@@ -33,6 +41,7 @@ def simulate(
     noiseless: Annotated[
         bool, typer.Option("--noiseless", help="Write Webb's images without noise too.")
     ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Make a sky and observe it with a Hubble-like and a Webb-like camera.
 
@@ -51,6 +60,7 @@ def simulate(
             target_bands=target_bands,
             star_density=stars,
             noiseless=noiseless,
+            overwrite=overwrite,
             progress=progress,
         )
     for path in (*pair.source, *pair.target, *pair.noiseless, pair.truth):
@@ -81,6 +91,9 @@ def prepare(
         Path | None,
         typer.Option(help="Also write each field, source on the target's grid, into this folder."),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="With --aligned: replace what is there.")
+    ] = False,
 ) -> None:
     """Register, reproject and cut FITS files or pictures into training tiles.
 
@@ -120,8 +133,9 @@ def prepare(
         raise ImgturboError("prepare: name a config file, or give --source and --target files")
     if out is not None:
         settings.out = out
-    with task("preparing") as progress:
-        report = run(settings, keep_aligned=aligned, progress=progress)
+    advice = "the same command goes on with the fields that are not finished"
+    with going_on(advice), task("preparing") as progress:
+        report = run(settings, keep_aligned=aligned, overwrite=overwrite, progress=progress)
     prepare_table(report)
 
 

@@ -1,7 +1,7 @@
 """The ``imgturbo`` command: its groups of commands put together, and how mistakes are printed.
 
 A mistake of the user, in the words or in the files, is one line after ``error:`` and exit status 2
-(see :mod:`imgturbo.errors`).
+(see :mod:`imgturbo.errors`). A signal is one line too, with how to go on, and status 130 or 143.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from imgturbo.cli import (
     training,
     translate,
 )
-from imgturbo.cli.output import fail, leave, note
+from imgturbo.cli.output import fail, leave, note, stop
 from imgturbo.errors import ImgturboError
+from imgturbo.stopping import Stopped, signals_stop
 
 __all__ = ["app", "main"]
 
@@ -70,12 +71,15 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     words = list(argv) if argv is not None else None
     try:
         # Not standalone, so that mistakes in the words look like all others.
-        status = app(args=words, prog_name="imgturbo", standalone_mode=False)
+        with signals_stop():
+            status = app(args=words, prog_name="imgturbo", standalone_mode=False)
     except ImgturboError as error:
         fail(str(error))
     except _UsageError as error:
         fail(_usage(error))
-    except typer.Abort:
+    except Stopped as stopped:
+        stop(stopped)
+    except (typer.Abort, KeyboardInterrupt):
         leave(130)
     except MemoryError:
         fail(_NO_MEMORY)

@@ -9,7 +9,9 @@ from typing import Any, NoReturn
 
 import typer
 
-__all__ = ["fail", "leave", "note", "say"]
+from imgturbo.stopping import Stopped
+
+__all__ = ["fail", "leave", "note", "say", "stop"]
 
 
 def say(message: object) -> None:
@@ -47,6 +49,13 @@ def leave(status: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+def stop(stopped: Stopped) -> NoReturn:
+    """Say in one line on standard error that a signal ended the work, and exit as shells do."""
+    if _first():
+        print(stopped, file=sys.stderr)
+    leave(stopped.status)
 
 
 def _first() -> bool:

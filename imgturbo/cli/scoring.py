@@ -12,6 +12,7 @@ from imgturbo.cli.options import (
     Device,
     Names,
     Numbers,
+    Overwrite,
     Seed,
     Temperature,
     names,
@@ -43,6 +44,7 @@ def evaluate(
         typer.Option(help="What can be had at best: a noiseless truth, a second exposure."),
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the scores here.")] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Score a prediction beside the baselines: PSNR, SSIM, LPIPS, spectrum, on a stated stretch.
 
@@ -50,9 +52,14 @@ def evaluate(
     perfect prediction would score by that alone.
     """
     from imgturbo.files import write_json
+    from imgturbo.places import free_place
     from imgturbo.report.tables import score_table
+    from imgturbo.scoring.evaluate import MARK
     from imgturbo.scoring.evaluate import evaluate as run
 
+    if json_file is not None:
+        inputs = [pred, *target, *(source or ()), ceiling]
+        free_place(json_file, inputs, mark=MARK, overwrite=overwrite)
     scores = run(pred, target, source or None, bands=bands or None, ceiling=ceiling)
     if json_file is not None:
         write_json(json_file, scores)
@@ -78,6 +85,7 @@ def calibrate(
     limit: Annotated[int | None, typer.Option(help="At most so many tiles, evenly spread.")] = None,
     seed: Seed = 0,
     device: Device = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Compare many samples of a stochastic model with the truth: are its error bars honest?
 
@@ -99,6 +107,7 @@ def calibrate(
             levels=levels,
             device=device,
             out=out,
+            overwrite=overwrite,
             progress=progress,
         )
     calibration_table(result)

@@ -9,6 +9,7 @@ import typer
 
 from imgturbo.cli.options import Overrides
 from imgturbo.cli.output import say
+from imgturbo.stopping import going_on
 
 __all__ = ["commands"]
 
@@ -32,4 +33,7 @@ def train(
     from imgturbo.engines import load_settled
     from imgturbo.training import train as run
 
-    say(run(load_settled(config, overrides or []), resume=not fresh).message)
+    with going_on("the same command continues from the last checkpoint"):
+        result = run(load_settled(config, overrides or []), resume=not fresh)
+    say(result.message)
+    raise typer.Exit(result.status)

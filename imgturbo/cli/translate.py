@@ -23,6 +23,7 @@ from imgturbo.cli.options import (
 )
 from imgturbo.cli.output import say
 from imgturbo.errors import ImgturboError
+from imgturbo.stopping import going_on
 
 __all__ = ["commands"]
 
@@ -81,6 +82,7 @@ def translate(
     from imgturbo.bundle import load_bundle
     from imgturbo.mosaic import translate_file, translate_manifest
     from imgturbo.report.progress import task
+    from imgturbo.sky.picture import is_picture
 
     options: dict[str, Any] = {
         "direction": direction,
@@ -98,25 +100,21 @@ def translate(
         "match_sky": match_sky,
         "overwrite": overwrite,
     }
-    if manifest is not None:
-        if files or out is not None or out_dir is None:
-            raise ImgturboError("translate: --manifest goes with --out-dir, without files or --out")
-        with task("translating") as progress:
-            summary = translate_manifest(
-                load_bundle(bundle),
-                manifest,
-                out_dir,
-                progress=progress,
-                log=progress.line,
-                **options,
-            )
-        say(summary)
-        raise typer.Exit(1 if summary.failed else 0)
-    if not files or out is None:
+    if manifest is not None and (files or out is not None or out_dir is None):
+        raise ImgturboError("translate: --manifest goes with --out-dir, without files or --out")
+    if manifest is None and (not files or out is None):
         raise ImgturboError("translate: give FITS files and --out, or --manifest and --out-dir")
-    with task("translating") as progress:
-        say(
-            translate_file(
-                load_bundle(bundle), files, out, progress=progress, log=progress.line, **options
-            )
-        )
+    again = out is not None and is_picture(out)
+    with going_on(f"the same command {'begins anew' if again else 'continues'}"):
+        loaded = load_bundle(bundle)
+        with task("translating") as progress:
+            options |= {"progress": progress, "log": progress.line}
+            if manifest is not None and out_dir is not None:
+                summary = translate_manifest(loaded, manifest, out_dir, **options)
+            elif files and out is not None:
+                made = translate_file(loaded, files, out, **options)
+    if manifest is None:
+        say(made)
+        return
+    say(summary)
+    raise typer.Exit(1 if summary.failed else 0)

@@ -33,6 +33,7 @@ from imgturbo.files import naming
 from imgturbo.flows.upsampling import joint_bilateral_upsample
 from imgturbo.mosaic import translate_array
 from imgturbo.nets import Generator
+from imgturbo.places import free_folder, free_place
 from imgturbo.report.sheet import contact_sheet
 from imgturbo.sky import write_sky
 from imgturbo.sky.lab import colours_grey, lab_to_rgb
@@ -106,7 +107,8 @@ def colorize(
         raise ImgturboError(f"the temperature must be zero or more, not {temperature}")
     out = Path(out_dir)
     images = [read_grey(path, bands, grey) for path in paths]
-    _check_places(images, out, samples, overwrite)
+    free_folder(out, folders=[bundle.path])
+    _check_places(images, out, samples, overwrite, paths)
     written = []
     for index, image in enumerate(images):
         say(f"{image.name}: drawing colours", index / len(images))
@@ -213,7 +215,13 @@ def draw_colours(
 # -------------------------------------------------------------------------------------- writing
 
 
-def _check_places(images: Sequence[Grey], out: Path, samples: int, overwrite: bool) -> None:
+def _check_places(
+    images: Sequence[Grey],
+    out: Path,
+    samples: int,
+    overwrite: bool,
+    inputs: Sequence[Path | str],
+) -> None:
     """Refuse before any work what could not be written at its end."""
     names = [image.name for image in images]
     for image in images:
@@ -224,11 +232,9 @@ def _check_places(images: Sequence[Grey], out: Path, samples: int, overwrite: bo
             )
         kinds = [*(f"s{i + 1:03}" for i in range(samples)), "mean"]
         wanted = [f"{image.name}_{kind}{s}" for kind in kinds for s in _suffixes(image)]
-        there = [n for n in [*wanted, f"{image.name}_sheet.png"] if (out / n).exists()]
-        if there and not overwrite:
-            raise ImgturboError(
-                f"{out / there[0]}: is there already; name another folder or add --overwrite"
-            )
+        for name in [*wanted, f"{image.name}_sheet.png"]:
+            remedy = "name another folder or add --overwrite"
+            free_place(out / name, inputs, overwrite=overwrite, remedy=remedy)
 
 
 def _suffixes(image: Grey) -> tuple[str, ...]:

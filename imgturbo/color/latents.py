@@ -29,7 +29,8 @@ from imgturbo.color.colorize import colour_decoder, to_full_size, working_lightn
 from imgturbo.color.grey import read_colour, read_grey
 from imgturbo.errors import ImgturboError
 from imgturbo.nets import PositionalNoise
-from imgturbo.report.sheet import contact_sheet
+from imgturbo.places import free_place
+from imgturbo.report.sheet import SHEET, contact_sheet
 from imgturbo.sky.lab import lab_to_rgb
 from imgturbo.sky.picture import resize
 
@@ -158,6 +159,7 @@ def saturation(
     *,
     samples: int = 3,
     seed: int = 0,
+    overwrite: bool = False,
     **reading: Unpack[Reading],
 ) -> None:
     """Write a sheet: a row a draw, its latents scaled from 0 to 1.5.
@@ -168,12 +170,13 @@ def saturation(
         out: PNG.
         samples: rows.
         seed: of the first.
+        overwrite: replace a file that is no sheet of ours.
         reading: ``size``, ``bands``, ``grey`` as of :func:`imgturbo.color.colorize.colorize`.
 
     Raises:
         ImgturboError: as ``colorize``; ``out`` is not named as a PNG.
     """
-    _check_sheet(out)
+    _check_sheet(out, bundle, [path], overwrite)
     study = _study(bundle, path, **reading)
     rows = []
     for draw in range(samples):
@@ -183,10 +186,16 @@ def saturation(
 
 
 def interpolate(
-    bundle: Bundle, path: Path | str, out: Path, *, seed: int = 0, **reading: Unpack[Reading]
+    bundle: Bundle,
+    path: Path | str,
+    out: Path,
+    *,
+    seed: int = 0,
+    overwrite: bool = False,
+    **reading: Unpack[Reading],
 ) -> None:
     """Write a sheet of 5 × 5: a₀z₀ + a₁z₁ of two draws; arguments as :func:`saturation`."""
-    _check_sheet(out)
+    _check_sheet(out, bundle, [path], overwrite)
     study = _study(bundle, path, **reading)
     first, second = study.draw(seed), study.draw(seed + 1)
     steps = [math.copysign(math.sqrt(abs(u)), u) for u in _CORNERS]
@@ -210,6 +219,7 @@ def transfer(
     reference: Path | str,
     mix: Sequence[float] | None = None,
     seed: int = 0,
+    overwrite: bool = False,
     **reading: Unpack[Reading],
 ) -> None:
     """Write a sheet: each grey image in the colours of the reference, and in colours of its own.
@@ -222,12 +232,13 @@ def transfer(
         mix: s, the share of new noise in each latent, finest first; None: the published one, cut to
             this flow, the coarsest kept.
         seed: of the new noise.
+        overwrite: as of :func:`saturation`.
         reading: as of :func:`saturation`.
 
     Raises:
         ImgturboError: no colour picture, shares outside 0…1 or of another number than latents.
     """
-    _check_sheet(out)
+    _check_sheet(out, bundle, [reference, *paths], overwrite)
     lab = read_colour(reference)
     rows = []
     for path in paths:
@@ -251,13 +262,14 @@ def scales(
     *,
     samples: int = 5,
     seed: int = 0,
+    overwrite: bool = False,
     **reading: Unpack[Reading],
 ) -> None:
     """Write a sheet: a row a latent, finest first, drawn anew in each column, all others zero.
 
     Arguments as :func:`saturation`; ``samples`` are the columns.
     """
-    _check_sheet(out)
+    _check_sheet(out, bundle, [path], overwrite)
     study = _study(bundle, path, **reading)
     rows = []
     for level in range(len(study.shapes)):
@@ -271,10 +283,15 @@ def scales(
     contact_sheet(out, rows, labels=labels)
 
 
-def _check_sheet(out: Path) -> None:
-    """Before the work: what is written is a PNG, whatever its name says."""
+def _check_sheet(out: Path, bundle: Bundle, inputs: Sequence[Path | str], overwrite: bool) -> None:
+    """Before the work: what is written is a PNG, whatever its name says, and nothing is in its way.
+
+    Raises:
+        ImgturboError: another name, or a place where it must not go.
+    """
     if out.suffix.lower() != ".png":
         raise ImgturboError(f"{out}: the sheet is a PNG; name it {out.with_suffix('.png').name}")
+    free_place(out, inputs, [bundle.path], mark=SHEET, overwrite=overwrite)
 
 
 def _shares(mix: Sequence[float] | None, latents: int) -> Sequence[float]:

@@ -17,8 +17,9 @@ from imgturbo.config.flows import FlowConfig
 from imgturbo.config.networks import CriticConfig, CriticsConfig, GeneratorConfig, UNetConfig
 from imgturbo.config.preparation import PrepareConfig
 from imgturbo.config.section import NetworkConfig, Section, TruthForNumber
-from imgturbo.config.text import read_yaml, where_in
+from imgturbo.config.text import read_yaml, text_of, where_in
 from imgturbo.config.training import DataConfig, ObjectiveConfig, TrainConfig
+from imgturbo.door import door
 from imgturbo.errors import ImgturboError
 
 __all__ = [
@@ -116,14 +117,18 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     """
     path = Path(path)
     try:
-        tree = read_yaml(path.read_text())
+        text = text_of(path)
     except FileNotFoundError:
         raise ImgturboError(f"{path}: no such config file; configs/ has examples") from None
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise ImgturboError(f"{path}: cannot be read ({why}); give a YAML file") from None
-    except yaml.YAMLError as error:
-        raise ImgturboError(f"{path}: not valid YAML: {where_in(error)}; mend it there") from None
+    except (OSError, ValueError) as error:
+        why, name = getattr(error, "strerror", None) or error, str(path).replace("\0", "?")
+        raise ImgturboError(f"{name}: cannot be read ({why}); give a YAML file") from None
+    with door(path, remedy="mend it", what="not valid YAML"):
+        try:
+            tree = read_yaml(text)
+        except yaml.YAMLError as error:
+            why = where_in(error)
+            raise ImgturboError(f"{path}: not valid YAML: {why}; mend it there") from None
     if tree is None:
         tree = {}
     if not isinstance(tree, dict):
@@ -143,7 +148,9 @@ def _validated(origin: str, tree: dict[str, Any], overrides: Sequence[str]) -> C
 def _apply_override(tree: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key:
-        raise ImgturboError(f"{override!r}: overrides are written section.key=value")
+        raise ImgturboError(
+            f"{_short(repr(override), 200)}: overrides are written section.key=value"
+        )
     node = tree
     *parents, leaf = key.split(".")
     for name in parents:
@@ -151,13 +158,17 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
         if child is None:
             child = node[name] = {}
         if not isinstance(child, dict):
-            raise ImgturboError(f"{override!r}: {name!r} is a value, not a section")
+            raise ImgturboError(
+                f"{_short(repr(override), 200)}: {name!r} is a value, not a section"
+            )
         node = child
-    try:
-        node[leaf] = read_yaml(text)
-    except yaml.YAMLError as error:
-        why = where_in(error)
-        raise ImgturboError(f"{override!r}: the value is not valid YAML: {why}") from None
+    shown = _short(repr(override), 200)
+    with door(shown, remedy="mend it", what="the value is not valid YAML"):
+        try:
+            node[leaf] = read_yaml(text)
+        except yaml.YAMLError as error:
+            why = where_in(error)
+            raise ImgturboError(f"{shown}: the value is not valid YAML: {why}") from None
 
 
 def _explain(error: ValidationError) -> str:

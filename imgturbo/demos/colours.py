@@ -35,17 +35,18 @@ from imgturbo.data.loader import validation_batches
 from imgturbo.data.store import TileStore
 from imgturbo.demos.sky import config_path
 from imgturbo.engines import build_network
-from imgturbo.errors import ImgturboError
 from imgturbo.files import write_json
 from imgturbo.metrics.likelihood import ChannelGaussian, PixelMoments, bits_per_dimension
 from imgturbo.nets import Generator
+from imgturbo.places import free_place
 from imgturbo.report.progress import task
-from imgturbo.report.sheet import contact_sheet
+from imgturbo.report.sheet import SHEET, contact_sheet
 from imgturbo.report.tables import prepare_table, wide_console
 from imgturbo.sky import SkyImage, read_sky, write_sky
 from imgturbo.sky.lab import lab_to_rgb, rgb_to_lab
 from imgturbo.sky.picture import working_shape
 from imgturbo.sky.units import DISPLAY
+from imgturbo.stopping import Stopped
 from imgturbo.training import train
 
 __all__ = ["likelihoods", "run_demo", "variety"]
@@ -53,6 +54,7 @@ __all__ = ["likelihoods", "run_demo", "variety"]
 _SHOWN = ("hubble_deep_field", "coffee", "retina", "chelsea")
 _GREY = "camera.png"  # a grey photograph: there is no truth, and nothing of it in the training
 _DRAWS, _DRAWS_SHOWN = 8, 4
+SCORES = (b'"nats_per_dimension"',)
 _TEMPERATURES = (1.0, 0.5, 0.0)
 _TILES = 256  # validation tiles scored, at most
 
@@ -74,11 +76,14 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
     started = time.monotonic()
     work = out / "quick" if quick else out
     config = _settings(work, quick)
+    for name, mark in (("scores.json", SCORES), ("sheet.png", SHEET)):
+        free_place(out / name, mark=mark, remedy="move it, or choose another --out")
     with task("preparing pictures") as progress:
         prepare_table(prepare(config.prepare, progress=progress))
     result = train(config)
-    if result.bundle is None:
-        raise ImgturboError(f"{out}: {result.message}")
+    if not result.finished:
+        raise Stopped(result.stopped_by, result.message)
+    assert result.bundle is not None
     console.print(result.message, markup=False)
     bundle = load_bundle(result.bundle)
 

@@ -15,22 +15,22 @@ import shutil
 import time
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from imgturbo.config import Config, FieldConfig, load_config
-from imgturbo.errors import ImgturboError
 from imgturbo.files import write_json
-from imgturbo.report.preview import comparison
+from imgturbo.places import free_place
+from imgturbo.report.preview import FIGURE, comparison
 from imgturbo.report.progress import task
 from imgturbo.report.tables import known_sky_table, prepare_table, score_table, wide_console
 from imgturbo.scoring.known_sky import fluxes_of_known, made_up
+from imgturbo.stopping import Stopped, workers
 
 if TYPE_CHECKING:
     from data_prep.simulate import SimulatedPair
@@ -89,7 +89,8 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
     from data_prep.prepare import prepare
     from imgturbo.bundle import load_bundle
     from imgturbo.mosaic import translate_file
-    from imgturbo.scoring.evaluate import evaluate
+    from imgturbo.mosaic.files import TRANSLATED
+    from imgturbo.scoring.evaluate import MARK, evaluate
     from imgturbo.training import train
 
     console = wide_console()
@@ -98,6 +99,15 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
     config = _settings(work, quick)
     training = (replace(_TRAINING[0], pixels=256),) if quick else _TRAINING
     held_out = tuple(replace(sky, pixels=192) for sky in _HELD_OUT) if quick else _HELD_OUT
+    predictions = {sky.name: work / f"{sky.name}.fits" for sky in held_out}
+    predictions["held-out"] = out / "prediction.fits"
+    left = {
+        "prediction": (predictions["held-out"], TRANSLATED),
+        "picture": (out / "preview.png", FIGURE),
+        "scores": (out / "scores.json", MARK),
+    }
+    for path, mark in (*left.values(), *((path, TRANSLATED) for path in predictions.values())):
+        free_place(path, mark=mark, remedy="move it, or choose another --out")
     pairs = _simulate((*held_out, *training), work / "sky", config.seed)
 
     config.prepare.fields = [_field(sky.name, pairs[sky.name]) for sky in training]
@@ -106,13 +116,12 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
     aligned = _align(config, pairs, held_out, work)
 
     result = train(config)
-    if result.bundle is None:
-        raise ImgturboError(f"{out}: {result.message}")
+    if not result.finished:
+        raise Stopped(result.stopped_by, result.message)
+    assert result.bundle is not None
     console.print(result.message, markup=False)
 
     bundle = load_bundle(result.bundle)
-    predictions = {sky.name: work / f"{sky.name}.fits" for sky in held_out}
-    predictions["held-out"] = out / "prediction.fits"
     with task("translating what was held out") as progress:
         for done, (name, path) in enumerate(predictions.items()):
             progress(name, done / len(predictions))
@@ -142,12 +151,7 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
 
     score_table(scores)
     known_sky_table(scores["known_sky"])
-    left = {
-        "prediction": predictions["held-out"],
-        "picture": out / "preview.png",
-        "scores": out / "scores.json",
-    }
-    for what, path in left.items():
+    for what, (path, _) in left.items():
         console.print(f"{what + ':':<12}{path}", markup=False)
     console.print(f"{scores['seconds']:.0f} s in all")
     return scores
@@ -158,7 +162,7 @@ def _simulate(skies: Sequence[_Sky], out: Path, seed: int) -> dict[str, Simulate
     pairs = {}
     with (
         task("simulating skies") as progress,
-        ProcessPoolExecutor(min(2, len(skies)), get_context("spawn")) as pool,
+        workers(min(2, len(skies))) as pool,
     ):
         jobs = {pool.submit(sky.simulate, out, seed): sky.name for sky in skies}
         for done, job in enumerate(as_completed(jobs), start=1):
@@ -178,8 +182,6 @@ def _align(
         sky.name: {side: folder / f"{sky.name}_{side}.fits" for side in ("source", "target")}
         for sky in skies
     }
-    for former in (path for both in files.values() for path in both.values()):
-        former.unlink(missing_ok=True)  # of an earlier demo; prepare would not overwrite it
     fields = [_field(sky.name, pairs[sky.name]) for sky in skies]
     for field, sky in zip(fields, skies, strict=True):
         if not (sky.density or sky.star_density or sky.cluster):  # nothing to be aligned by

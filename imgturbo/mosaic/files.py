@@ -8,6 +8,7 @@ share the windows: the first makes the file, each writes its own part of it, the
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import shlex
@@ -25,6 +26,7 @@ from imgturbo.bundle import Bundle
 from imgturbo.bundle.settings import Settings, SettingsDict
 from imgturbo.errors import ImgturboError
 from imgturbo.files import naming, sha256
+from imgturbo.locks import locked
 from imgturbo.mosaic.background import Background
 from imgturbo.mosaic.grid import on_grid_of
 from imgturbo.mosaic.journal import Journal
@@ -38,6 +40,7 @@ from imgturbo.mosaic.matching import (
 from imgturbo.mosaic.reading import Reading
 from imgturbo.mosaic.sweep import sweep
 from imgturbo.mosaic.translate import in_unit, prepare, softening_of, unstretch
+from imgturbo.places import free_place
 from imgturbo.sky import SkyReader, SkySpec, SkyWriter, open_sky
 from imgturbo.sky.bands import stem
 from imgturbo.sky.flags import flag_line
@@ -46,7 +49,11 @@ from imgturbo.sky.picture import is_picture
 from imgturbo.sky.provenance import history_of, prediction_cards
 from imgturbo.team import Team
 
-__all__ = ["translate_file"]
+__all__ = ["TRANSLATED", "translate_file"]
+
+_CREATOR = f"imgturbo {__version__}"
+TRANSLATED = (b"CREATOR = 'imgturbo ", b"MODEL")
+"""How a translated file is known (:mod:`imgturbo.places`)."""
 
 Progress = Callable[[str, float], None]
 
@@ -98,24 +105,18 @@ def translate_file(
     if chosen.device is None and team.size > 1:
         chosen = replace(chosen, device=team.device)
     with team.together():
-        _check_output(out, [*files, *([Path(grid)] if grid else [])], overwrite)
+        if not out.parent.is_dir():
+            raise ImgturboError(f"{out.parent}: no such folder; make it first")
+        free_place(out, [*files, grid], [bundle.path], overwrite=overwrite)
         source = _Source(bundle, files, direction, bands, grid, chosen.match_sky)
-    with source:
+    with source, contextlib.ExitStack() as held:
         with team.together():
             job = _Job(source, out, bundle, chosen, overwrite)
+        with team.together():
+            if team.first:
+                held.enter_context(locked(out, "choose another folder"))
         job.run(team, resume, progress, log)
     return out
-
-
-def _check_output(out: Path, inputs: Sequence[Path], overwrite: bool) -> None:
-    if not out.parent.is_dir():
-        raise ImgturboError(f"{out.parent}: no such folder; make it first")
-    if out.is_dir():
-        raise ImgturboError(f"{out}: is a folder; name a file in it")
-    if out.exists() and any(path.exists() and path.samefile(out) for path in inputs):
-        raise ImgturboError(f"{out}: is one of the inputs; choose another name")
-    if out.exists() and not overwrite:
-        raise ImgturboError(f"{out}: exists already; choose another name, or --overwrite")
 
 
 class _Source:
@@ -223,11 +224,12 @@ class _Job:
         with team.together():
             digests = [_digest(path) for path in self.source.files] if team.first else []
         digests = team.share(digests)
+        self.layout = team.share(self.layout)  # each has planned by the memory of its own device
         fingerprint = self._fingerprint(digests)
         spec = self._spec(digests)
         picture = is_picture(self.out)
         writer: SkyWriter | None = None
-        done: set[int] = set()
+        done: dict[int, int] = {}
         try:
             with team.together():
                 if team.first:
@@ -255,18 +257,30 @@ class _Job:
                 writer.__exit__(type(error), error, error.__traceback__)
             raise
 
-    def _open(self, spec: SkySpec, fingerprint: str, resume: bool) -> tuple[SkyWriter, set[int]]:
+    def _open(
+        self, spec: SkySpec, fingerprint: str, resume: bool
+    ) -> tuple[SkyWriter, dict[int, int]]:
         """The part file of an earlier run of this very job and what is in it, or a new one."""
-        done = Journal.finished(self.out, fingerprint) if resume else None
+        units = len(self.layout.units)
+        done = Journal.finished(self.out, fingerprint, units) if resume else None
         if done is not None:
             try:
-                return SkyWriter.resume(self.out, spec, overwrite=self.overwrite), done
+                writer = SkyWriter.resume(self.out, spec, overwrite=self.overwrite)
             except ImgturboError:
                 pass  # the journal outlived its file: begin anew
+            else:
+                kept = {u: s for u, s in done.items() if self._checksum(writer, u) == s}
+                return writer, kept
         Journal.remove(self.out)
-        return SkyWriter(self.out, spec, overwrite=self.overwrite, keep_part=True), set()
+        return SkyWriter(self.out, spec, overwrite=self.overwrite, keep_part=True), {}
 
-    def _journal(self, writer: SkyWriter, team: Team, fingerprint: str, done: set[int]) -> Journal:
+    def _checksum(self, writer: SkyWriter, unit: int) -> int:
+        """Of what the part file holds of a unit."""
+        return writer.checksum(*self.layout.places(unit))
+
+    def _journal(
+        self, writer: SkyWriter, team: Team, fingerprint: str, done: dict[int, int]
+    ) -> Journal:
         journal = Journal(self.out, fingerprint, writer.part, team.rank)
         journal.adopt(done)
         journal.commit()
@@ -285,20 +299,26 @@ class _Job:
             nonlocal finished
             finished += 1
             if journal is not None:
-                journal.mark(unit)
+                journal.mark(unit, self._checksum(writer, unit))
             if progress is not None:
                 progress(f"{self.out.name}", finished / len(units))
 
-        sweep(
-            self.layout,
-            units,
-            self.read,
-            self.apply,
-            unstretch(self.target),
-            writer.write,
-            writer.write_flags,
-            mark,
-        )
+        try:
+            sweep(
+                self.layout,
+                units,
+                self.read,
+                self.apply,
+                unstretch(self.target),
+                writer.write,
+                writer.write_flags,
+                mark,
+            )
+        except BaseException:
+            if journal is not None:
+                with contextlib.suppress(ImgturboError):  # what stopped it is what must be known
+                    journal.commit()
+            raise
         if journal is not None:
             journal.commit()
 
@@ -308,7 +328,7 @@ class _Job:
         _, height, width = reader.shape
         bands = way.output.names
         cards: list[tuple[str, Any, str]] = [
-            ("CREATOR", f"imgturbo {__version__}", "translated by"),
+            ("CREATOR", _CREATOR, "translated by"),
             *prediction_cards(self.bundle.hash, way.name),
         ]
         if reader.row_order:
@@ -373,6 +393,7 @@ class _Job:
             "model": [self.bundle.hash, self.source.way.name],
             "windows": [[*w.origin, *w.shape] for w in self.layout.windows],
             "exact": self.layout.exact,
+            "computed": [self.layout.batch, self.apply.device.type],
             "ensemble": self.settings.ensemble,
             "sky": self.settings.match_sky,
             "draws": [self.settings.seed, self.settings.precision, self.settings.temperature],

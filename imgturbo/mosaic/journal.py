@@ -5,17 +5,45 @@ Beside the part file ``.NAME.part`` of an output lies ``.NAME.part.json`` (of th
 plan — and the numbers of the finished units. Order of events (law 6): the pixels are written, the
 part file is fsynced, and only then does the journal name them, itself written whole. A unit that
 the journal names is therefore on disk, whatever happened since.
+
+What happened since may be anything: an edited journal, a disk that lost a block. So each unit has
+the checksum of its pixels, which must still be that of the part file, and the record as a whole has
+one. A journal that is not as it should be only costs the work that it would have saved.
 """
 
 from __future__ import annotations
 
-import json
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Annotated, Literal
 
-from imgturbo.files import aside_of, naming, remove, sync, write_whole
+from pydantic import BaseModel, ConfigDict, Field
+
+from imgturbo.door import door, typed
+from imgturbo.errors import ImgturboError
+from imgturbo.files import aside_of, naming, remove, sha256, sync, write_whole
 
 __all__ = ["Journal"]
+
+_LONGEST = 64  # bytes that a unit may take in a record
+
+
+class _Record(BaseModel):
+    """What a journal holds; ``seal`` is the hash of all else."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    format: Literal[2]
+    fingerprint: str
+    done: list[tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]]
+    """Units and the checksums of their pixels."""
+    seal: str = ""
+
+    def sealed(self) -> str:
+        """The hash of what the record says."""
+        return sha256(self.model_dump_json(exclude={"seal"}).encode())
 
 
 class Journal:
@@ -38,41 +66,61 @@ class Journal:
             interval: seconds between commits, so that fsync does not set the pace.
         """
         self.path = journal_path(out, rank)
+        self._out = out
         self._fingerprint = fingerprint
         self._part = part
         self._interval = interval
-        self._done: list[int] = []
+        self._done: dict[int, int] = {}
         self._last = time.monotonic()
 
-    def mark(self, unit: int) -> None:
-        """Note that all pixels of `unit` have been written."""
-        self._done.append(unit)
+    def mark(self, unit: int, checksum: int) -> None:
+        """Note that all pixels of `unit` have been written, and their checksum in the part file."""
+        self._done[unit] = checksum
         if time.monotonic() - self._last >= self._interval:
             self.commit()
 
     def commit(self) -> None:
-        """Make what has been marked durable."""
-        with naming(self._part):
+        """Make what has been marked durable.
+
+        Raises:
+            ImgturboError: the disk is full, naming the output; the former record is still there.
+        """
+        record = _Record(format=2, fingerprint=self._fingerprint, done=list(self._done.items()))
+        record.seal = record.sealed()
+        remedy = "free some space, then run the same command to continue"
+        with naming(self._out, remedy):
             sync(self._part)  # what any descriptor of this process has written to it
-        record = {"fingerprint": self._fingerprint, "done": self._done}
-        write_whole(self.path, json.dumps(record).encode())
+        try:
+            write_whole(self.path, record.model_dump_json().encode())
+        except ImgturboError as error:
+            if not isinstance(error.__cause__, OSError):
+                raise
+            with naming(self._out, remedy):  # the user knows the output, not its journal
+                raise error.__cause__ from None
         self._last = time.monotonic()
 
-    def adopt(self, done: set[int]) -> None:
+    def adopt(self, done: Mapping[int, int]) -> None:
         """Begin with units that earlier runs have finished."""
-        self._done = sorted(done)
+        self._done = dict(sorted(done.items()))
 
     @staticmethod
-    def finished(out: Path, fingerprint: str) -> set[int] | None:
-        """Units that earlier runs of this very job finished; None where there is no such run."""
-        done: set[int] | None = None
+    def finished(out: Path, fingerprint: str, units: int) -> dict[int, int] | None:
+        """Units that earlier runs of this very job finished, and the checksums of their pixels.
+
+        Args:
+            out: the final path of the output.
+            fingerprint: of the job.
+            units: how many the job has.
+
+        Returns:
+            None where there is no such run, or none whose record can be believed.
+        """
+        done: dict[int, int] | None = None
         for path in _journals(out):
-            try:
-                record = json.loads(path.read_text())
-                if record["fingerprint"] == fingerprint:
-                    done = (done or set()) | {int(unit) for unit in record["done"]}
-            except (OSError, ValueError, KeyError, TypeError):
-                continue  # a journal that cannot be read only costs the work it would have saved
+            with suppress(ImgturboError):
+                record = _read(path, units)
+                if record.fingerprint == fingerprint:
+                    done = (done or {}) | dict(record.done)
         return done
 
     @staticmethod
@@ -81,6 +129,22 @@ class Journal:
         for path in {journal_path(out, 0), *_journals(out)}:
             remove(path)
             remove(aside_of(path))  # of a kill while it was written
+
+
+def _read(path: Path, units: int) -> _Record:
+    """A record of at most so many units, checked.
+
+    Raises:
+        ImgturboError: it is not as it was written.
+    """
+    with door(path):
+        if path.is_symlink() or path.stat().st_size > 1024 + _LONGEST * units:
+            raise ImgturboError(f"{path}: is no journal of this job; remove it")
+        record = typed(_Record, path.read_bytes(), path)
+    numbers = [unit for unit, _ in record.done]
+    if record.seal != record.sealed() or not set(numbers) <= set(range(units)):
+        raise ImgturboError(f"{path}: was changed since it was written; remove it")
+    return record
 
 
 def journal_path(out: Path, rank: int) -> Path:
@@ -96,4 +160,4 @@ def _journals(out: Path) -> list[Path]:
         for path in (out.parent.iterdir() if out.parent.is_dir() else ())
         if path.name.startswith(stem) and path.name.endswith(".json")
     )
-    return [path for path in (first, *sorted(others)) if path.exists()]
+    return [path for path in (first, *sorted(others)) if path.is_symlink() or path.exists()]

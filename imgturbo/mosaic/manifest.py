@@ -13,14 +13,19 @@ takes its share of the fields.
 from __future__ import annotations
 
 import csv
+import io
+import unicodedata
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Unpack
 
+import torch
+
 from imgturbo.bundle import Bundle
 from imgturbo.bundle.settings import Settings, SettingsDict
+from imgturbo.door import door, first_line
 from imgturbo.errors import ImgturboError
 from imgturbo.files import naming
 from imgturbo.mosaic.files import translate_file
@@ -29,6 +34,9 @@ from imgturbo.sky.bands import ascii_name
 from imgturbo.team import Team
 
 __all__ = ["Field", "ManifestSummary", "read_manifest", "translate_manifest"]
+
+_LONGEST = 64 << 20  # bytes of a CSV
+_LONGEST_NAME = 200  # bytes; an output's name is longer, and that of its journal still more
 
 
 @dataclass(frozen=True)
@@ -62,13 +70,15 @@ def read_manifest(path: Path | str) -> list[Field]:
             repeated or no file name; each with its line.
     """
     path = Path(path)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = _rows(csv.reader(file))
-    except FileNotFoundError:
-        raise ImgturboError(f"{path}: no such manifest") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ImgturboError(f"{path}: cannot be read as CSV: {error}") from None
+    if not path.exists():
+        raise ImgturboError(f"{path}: no such manifest; name a CSV of fields")
+    with door(path, remedy="write it as UTF-8", what="cannot be read as CSV"):
+        with path.open("rb") as file:
+            content = file.read(_LONGEST + 1)
+        if len(content) > _LONGEST:
+            raise ImgturboError(f"{path}: is longer than {_LONGEST >> 20} MB; divide it")
+        text = io.StringIO(content.decode("utf-8-sig"), newline="")
+        rows = _rows(csv.reader(text, strict=True))
     if len(rows) < 2 or len(rows[0][1]) < 2:
         raise ImgturboError(
             f"{path}: a manifest has a header such as 'field,F606W,F814W' and one row a field"
@@ -78,6 +88,7 @@ def read_manifest(path: Path | str) -> list[Field]:
     columns = [k for k in range(len(header)) if k != first]
     single = len(columns) == 1 and header[columns[0]].lower() in ("file", "files", "path")
     fields: list[Field] = []
+    names: set[str] = set()
     for number, row in rows[1:]:
         cells = [cell.strip() for cell in row]
         if len(cells) != len(header):
@@ -85,14 +96,36 @@ def read_manifest(path: Path | str) -> list[Field]:
                 f"{path}: line {number} has {len(cells)} columns, the header {len(header)}"
             )
         name = cells[first]
-        if not name or Path(name).name != name or name.startswith("."):
-            raise ImgturboError(f"{path}: line {number}: {name!r} cannot be the name of a field")
-        if any(known.name == name for known in fields):
+        if not _is_name(name):
+            raise ImgturboError(
+                f"{path}: line {number}: {_shown(name)} cannot be the name of a field; give one "
+                f"that can be a file's, of at most {_LONGEST_NAME} bytes"
+            )
+        if name in names:
             raise ImgturboError(f"{path}: line {number}: the field {name!r} is named twice")
+        names.add(name)
+        odd = next((cell for cell in cells if not _is_shown(cell)), None)
+        if odd is not None:
+            raise ImgturboError(f"{path}: line {number}: {_shown(odd)} is no file's name; mend it")
         files = tuple(path.parent / cells[k] for k in columns if cells[k])
         bands = None if single else tuple(header[k] for k in columns if cells[k])
         fields.append(Field(name, files, bands))
     return fields
+
+
+def _is_name(name: str) -> bool:
+    """Whether a field can be called so, and its output, and what grows beside that."""
+    plain = Path(name).name == name and name.isprintable() and not name.startswith(".")
+    return bool(name) and plain and len(name.encode()) <= _LONGEST_NAME
+
+
+def _is_shown(text: str) -> bool:
+    """Whether every character is one that is seen, or a space of some width."""
+    return all(c.isprintable() or unicodedata.category(c) == "Zs" for c in text)
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 60 else f"{text[:59]}…")
 
 
 def _rows(reader: Iterable[list[str]]) -> list[tuple[int, list[str]]]:
@@ -191,9 +224,10 @@ def translate_manifest(
                 team=Team(),
                 **settings,
             )
-        except Exception as error:  # whatever it was, the other fields do not depend on it
-            known = isinstance(error, ImgturboError | OSError)
-            mine.failed[entry.name] = f"{error}" if known else f"{type(error).__name__}: {error}"
+        except (ImgturboError, OSError, MemoryError, torch.OutOfMemoryError) as error:
+            # The other fields do not depend on it; a mistake of ours would be theirs too.
+            known = isinstance(error, ImgturboError)
+            mine.failed[entry.name] = str(error) if known else first_line(error)
             report("failed", 1.0)
         else:
             mine.done.append(entry.name)

@@ -4,6 +4,11 @@ A *unit* is what can be finished, journalled and shared among processes on its o
 hold their whole halo (law 1) it is a window, whose core is written as it is. Where they overlap by
 less, it is a row of windows, joined by `Blender`; a sweep that begins in the middle computes the
 rows that reach into its first one again, for their share of the overlap.
+
+Which windows go through the network together is a matter of the layout alone, never of what is left
+to do: libraries round differently for stacks of other sizes, and a resumed image is to be that of a
+run that was left alone, to the last bit. A window that was finished before is computed once more
+where its neighbours in the stack were not, and not written.
 """
 
 from __future__ import annotations
@@ -25,6 +30,7 @@ __all__ = ["Layout", "sweep"]
 
 Float64 = npt.NDArray[np.float64]
 Read = Callable[[Window], Piece]
+Place = tuple[slice, slice]
 PutFlags = Callable[[npt.NDArray[np.uint8], slice, slice], None]
 Put = Callable[[npt.NDArray[np.float32], slice, slice, str], None]
 
@@ -50,13 +56,23 @@ class Layout:
         """Numbers of the units: windows, or rows of windows."""
         return range(len(self.windows) if self.exact else self.windows[-1].row + 1)
 
+    def places(self, unit: int) -> tuple[Place, Place]:
+        """Where a unit's pixels and its flags lie in the image, as (rows, cols)."""
+        if self.exact:
+            core = self.windows[unit].core_rows, self.windows[unit].core_cols
+            return core, core
+        rows = {window.row: window for window in self.windows if window.row in (unit, unit + 1)}
+        mine, width = rows[unit], slice(0, self.windows[-1].cols.stop)
+        end = rows[unit + 1].rows.start if unit + 1 in rows else mine.rows.stop
+        return (slice(mine.rows.start, end), width), (mine.core_rows, width)
+
 
 @dataclass(frozen=True)
 class _Group:
     """Equal-shaped windows computed together; `joined` adds them up, `quiet`: for that only."""
 
     windows: list[Window]
-    units: list[int | None]  # the unit that each window is the last of, if it is
+    units: list[int | None]  # the unit that each window is the last of, if it is and is wanted
     joined: Blender | None = None
     quiet: bool = False
 
@@ -94,6 +110,8 @@ def sweep(
         for window, unit, reducer, piece in zip(
             group.windows, group.units, reducers, pieces, strict=True
         ):
+            if group.joined is None and unit is None:
+                continue  # finished before: here for its neighbours' sake
             planes = reducer.planes()
             for plane in planes.values():
                 plane[:, ~piece.valid] = np.nan
@@ -141,8 +159,11 @@ def _nothing(stack: npt.NDArray[np.float32], apply: Applier) -> Iterator[npt.NDA
 def _groups(layout: Layout, units: Sequence[int], apply: Applier) -> Iterator[_Group]:
     if layout.exact:
         number = {window.origin: unit for unit, window in enumerate(layout.windows)}
-        for group in batches([layout.windows[unit] for unit in units], layout.batch):
-            yield _Group(group, [number[window.origin] for window in group])
+        wanted = set(units)
+        for group in batches(layout.windows, layout.batch):
+            own = [number[window.origin] for window in group]
+            if not wanted.isdisjoint(own):
+                yield _Group(group, [unit if unit in wanted else None for unit in own])
         return
     rows: dict[int, list[Window]] = {}
     for window in layout.windows:

@@ -302,7 +302,8 @@ def _ensemble(generator: Generator, settings: Settings) -> Generator:
 def _budget(device: torch.device) -> float:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        return free / 4
+        # A power of two, so that a run that continues finds the plan of the run before.
+        return float(1 << (free // 4).bit_length() - 1) if free >= 4 else 1.0
     return MEMORY_CPU
 
 

@@ -17,7 +17,11 @@ from numpy.typing import NDArray
 
 from imgturbo.files import write_whole
 
-__all__ = ["colour", "comparison", "save_figure"]
+__all__ = ["FIGURE", "colour", "comparison", "save_figure"]
+
+_MAKER = "imgturbo figure"
+FIGURE = (b"\x89PNG", _MAKER.encode())
+"""How a figure is known that was saved here (:mod:`imgturbo.places`)."""
 
 _GAMMA = 0.8
 _MISSING = 0.3  # grey of pixels without a value
@@ -113,7 +117,7 @@ def comparison(
 def save_figure(figure: Any, out: Path) -> None:
     """Write a PNG of a matplotlib figure, whole or not at all; errors as of ``write_whole``."""
     content = io.BytesIO()
-    figure.savefig(content, dpi=_DPI, format="png")
+    figure.savefig(content, dpi=_DPI, format="png", metadata={"Software": _MAKER})
     write_whole(out, content.getvalue())
 
 

@@ -9,11 +9,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from imgturbo.files import write_whole
 
-__all__ = ["contact_sheet"]
+__all__ = ["SHEET", "contact_sheet"]
+
+_MAKER = "imgturbo contact sheet"
+SHEET = (b"\x89PNG", _MAKER.encode())
+"""How a sheet is known that was made here (:mod:`imgturbo.places`)."""
 
 _PAPER, _INK = (255, 255, 255), (40, 40, 40)
 _GAP, _LINE, _FONT = 4, 22, 15  # pixels
@@ -64,7 +68,9 @@ def contact_sheet(
             sheet.paste(picture, (margin + column * (width + _GAP), y))
         y += heights[index] + _GAP
     buffer = io.BytesIO()
-    sheet.save(buffer, "PNG", optimize=True)
+    maker = PngImagePlugin.PngInfo()
+    maker.add_text("Software", _MAKER)
+    sheet.save(buffer, "PNG", optimize=True, pnginfo=maker)
     write_whole(out, buffer.getvalue())
 
 

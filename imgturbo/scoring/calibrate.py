@@ -61,6 +61,8 @@ from imgturbo.metrics.perceptual import Unavailable
 from imgturbo.mosaic.apply import pick_device
 from imgturbo.nets.generator import Generator
 from imgturbo.nets.noise import PositionalNoise, Tempered
+from imgturbo.places import free_folder, free_place
+from imgturbo.report.preview import FIGURE
 from imgturbo.side import Side
 
 __all__ = ["BRIGHT", "calibrate"]
@@ -68,6 +70,10 @@ __all__ = ["BRIGHT", "calibrate"]
 BRIGHT = 0.25
 """Stretched source above which a pixel counts as bright: some 3 σ of the sky by default."""
 
+MARK = (b'"calibration"', b'"tiles_scored"')
+"""Of a file of numbers that a calibration made."""
+
+_NUMBERS, _FIGURES = "calibration.json", "calibration.png"
 _BATCH_NUMBERS = 1 << 24  # of samples held at once; scores need about six such arrays of float32
 _TRAINING_TILES = 1024  # enough for a covariance of bands
 
@@ -96,6 +102,7 @@ def calibrate(
     device: str | torch.device | None = None,
     perceptual: bool = True,
     out: Path | str | None = None,
+    overwrite: bool = False,
     progress: Callable[[str, float], None] | None = None,
 ) -> dict[str, Any]:
     """Score the samples of a bundle's decoder on the validation pairs of a tile store.
@@ -112,6 +119,7 @@ def calibrate(
         device: None: the first CUDA device, else the CPU.
         perceptual: whether the Fréchet distance is wanted.
         out: folder for ``calibration.json`` and ``calibration.png``; None: nothing is written.
+        overwrite: replace files of these names that no calibration made.
         progress: called with what is being done and the fraction done.
 
     Returns:
@@ -128,6 +136,10 @@ def calibrate(
     began = time.monotonic()
     decoder = _decoder(bundle)
     _check_request(samples, temperature, limit, levels)
+    if out is not None:
+        free_folder(out, folders=[tiles_path, bundle.path])
+        for name, mark in ((_FIGURES, FIGURE), (_NUMBERS, MARK)):
+            free_place(Path(out) / name, mark=mark, overwrite=overwrite)
     store = TileStore.open(tiles_path)
     _check_store(bundle, store)
     on = pick_device(device)
@@ -407,5 +419,5 @@ def _likelihood(
 def _write(out: Path, result: dict[str, Any]) -> None:
     from imgturbo.report.calibration import calibration_figure  # matplotlib
 
-    write_json(out / "calibration.json", result)
-    calibration_figure(out / "calibration.png", result)
+    write_json(out / _NUMBERS, result)
+    calibration_figure(out / _FIGURES, result)

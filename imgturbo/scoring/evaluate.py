@@ -48,7 +48,10 @@ from imgturbo.sky import SkyImage, Stretch
 from imgturbo.sky.provenance import predicted_by
 from imgturbo.sky.units import DISPLAY
 
-__all__ = ["Image", "evaluate", "scores"]
+__all__ = ["MARK", "Image", "evaluate", "scores"]
+
+MARK = (b'"prediction"', b'"baselines"')
+"""How a file of scores is known (:mod:`imgturbo.places`)."""
 
 
 def evaluate(

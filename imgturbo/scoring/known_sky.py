@@ -17,6 +17,7 @@ from astropy.stats import mad_std
 from astropy.table import Table
 from numpy.typing import NDArray
 
+from imgturbo.door import door
 from imgturbo.metrics.detection import count_peaks
 from imgturbo.metrics.fluxes import FluxBin, aperture_fluxes, flux_bins
 from imgturbo.scoring.together import Image, as_sky, in_unit_of
@@ -73,7 +74,9 @@ def fluxes_of_known(
     made = in_unit_of(true, as_sky(prediction, "prediction"))
     assert true.wcs is not None  # of a simulation
     assert true.pixel_scale is not None
-    table = Table.read(catalogue)
+    with door(catalogue, remedy="simulate the sky again"):
+        table = Table.read(catalogue, format="ascii.ecsv")
+        table.keep_columns(["ra", "dec", "kind", *(f"mag_{band}" for band in source_bands)])
     x, y = (np.asarray(c, float) for c in true.wcs.world_to_pixel_values(table["ra"], table["dec"]))
     radius = APERTURE / true.pixel_scale
     valid = made.valid & true.valid

@@ -18,6 +18,7 @@ readers would else show it upside down; without either the rows of an array stay
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -29,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
-from imgturbo.files import aside_of, naming, put_in_place, sync
+from imgturbo.files import aside_of, naming, put_in_place, remove, sync
 from imgturbo.sky.bands import FITS_SUFFIXES
 from imgturbo.sky.checksum import add, sealed, unsealed
 from imgturbo.sky.flags import Flag, count_flags
@@ -67,6 +68,8 @@ class SkyWriter:
     ) -> None:
         self._prepare(path, spec, overwrite, keep_part)
         with self._naming():
+            if self.part.is_symlink() or self.part.is_dir():  # and so of no writer of ours
+                remove(self.part)
             self._file = os.open(self.part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
             try:
                 if self._picture is None:
@@ -96,6 +99,8 @@ class SkyWriter:
             raise ImgturboError(f"{path}: a picture cannot be resumed; write .fits or start anew")
         with writer._naming():
             try:
+                if writer.part.is_symlink():
+                    raise FileNotFoundError
                 writer._file = os.open(writer.part, os.O_RDWR)
             except FileNotFoundError:
                 raise ImgturboError(f"{writer.part}: nothing to resume; start anew") from None
@@ -156,6 +161,24 @@ class SkyWriter:
         with self._naming():
             for row, line in enumerate(flags, start=top):
                 self._put(line.tobytes(), self._layout.flags + width * row + left)
+
+    def checksum(self, pixels: tuple[slice, slice], flags: tuple[slice, slice]) -> int:
+        """CRC-32 of what the part file holds at these (rows, cols), of every plane and of FLAGS."""
+        total, width = 0, self.spec.shape[2]
+        starts = [start for planes in self._layout.planes.values() for start in planes]
+        places = [(start, 4, pixels) for start in starts]
+        if self._layout.flags is not None:
+            places.append((self._layout.flags, 1, flags))
+        for start, size, (rows, cols) in places:
+            at, length = start + size * (width * rows.start + cols.start), cols.stop - cols.start
+            if length == width:
+                for content in self._blocks(at, size * width * (rows.stop - rows.start)):
+                    total = zlib.crc32(content, total)
+                continue
+            for row in range(rows.stop - rows.start):
+                content = os.pread(self._file, size * length, at + size * width * row)
+                total = zlib.crc32(content, total)
+        return total
 
     def flag_counts(self) -> dict[Flag, int]:
         """How many pixels have each flag, by what has been written, whoever wrote it."""

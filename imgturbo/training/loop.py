@@ -22,15 +22,14 @@ more, the order in which gradients are summed may change).
 from __future__ import annotations
 
 import dataclasses
-import shutil
+import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import yaml
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import ProjectConfiguration
@@ -42,12 +41,14 @@ from imgturbo.data.choice import open_source
 from imgturbo.data.source import Source
 from imgturbo.engines import settle
 from imgturbo.errors import ImgturboError
-from imgturbo.files import write_whole
+from imgturbo.locks import locked
 from imgturbo.losses import Losses
 from imgturbo.report.progress import WorkProgress
+from imgturbo.stopping import end_with_launcher
 from imgturbo.team import Team
 from imgturbo.training.best import consider, write_best_bundle
 from imgturbo.training.checkpoint import Checkpoints
+from imgturbo.training.folder import check_folder, clear_folder, write_config
 from imgturbo.training.schedule import learning_rate_factor
 from imgturbo.training.seeds import TRAINING, seed_step
 from imgturbo.training.signals import StopSignal
@@ -56,9 +57,6 @@ from imgturbo.training.statistics import share_statistics
 from imgturbo.training.trackers import resolve_trackers, start_trackers
 
 __all__ = ["TrainResult", "train"]
-
-_OWN = ("bundle", "checkpoints", "config.yaml", "metrics.jsonl", "samples", "tensorboard")
-"""What a run writes into its folder, and what starting anew removes."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +71,7 @@ class TrainResult:
         scores: validation scores of the best weights, such as ``forward/psnr``.
         best_step: the step of those weights; they are what the bundle holds.
         bundle: the bundle's folder; None if none was written yet.
+        stopped_by: number of the signal, where one stopped it.
     """
 
     out: Path
@@ -82,6 +81,12 @@ class TrainResult:
     scores: dict[str, float]
     best_step: int | None
     bundle: Path | None
+    stopped_by: int = signal.SIGTERM
+
+    @property
+    def status(self) -> int:
+        """What a command exits with: 0 of a finished run, else 128 and the signal's number."""
+        return 0 if self.finished else 128 + self.stopped_by
 
     @property
     def message(self) -> str:
@@ -115,8 +120,8 @@ def train(config: Config, resume: bool = True, source: Source | None = None) -> 
     AcceleratorState._reset_state()
     try:
         accelerator = _accelerator(config)
-        with StopSignal() as stop:
-            result = _train(config, source, accelerator, resume, stop)
+        with StopSignal() as stop, ExitStack() as held:
+            result = _train(config, source, accelerator, resume, stop, held)
         accelerator.end_training()
         return result
     finally:
@@ -125,6 +130,7 @@ def train(config: Config, resume: bool = True, source: Source | None = None) -> 
 
 def _accelerator(config: Config) -> Accelerator:
     out, settings = config.train.out, config.train
+    end_with_launcher()
     try:
         accelerator = Accelerator(
             # Without this, processes started by torchrun on CPUs would not find one another.
@@ -144,8 +150,14 @@ def _accelerator(config: Config) -> Accelerator:
 
 
 def _train(
-    config: Config, source: Source, accelerator: Accelerator, resume: bool, stop: StopSignal
+    config: Config,
+    source: Source,
+    accelerator: Accelerator,
+    resume: bool,
+    stop: StopSignal,
+    held: ExitStack,
 ) -> TrainResult:
+    """All of it; what `held` takes is let go of when the run has ended."""
     settings = config.train
     team = Team(accelerator.process_index, accelerator.num_processes, accelerator.device)
     state = RunState(config, source, accelerator, team)
@@ -154,14 +166,17 @@ def _train(
 
     with state.writing(), team.together():
         if team.first:
-            _open_folder(settings.out, resume)
+            check_folder(config)
+            held.enter_context(locked(settings.out, "choose another 'train.out'", inside=True))
+            if not resume:
+                clear_folder(settings.out)
     if resume:
         state.resume(checkpoints, report.line)
     if state.progress.step == 0:
         state.begin()
     with state.writing(), team.together():
         if team.first:
-            _write_config(config)
+            write_config(config)
     progress = state.progress
     report.line(state.objective.account(source))
     with state.writing(), team.together():
@@ -199,6 +214,7 @@ def _train(
         scores=progress.best_scores,
         best_step=progress.best_step,
         bundle=write_best_bundle(state, checkpoints) if finished else None,
+        stopped_by=stop.number,
     )
 
 
@@ -351,20 +367,3 @@ def _log(state: RunState, values: dict[str, Tensor], rate: float, report: WorkPr
     if "critics" in state.optimizers:
         shown["critics"] = numbers["loss/critic"]
     report.values(state.progress.step, shown | {"samples/s": rate})
-
-
-def _open_folder(out: Path, resume: bool) -> None:
-    if not resume:
-        for name in _OWN:
-            path = out / name
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
-    out.mkdir(parents=True, exist_ok=True)
-
-
-def _write_config(config: Config) -> None:
-    tree = config.model_dump(mode="json", by_alias=True)
-    text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
-    write_whole(config.train.out / "config.yaml", text.encode())

@@ -17,6 +17,7 @@ class StopSignal:
     """
 
     def __init__(self) -> None:
+        self.number = signal.SIGTERM  # of a signal that another process of the team received
         self.received = False
         self._before: dict[int, Any] = {}
 
@@ -31,5 +32,5 @@ class StopSignal:
             signal.signal(number, handler)
 
     def _note(self, number: int, _: FrameType | None) -> None:
-        self.received = True
+        self.received, self.number = True, signal.Signals(number)
         signal.signal(number, self._before[number])

@@ -138,3 +138,26 @@ def test_errors_name_the_line_of_the_file(tmp_path):
     manifest.write_text('field,F606W\n\n"a",1.fits\n\nb,1.fits,2.fits\n')
     with pytest.raises(ImgturboError, match="line 5 has 3 columns"):
         read_manifest(manifest)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"field,file\naux\0,a.fits\n", r"line 2: 'aux\\x00' cannot be the name"),
+        (b"field,file\n" + b"x" * 201 + b",a.fits\n", r"line 2: 'x+…' cannot be the name of .*200"),
+        ("field,file\n\u202eabc,a.fits\n".encode(), "cannot be the name of a field"),
+        (b"field,file\na,b\x01.fits\n", r"line 2: 'b\\x01\.fits' is no file's name"),
+        (b'field,file\na,"b.fits\nc,d.fits\n', "cannot be read as CSV .*unexpected end"),
+        (b"field,file\na,\xff.fits\n", r"cannot be read as CSV \('utf-8'"),
+        ("field,file\na,b.fits\n".encode("utf-16"), "cannot be read as CSV"),
+        (b"field,file\na," + b"x" * 200_000, r"cannot be read as CSV \(field larger"),
+    ],
+)
+def test_what_cannot_be_a_manifest_is_one_line(bundle, tmp_path, content, reason):
+    path = tmp_path / "m.csv"
+    path.write_bytes(content)
+    with pytest.raises(ImgturboError, match=reason) as caught:
+        translate_manifest(bundle, path, tmp_path / "out")
+    assert str(caught.value).startswith(f"{path}: ")
+    assert str(caught.value).isprintable()
+    assert not list((tmp_path / "out").glob("*"))

@@ -282,7 +282,7 @@ def test_a_full_disk_ends_the_run_with_the_last_checkpoint_intact(tmp_path, tile
 
 def test_an_unwritable_folder_is_named(tmp_path, tiles):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ImgturboError, match=r"file/run: the run's folder cannot be written"):
+    with pytest.raises(ImgturboError, match=r"file/run: cannot be written"):
         train(tiny(tmp_path, out=str(tmp_path / "file" / "run")))
 
 

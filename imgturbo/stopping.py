@@ -1,0 +1,145 @@
+"""Ends that come from outside: a signal, or a parent that is no more.
+
+A command is told to stop by SIGINT (Ctrl-C) or SIGTERM. Under :func:`signals_stop` both raise
+:class:`Stopped`, so that whatever is open is put away as after any other end, the user is told in
+a line how to go on, and the status is 130 or 143, as shells have it. A second signal acts at once.
+
+Processes that work for another one end with it, even if it is killed and can tell nobody: those of
+:func:`workers`, and those that a launcher started (:func:`end_with_launcher`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, NoReturn
+
+__all__ = ["Stopped", "end_with_launcher", "going_on", "signals_stop", "workers"]
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Stopped(BaseException):
+    """A signal ended the work; no Exception, since nothing has failed.
+
+    Args:
+        number: of the signal.
+        message: what the user is told; empty: which signal it was, and :attr:`advice`.
+    """
+
+    def __init__(self, number: int, message: str = "") -> None:
+        super().__init__(number)
+        self.number, self.message = number, message
+        self.advice = "the same command begins anew"
+
+    @property
+    def status(self) -> int:
+        """What the process exits with."""
+        return 128 + self.number
+
+    def __str__(self) -> str:
+        return self.message or f"stopped by {signal.Signals(self.number).name}; {self.advice}"
+
+
+@contextmanager
+def signals_stop() -> Iterator[None]:
+    """While the block runs, SIGINT and SIGTERM raise :class:`Stopped`; each once.
+
+    A signal that is ignored, as in the background, stays so; and Python has handlers in its main
+    thread alone.
+    """
+    before: dict[int, Any] = {}
+
+    def stop(number: int, _: FrameType | None) -> NoReturn:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        raise Stopped(number)
+
+    if threading.current_thread() is threading.main_thread():
+        for own, usual in (
+            (signal.SIGINT, signal.default_int_handler),
+            (signal.SIGTERM, signal.SIG_DFL),
+        ):
+            if signal.getsignal(own) == usual:
+                before[own] = signal.signal(own, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is stop:
+                signal.signal(number, handler)
+
+
+@contextmanager
+def going_on(advice: str) -> Iterator[None]:
+    """Say how to go on if the block is stopped.
+
+    Args:
+        advice: such as ``"the same command continues"``.
+    """
+    try:
+        yield
+    except Stopped as stopped:
+        stopped.advice = advice
+        raise
+
+
+# ------------------------------------------------------------------------ who works for others
+
+
+@contextmanager
+def workers(count: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of fresh interpreters, which end with the block and with this process.
+
+    After an error the jobs that are running come to their end, for what they write is kept; after a
+    signal they are ended.
+    """
+    before = set(multiprocessing.active_children())
+    # Fresh interpreters: a fork of a process that runs threads may hang.
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(count, spawn, initializer=_obey, initargs=(os.getpid(),))
+    try:
+        yield pool
+    except Exception:
+        raise
+    except BaseException:
+        for child in set(multiprocessing.active_children()) - before:
+            child.terminate()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def end_with_launcher() -> None:
+    """Let this process end with the ``torchrun`` or ``accelerate launch`` that started it."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        _end_with(os.getppid())
+
+
+def _obey(parent: int) -> None:
+    """Of a worker: Ctrl-C is the parent's business, and its end is the worker's."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _end_with(parent)
+
+
+def _end_with(parent: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    elif (alive := multiprocessing.parent_process()) is not None:  # known of our own workers alone
+
+        def watch() -> None:
+            alive.join()
+            os._exit(1)
+
+        threading.Thread(target=watch, daemon=True).start()
+    if os.getppid() != parent:  # it ended before this was said
+        os._exit(1)

@@ -1,0 +1,86 @@
+"""Signals are one line and the shells' status; who works for another process ends with it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from imgturbo.cli.main import main
+from imgturbo.stopping import Stopped, going_on, signals_stop
+
+GO_ON = "the same command goes on with the fields that are not finished"
+SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+
+
+def stop_me(number):
+    os.kill(os.getpid(), number)
+    time.sleep(10)
+
+
+@SIGNALS
+def test_a_signal_is_an_end_that_says_how_to_go_on(number):
+    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    with (
+        pytest.raises(Stopped) as caught,
+        signals_stop(),
+        going_on("the same command continues"),
+    ):
+        stop_me(number)
+    assert str(caught.value) == f"stopped by {number.name}; the same command continues"
+    assert caught.value.status == 128 + number
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+@SIGNALS
+def test_a_command_that_is_stopped_says_so_in_a_line(monkeypatch, capsys, number):
+    monkeypatch.setattr("data_prep.prepare.prepare", lambda *_, **__: stop_me(number))
+    with pytest.raises(SystemExit) as ended:
+        main(["prepare", "--source", "a.fits"])
+    assert ended.value.code == 128 + number
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"stopped by {number.name}; {GO_ON}\n")
+
+
+def test_a_signal_that_is_ignored_stays_so():
+    former = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with signals_stop():
+            os.kill(os.getpid(), signal.SIGINT)
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
+POOL = """
+import time
+from imgturbo.stopping import signals_stop, workers
+if __name__ == "__main__":
+    with signals_stop(), workers(2) as pool:
+        jobs = [pool.submit(time.sleep, 300) for _ in range(2)]
+        print("at work", flush=True)
+        jobs[0].result()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_workers_end_with_the_process_they_work_for(tmp_path, number):
+    (tmp_path / "pool.py").write_text(POOL)
+    with subprocess.Popen(
+        [sys.executable, str(tmp_path / "pool.py")], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as parent:
+        assert parent.stdout.readline() == b"at work\n"
+        own = psutil.Process(parent.pid)
+        deadline = time.monotonic() + 60
+        while len(own.children()) < 3 and time.monotonic() < deadline:  # the tracker of resources
+            time.sleep(0.05)
+        children = own.children(recursive=True)
+        parent.send_signal(number)
+        parent.communicate(timeout=60)
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert alive == []
