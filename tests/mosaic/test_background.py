@@ -175,3 +175,12 @@ def test_the_calmest_squares_tell_level_and_noise_whatever_the_level(level, nois
     found, spread = background._calmest(tiles)
     assert found == pytest.approx(level, abs=0.1 * noise)
     assert spread == pytest.approx(noise, rel=0.12)
+
+
+def test_tiles_are_squares_of_the_image():
+    y, x = np.indices((19, 35))
+    number = (y // 8) * 10 + x // 8
+    tiles = background._tiles(np.stack([number, -number]).astype(np.float32))
+    whole = [0, 1, 2, 3, 10, 11, 12, 13]  # what does not fill a square is left out
+    for plane, sign in zip(tiles, (1, -1), strict=True):
+        assert np.array_equal(plane, sign * np.repeat(np.array(whole)[:, None], 64, axis=1))
