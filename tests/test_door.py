@@ -115,3 +115,9 @@ def test_room_is_refused_before_it_is_taken():
     room_for(1 << 20, "a.fits", "an image")
     with pytest.raises(ImgturboError, match=r"^a\.fits: an image of .* needs 4 TB of memory, .*"):
         room_for(4 * 10**12, "a.fits", "an image of 10⁶ × 10⁶ pixels")
+
+
+def test_what_a_file_says_cannot_move_the_cursor():
+    assert str(ImgturboError("a.fits: OBJECT = '\x1b[31m\x00é'\n is odd")) == (
+        "a.fits: OBJECT = '?[31m?é' is odd"
+    )

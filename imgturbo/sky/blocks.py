@@ -174,10 +174,11 @@ def extents(stream: BinaryIO, length: int, path: str) -> list[Extent]:
     stream.seek(0)
     found = []
     for extent in walk(stream.read, path):
-        if extent.data + extent.size > length:  # the last padding may lack
+        stop = extent.data + extent.size
+        if length < extent.end and length != stop:  # some writers leave the last padding out
             raise ImgturboError(
                 f"{extent.cards.where} is truncated: it should end at byte "
-                f"{extent.data + extent.size} but the file has {length}; {_REMEDY}"
+                f"{stop if length < stop else extent.end} but the file has {length}; {_REMEDY}"
             )
         stream.seek(extent.end)
         found.append(extent)

@@ -33,7 +33,7 @@ CALLS = [
     lambda: say(KeyError("a")),
     lambda: time.sleep(60),
     os.abort,
-    lambda: len(b"x" * 300_000_000),
+    lambda: len(b"x" * 150_000_000),
     lambda: say(ImgturboError("x" * 3000)),
     lambda: 2,
     lambda: say(Defect("orphans", "two: of them")),
@@ -61,7 +61,7 @@ def campaign(tmp_path, monkeypatch):
 
 
 def test_every_end_is_told_and_costs_its_number_alone(campaign):
-    limits = Limits(seconds=0.4, growth=100.0, patience=1.0)
+    limits = Limits(seconds=3.0, growth=60.0, patience=2.0)
     results = run(campaign, 12, workers=2, batch=6, limits=limits)
     assert [result.number for result in results] == list(range(12))
     assert [result.outcome for result in results] == [

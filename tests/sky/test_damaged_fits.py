@@ -108,7 +108,10 @@ def test_bytes_that_are_no_text_are_named(tmp_path):
 def test_what_ends_too_early_or_goes_on_is_damaged(tmp_path):
     path, content = tmp_path / "a.fits", plain()
     refused(path, content[: BLOCK + 4 * SKY.size - 1], "HDU 0 is truncated")
+    refused(path, content[: BLOCK + 4 * SKY.size + 1], "HDU 0 is truncated")  # cut in the padding
     refused(path, content[: BLOCK - 1], "truncated within a header")
+    path.write_bytes(content[: BLOCK + 4 * SKY.size])  # some writers leave it out
+    np.testing.assert_array_equal(read_sky(path).data[0], SKY)
     refused(path, content + b"x" * 10, "what follows HDU 0 is no HDU")
     refused(path, content + b"XTENSION= 'IMAGE   '".ljust(99), "truncated within a header")
     refused(path, content.replace(b"NAXIS1", b"NAX\xff\xff1"), "card 4 has a keyword that is no")

@@ -193,3 +193,16 @@ def test_values_of_a_picture_are_from_0_to_1():
 )
 def test_names_of_bands(header, path, band):
     assert band_name(header, Path(path)) == band
+
+
+@pytest.mark.parametrize("value", [1e300, 1e-300, 5e-324, -1.0, 0.0])
+@pytest.mark.parametrize(
+    "card", ["PHOTFLAM", "PHOTFNU", "PHOTMJSR", "PIXAR_SR", "BMAJ", "EXPTIME", "FLUXMAG0", "ABZP"]
+)
+def test_numbers_of_no_sky_are_missing(card, value):
+    """Their logarithms and powers would be none."""
+    header = {"BUNIT": "electron/s", "PHOTPLAM": 5921.0, "BMIN": 1e-3, card: value}
+    scale = FluxScale.of_header(header, 1e-14)
+    scale.factor_to(FluxScale.of("nJy"))
+    if value == 1e300 or card != "ABZP":  # a magnitude may be nearly 0
+        assert scale.zeropoint is None

@@ -166,3 +166,10 @@ def test_every_multiple_keeps_its_value(power, flux, area):
     base = parse_unit(f"{flux}{area}")
     assert found.value_in(base.physical) == pytest.approx(10.0**power)
     assert parse_unit(found.name).value_in(base.physical) == pytest.approx(10.0**power)
+
+
+@pytest.mark.parametrize(
+    "bunit", ["1e-320 Jy", "mJy 1E308 2", "}1E308}mJy", "0 nJy", "1e400 nJy", "1e80 Jy 1e80"]
+)
+def test_multiples_that_no_number_holds_are_no_unit(bunit):
+    assert parse_unit(bunit).kind == "unknown"
