@@ -15,7 +15,25 @@ from imgturbo.door import door
 from imgturbo.errors import ImgturboError
 from imgturbo.files import sha256
 
-__all__ = ["Entry"]
+__all__ = ["Entry", "read_file"]
+
+
+def read_file(folder: Path, name: str, remedy: str) -> bytes:
+    """The content of a file of a folder; devices and pipes, which have no end, are none.
+
+    Raises:
+        ImgturboError: it is missing, no file, or cannot be read.
+    """
+    with door(folder, name, remedy, "cannot be read"):
+        _refuse_no_file(folder, name, remedy)
+        return (folder / name).read_bytes()
+
+
+def _refuse_no_file(folder: Path, name: str, remedy: str) -> None:
+    if not (folder / name).exists():
+        raise ImgturboError(f"{folder}: {name} is missing; {remedy}")
+    if not (folder / name).is_file():
+        raise ImgturboError(f"{folder}: {name} is no file; {remedy}")
 
 
 class Entry(BaseModel):
@@ -55,10 +73,7 @@ class Entry(BaseModel):
         """
         file = folder / name
         with door(folder, name, remedy, "cannot be read"):
-            if not file.exists():
-                raise ImgturboError(f"{folder}: {name} is missing; {remedy}")
-            if not file.is_file():  # a device would be read without end
-                raise ImgturboError(f"{folder}: {name} is no file; {remedy}")
+            _refuse_no_file(folder, name, remedy)
             if (size := file.stat().st_size) != self.bytes:
                 raise ImgturboError(
                     f"{folder}: {name} is corrupt (it has {size} bytes, not {self.bytes}); {remedy}"

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.faults.campaign import ROOT, Trial, main
+from benchmarks.faults.campaign import ROOT, Limits, Trial, main
 from benchmarks.faults.edits import cut, edit_json, flip
 from imgturbo.config import DataConfig
 from imgturbo.data import StoreSource, Tiles, TileSpec, TileStore, validation_batches
@@ -91,8 +91,9 @@ def build(folder: Path) -> State:
         key: sorted(f.relative_to(path) for f in path.rglob("*") if f.is_file())
         for key, path in whole.items()
     }
-    truth = {key: read(path) for key, path in whole.items()}
-    return State(whole, names, truth, {key: facts(path) for key, path in whole.items()})
+    used = {key: use(path, 0) for key, path in whole.items()}
+    truth = {key: arrays for key, (arrays, _) in used.items()}
+    return State(whole, names, truth, {key: said for key, (_, said) in used.items()})
 
 
 def harm(place: Path, names: list[Path], rng: random.Random) -> str:
@@ -209,4 +210,4 @@ def _check(state: State, listed: bool, recipe: list[str]) -> Callable[[Any], str
 
 
 if __name__ == "__main__":
-    main(__spec__.name, __doc__, 10_000)
+    main(__spec__.name, __doc__, 10_000, Limits(space=8.0))

@@ -21,7 +21,7 @@ from imgturbo.bundle.card import NETWORKS
 from imgturbo.door import door, typed
 from imgturbo.errors import ImgturboError
 from imgturbo.files import sha256
-from imgturbo.listing import Entry
+from imgturbo.listing import Entry, read_file
 from imgturbo.side import SideSchema
 
 __all__ = [
@@ -100,8 +100,7 @@ def read_description(folder: Path) -> dict[str, Any]:
         ImgturboError: it cannot be read, is of a newer format, lacks something or was edited.
     """
     file = folder / NAME
-    with door(folder, NAME, AGAIN, "cannot be read"):
-        text = file.read_bytes()
+    text = read_file(folder, NAME, AGAIN)
     version = typed(_Stamp, text, file, AGAIN).format
     if version > FORMAT:
         raise ImgturboError(
@@ -146,7 +145,7 @@ def function_hash(content: Mapping[str, Any]) -> str:
 
 def _former_hash(content: Mapping[str, Any]) -> str:
     """What version 0.1.0 called it: by weights and stretches alone."""
-    stretches = {name: side["stretch"] for name, side in content["sides"].items()}
+    stretches = {name: content["sides"][name]["stretch"] for name in ("source", "target")}
     return _digest(weights=_weights(content), stretches=stretches)
 
 

@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from imgturbo.door import door, room_for, typed
 from imgturbo.errors import ImgturboError
 from imgturbo.files import write_durably
-from imgturbo.listing import Entry
+from imgturbo.listing import Entry, read_file
 from imgturbo.side import SideSchema
 
 __all__ = [
@@ -130,9 +130,13 @@ def read_list(path: Path, attributes: Attributes) -> dict[str, Entry] | None:
         ImgturboError: the list or a file is missing or damaged.
     """
     if not attributes.listed:
+        with door(path, remedy=AGAIN, what="cannot be looked at"):
+            for file in path.rglob("*"):
+                if not file.is_file() and not file.is_dir():  # zarr reads a dead link as zeros
+                    inner = file.relative_to(path)
+                    raise ImgturboError(f"{path}: {inner} is missing, or no file; {AGAIN}")
         return None
-    with door(path, _LIST, AGAIN, "cannot be read"):
-        text = (path / _LIST).read_bytes()
+    text = read_file(path, _LIST, AGAIN)
     files = typed(_List, text, path / _LIST, AGAIN).files
     for name, entry in files.items():
         entry.check(path, name, AGAIN, content=name.endswith(_ATTRIBUTES))

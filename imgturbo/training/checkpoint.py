@@ -39,7 +39,7 @@ from imgturbo.door import door, first_line, typed
 from imgturbo.engines import settle
 from imgturbo.errors import ImgturboError
 from imgturbo.files import naming, put_in_place, remove, write_durably
-from imgturbo.listing import Entry
+from imgturbo.listing import Entry, read_file
 from imgturbo.team import Team
 
 __all__ = [
@@ -174,10 +174,7 @@ class Checkpoint:
         return None
 
     def _text(self, name: str) -> bytes:
-        with door(self.path, name, _AGAIN, "cannot be read"):
-            if not (self.path / name).is_file():
-                raise ImgturboError(f"{self.path}: {name} is missing; {_AGAIN}")
-            return (self.path / name).read_bytes()
+        return read_file(self.path, name, _AGAIN)
 
     def _refuse_damage(self, files: Mapping[str, Entry]) -> None:
         with door(self.path, remedy=_AGAIN, what="cannot be looked at"):

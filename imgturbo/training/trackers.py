@@ -65,7 +65,7 @@ class JsonlTracker(GeneralTracker):
         """Drop lines of later steps, and a last line cut short by a kill."""
         remedy = "move it away, or choose another 'train.out'"
         with door(self.path, remedy=remedy, what="cannot be read"):
-            if not self.path.exists():
+            if not self.path.is_file():
                 return
             lines = self.path.read_bytes().splitlines()
         kept = []

@@ -183,6 +183,17 @@ def test_what_can_be_known_of_a_store_of_0_1_0(tmp_path, column):
         read(old)
 
 
+@pytest.mark.parametrize("to", ["/dev/zero", "/nowhere", "0"])
+@pytest.mark.parametrize("listed", [True, False])
+def test_links_to_what_is_no_file_are_refused(store, tmp_path, to, listed):
+    place = store if listed else Path(shutil.copytree(OLD, tmp_path / "old"))
+    for file in ("train/paired/c/0", "files.json")[: 1 + listed]:
+        (place / file).unlink()
+        (place / file).symlink_to(to)
+        with pytest.raises(ImgturboError, match=r"missing|no file|cannot be read"):
+            TileStore.open(place)
+
+
 def test_a_wrong_row_is_still_a_mistake_of_the_program(store):
     source = TileStore.open(store, 0).split("train").source
     for rows in ([9], [-1]):

@@ -1,0 +1,40 @@
+"""Short forms of the campaigns of damaged tile stores, bundles and checkpoints, in this process."""
+
+from __future__ import annotations
+
+import random
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks/ is not installed
+
+from benchmarks.faults import bundles, checkpoints, tiles
+from benchmarks.faults.campaign import Limits, one, report
+from benchmarks.faults.edits import JUNK, edit_json
+from imgturbo.data import store
+
+NO_LIMIT = Limits(seconds=60, growth=4000)  # a busy machine is no defect
+
+
+@pytest.mark.parametrize(("campaign", "count"), [(tiles, 16), (bundles, 30), (checkpoints, 24)])
+def test_damage_is_one_line_and_never_read_as_good(campaign, count, tmp_path, monkeypatch):
+    for name in ("_CHUNK_BYTES", "_SHARD_BYTES"):  # which the campaign makes small
+        monkeypatch.setattr(store, name, getattr(store, name))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        state = campaign.build(tmp_path)
+        found = [one(campaign, state, 12, number, tmp_path, NO_LIMIT) for number in range(count)]
+    assert not [each for each in found if each.defect], report(found)
+    assert {"ok", "clean"} == {each.outcome for each in found}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_edit_is_a_function_of_its_seed(seed):
+    def edited() -> tuple[str, object]:
+        tree = {"a": [1, {"b": 2.5}], "c": "text"}
+        return edit_json(tree, random.Random(seed), junk=[j for j in JUNK if j == j]), tree
+
+    assert edited() == edited()
