@@ -75,7 +75,7 @@ def _changed(content: bytes, rng: random.Random) -> tuple[bytes, str]:
         try:
             tree, note = edited(yaml.safe_load(text) or {}, rng)
             return yaml.safe_dump(tree).encode("utf-8", "surrogatepass"), note
-        except (yaml.YAMLError, ValueError, TypeError, RecursionError):  # it is damaged already
+        except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return content, "nothing"
     lines = text.split("\n")
     at = [n for n, line in enumerate(lines) if ":" in line and line.strip()[:1] != "#"]

@@ -138,7 +138,7 @@ def run_here(words: list[Any]) -> int:
 
 def damaged(path: Path) -> str | None:
     """What is wrong with anything that has a final name in an output; None if all is whole."""
-    for file in [path, *path.rglob("*")]:
+    for file in [path, *path.rglob("*")] if path.exists() else []:
         if any(part.startswith(".") for part in file.relative_to(path.parent).parts):
             continue
         if "tmp-" in str(file.relative_to(path.parent)):

@@ -118,6 +118,8 @@ def attempt(state: tuple[Inputs, Path], rng: random.Random, _: Path) -> Trial:
         words.append("--overwrite")  # what is not an input may go then
     recipe.append(" ".join(map(str, words)))
     before = given.contents() | _precious(here)
+    if name == "prepare":  # it replaces tile stores, and reads none
+        before = {path: kept for path, kept in before.items() if given.tiles not in path.parents}
 
     def changed(_: ImgturboError | int) -> str | None:
         now = given.contents() | _precious(here)

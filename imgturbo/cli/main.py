@@ -25,7 +25,7 @@ from imgturbo.cli import (
 )
 from imgturbo.cli.output import fail, leave, note, stop
 from imgturbo.errors import ImgturboError
-from imgturbo.stopping import Stopped, signals_stop
+from imgturbo.stopping import Stopped, end_with_launcher, signals_stop
 
 __all__ = ["app", "main"]
 
@@ -67,6 +67,7 @@ _NO_MEMORY = (
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run a command and exit; a user's mistake is one line on standard error and status 2."""
+    end_with_launcher()  # before the long imports, which a launcher may not outlive
     warnings.showwarning = note
     words = list(argv) if argv is not None else None
     try:
