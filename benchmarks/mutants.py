@@ -34,7 +34,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import _lru_cache_wrapper
+from functools import _lru_cache_wrapper, cache
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -201,15 +201,21 @@ def head(statement: ast.stmt) -> str:
     return " ".join(ast.unparse(ast.fix_missing_locations(short)).removesuffix("pass").split())
 
 
+@cache
+def text_of(path: str) -> str:
+    """A file as it was at the beginning, whatever is done to the tree in the meantime."""
+    return (ROOT / path).read_text()
+
+
 def places(path: str) -> list[tuple[str, int, int]]:
     """Every change of a file: its path, which node, which of the node's changes."""
-    nodes = without_types(ast.parse((ROOT / path).read_text()))
+    nodes = without_types(ast.parse(text_of(path)))
     return [(path, i, j) for i, (node, _, _) in enumerate(nodes) for j in range(len(changes(node)))]
 
 
 def mutant(path: str, place: int, number: int) -> Mutant:
     """The file with one change."""
-    tree = ast.parse((ROOT / path).read_text())
+    tree = ast.parse(text_of(path))
     node, statement, function = list(without_types(tree))[place]
     assert statement is not None  # a module itself has no changes
     before = head(statement)

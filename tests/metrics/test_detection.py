@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imgturbo.metrics import detection
 from imgturbo.metrics.detection import RADIUS, compare_sources, count_peaks
 from imgturbo.metrics.luminance import luminance
 
@@ -146,3 +147,15 @@ def test_luminance_weighs_pictures_by_the_eye_and_skies_alike():
     bands = ("F150W", "F277W", "F444W")
     np.testing.assert_allclose(luminance(image, bands), image.mean(0), rtol=1e-6)
     np.testing.assert_allclose(luminance(image[:1], ("L",)), image[0])
+
+
+@given(seed=st.integers(0, 99), x=st.integers(0, 6), y=st.integers(0, 4))
+def test_a_place_is_refined_to_the_centroid_of_what_stands_out_about_it(seed, x, y):
+    """By all nine pixels, those beyond the edge dark; the least of them counts for nothing."""
+    smooth = np.random.default_rng(seed).random((5, 7))
+    (found,) = detection._refined(smooth, np.array([[x, y]], float))
+    padded = np.pad(smooth, 1)[y : y + 3, x : x + 3]
+    light = padded - padded.min()
+    dy, dx = np.mgrid[-1:2, -1:2]
+    expected = (x + (light * dx).sum() / light.sum(), y + (light * dy).sum() / light.sum())
+    np.testing.assert_allclose(found, expected, atol=1e-12)

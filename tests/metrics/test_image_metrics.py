@@ -12,7 +12,7 @@ from scipy.stats import chi2, norm
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from imgturbo.metrics import ms_ssim, mse, power_spectrum, psnr, spectrum_scores, ssim
-from imgturbo.metrics.spectrum import darker_half, outstanding
+from imgturbo.metrics.spectrum import darker_half, falling, outstanding
 
 shapes = st.tuples(st.integers(1, 4), st.sampled_from([13, 31, 40, 53]), st.sampled_from([17, 47]))
 
@@ -279,3 +279,10 @@ def test_the_input_as_it_is_keeps_the_order_of_bands(given, wanted, order):
 
     source = np.arange(given)[:, None, None] + np.zeros((given, 2, 3))
     assert identity(source, wanted)[:, 1, 2].tolist() == order
+
+
+def test_powers_fall_with_scale_as_little_as_they_must():
+    """Each is that of the largest behind it, in every band and image by itself."""
+    power = torch.rand(3, 2, 9, generator=torch.Generator().manual_seed(1))
+    behind = [power[..., k:].max(-1).values for k in range(9)]
+    torch.testing.assert_close(falling(power), torch.stack(behind, -1), rtol=0, atol=0)
