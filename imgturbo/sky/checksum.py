@@ -68,7 +68,7 @@ def unsealed(text: bytes) -> bytes:
 def _with_cards(text: bytes, change: Callable[[fits.Card], str]) -> bytes:
     cards = [text[k : k + _CARD] for k in range(0, len(text), _CARD)]
     for k, card in enumerate(cards):
-        if card[:8].decode("ascii").strip() in SEALS:
+        if card[:8].decode("latin-1").strip() in SEALS:  # whatever a disk has made of it
             cards[k] = change(fits.Card.fromstring(card)).encode("ascii")
     return b"".join(cards)
 
