@@ -38,7 +38,7 @@ def test_all_keys_are_listed_with_type_default_and_meaning(run):
     assert max(map(len, lines)) <= 250
     place = lines.index("prepare.tile.size: integer ≥ 8 = 128")
     assert lines[place + 1] == "    Side of a tile in pixels."
-    assert "model.decoder (kind: unet).width: integer ≥ 1 = 32" in lines
+    assert "model.decoder (kind: unet).width: integer ≥ 1, ≤ 65536 = 32" in lines
 
 
 def test_the_schema_in_json_is_pydantic_s(run):
