@@ -5,36 +5,26 @@ A row is one piece of sky. It holds z, x, or both; where it holds both on the sa
 needs nothing but this group: the stretches, bands and units of both sides, and the whole recipe
 of how the tiles were made, are attributes of it.
 
-Layout, for images with tiles of T pixels, under ``train/`` and ``validation/``::
-
-    source        (N, C, T, T)  float32     target        (N, C', T, T)  float32
-    source_valid  (N, T, T)     bool        target_valid  (N, T, T)      bool
-    has_source    (N,)          bool        has_target    (N,)           bool
-    paired        (N,)          bool        field         (N,)  int32, index into attrs["fields"]
-    sky           (N, 2)        float64     ra, dec in degrees (pixel x, y without a WCS)
-    position      (N, 2)        int32       y, x of the first pixel in the field's grid
-    residual      (N,)          float32     registration residual in pixels, NaN where unknown
-
-A table of numbers is the same without the T axes: source (N, C), source_valid (N,). Tiles lie in
-chunks of one tile or a few (a random row costs one chunk) within shards of some 32 MB (few files).
-Each chunk carries a CRC32C; ``files.json`` lists all files (:mod:`imgturbo.data.stored`).
+Its columns are those of :mod:`imgturbo.data.layout`. Tiles lie in chunks of one tile or a few (a
+random row costs one chunk) within shards of some 32 MB (few files). Each chunk carries a CRC32C;
+``files.json`` lists all files (:mod:`imgturbo.data.stored`).
 """
 
 from __future__ import annotations
 
 import json
-import threading
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from imgturbo.data.layout import DTYPES, HEAVY, SPLITS, SplitName, Tiles, TileSpec
+from imgturbo.data.rows import Rows
 from imgturbo.data.stored import (
     AGAIN,
     FORMAT,
@@ -44,10 +34,9 @@ from imgturbo.data.stored import (
     read_list,
     refuse_other_shape,
 )
-from imgturbo.door import door, room_for
+from imgturbo.door import door
 from imgturbo.errors import ImgturboError
 from imgturbo.files import aside_of, naming, put_in_place, remove, sha256
-from imgturbo.listing import Entry
 from imgturbo.side import Kind, Side, SideSchema
 
 __all__ = [
@@ -61,160 +50,8 @@ __all__ = [
     "require_replaceable",
 ]
 
-SplitName = Literal["train", "validation"]
-SPLITS: tuple[SplitName, ...] = ("train", "validation")
 _CHUNK_BYTES = 256 << 10
 _SHARD_BYTES = 32 << 20
-
-
-@dataclass(frozen=True)
-class TileSpec:
-    """What a store holds, before any tile is written.
-
-    Attributes:
-        tile: side of a tile in pixels; None for a table of numbers.
-        source, target: what the two sides are; None for a store without that side.
-        fields: names of the patches of sky that the rows' ``field`` points into.
-        recipe: everything needed to make the same store again; must be JSON.
-    """
-
-    tile: int | None
-    source: Side | None
-    target: Side | None
-    fields: tuple[str, ...]
-    recipe: dict[str, Any]
-
-    def shape(self, side: str) -> tuple[int, ...]:
-        """Shape of one row of an array, ``(C, T, T)`` for ``source`` and ``target``."""
-        spatial = () if self.tile is None else (self.tile, self.tile)
-        if side in ("source", "target"):
-            description: Side | None = getattr(self, side)
-            return (len(description) if description else 0, *spatial)
-        if side in ("source_valid", "target_valid"):
-            return spatial
-        return (2,) if side in ("sky", "position") else ()
-
-
-@dataclass(frozen=True)
-class Tiles:
-    """Some rows in memory, to be written; a side left None is absent from all of them."""
-
-    source: NDArray[np.float32] | None
-    target: NDArray[np.float32] | None
-    source_valid: NDArray[np.bool_] | None
-    target_valid: NDArray[np.bool_] | None
-    sky: NDArray[np.float64]
-    position: NDArray[np.int32]
-    residual: NDArray[np.float32]
-    field: NDArray[np.int32]
-
-    def __len__(self) -> int:
-        return len(self.field)
-
-    def columns(self) -> dict[str, NDArray[Any] | None]:
-        """Every array of the layout by name; None for what an absent side leaves empty."""
-        columns: dict[str, NDArray[Any] | None] = {
-            f.name: getattr(self, f.name) for f in fields(self)
-        }
-        n = len(self)
-        columns["has_source"] = np.full(n, self.source is not None)
-        columns["has_target"] = np.full(n, self.target is not None)
-        columns["paired"] = np.full(n, self.source is not None and self.target is not None)
-        return columns
-
-
-_DTYPES = {
-    "source": "float32",
-    "target": "float32",
-    "source_valid": "bool",
-    "target_valid": "bool",
-    "has_source": "bool",
-    "has_target": "bool",
-    "paired": "bool",
-    "sky": "float64",
-    "position": "int32",
-    "residual": "float32",
-    "field": "int32",
-}
-_HEAVY = ("source", "target", "source_valid", "target_valid")
-
-
-class Rows:
-    """One array of a split, read when first asked for: in memory if it may be, else by rows.
-
-    Behaves as a read-only numpy array for ``shape``, ``dtype``, ``len``, ``[index]`` and
-    ``numpy.asarray``.
-
-    Args:
-        array: of the store.
-        name: what error messages call it, such as ``train/source``.
-        path: of the store.
-        cached: keep it in memory once read.
-        files: what its files must be, where that is known; looked at when it is read whole.
-    """
-
-    def __init__(
-        self,
-        array: zarr.Array[Any],
-        name: str,
-        path: Path,
-        cached: bool,
-        files: dict[str, Entry],
-    ) -> None:
-        self._array, self._name, self._path = array, name, path
-        self._cached, self._files = cached, files
-        self._data: NDArray[Any] | None = None
-        self._lock = threading.Lock()  # prefetching threads must not load the same array twice
-        self.shape: tuple[int, ...] = array.shape
-        self.dtype: np.dtype[Any] = array.dtype
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def whole(self) -> NDArray[Any]:
-        """All of it, in memory; its files are what they were when the store was written.
-
-        Raises:
-            ImgturboError: they are not, or there is not enough memory.
-        """
-        room_for(self._array.nbytes, self._path, self._name, "give the process more memory")
-        for name, entry in self._files.items():
-            entry.check(self._path, name, AGAIN)
-        with self._reading():
-            return np.asarray(self._array[:])
-
-    def _reading(self) -> AbstractContextManager[None]:
-        return door(self._path, self._name, AGAIN, "is damaged")
-
-    def _loaded(self) -> NDArray[Any] | None:
-        if self._data is None and self._cached:
-            with self._lock:
-                if self._data is None:
-                    self._data = self.whole()
-                    self._data.flags.writeable = False
-        return self._data
-
-    def __getitem__(self, index: Any) -> NDArray[Any]:
-        data = self._loaded()
-        if data is not None:
-            return data[index]
-        np.broadcast_to(np.empty((), self.dtype), self.shape)[index]  # a wrong index is a mistake
-        with self._reading():
-            return np.asarray(self._array[index])
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.array(self[:], dtype=dtype)
-
-    def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """A copy of these rows, in this order; each row is read once even where it is repeated."""
-        data = self._loaded()
-        if data is not None:
-            return data[rows]
-        unique, inverse = np.unique(rows, return_inverse=True)
-        if len(unique) and not 0 <= unique[0] <= unique[-1] < len(self):
-            raise IndexError(f"rows {unique[0]} to {unique[-1]} of {len(self)}")
-        with self._reading():
-            return np.asarray(self._array.oindex[unique])[inverse]  # type: ignore[index]
 
 
 class Split:
@@ -234,7 +71,7 @@ class Split:
         self.field_names = store.fields
         for column, array in arrays.items():
             rows = store.rows(f"{name}/{column}", array)
-            setattr(self, column, rows if column in _HEAVY else rows.whole())
+            setattr(self, column, rows if column in HEAVY else rows.whole())
         self._refuse_contradictions(store.path)
         if not store.listed:
             self._refuse_gaps(store.path, arrays)
@@ -299,7 +136,7 @@ class TileStore:
             group = zarr.open_group(self.path, mode="r", zarr_format=3)
         for name in SPLITS:
             with door(self.path, name, AGAIN):
-                found = {column: group[f"{name}/{column}"] for column in _DTYPES}
+                found = {column: group[f"{name}/{column}"] for column in DTYPES}
             self._arrays[name] = self._checked(name, found)
         arrays = [array for split in self._arrays.values() for array in split.values()]
         self._cached = sum(int(array.nbytes) for array in arrays) <= cache_bytes
@@ -313,7 +150,7 @@ class TileStore:
         for column, array in found.items():
             shape = (*count, *spec.shape(column))
             where = f"{name}/{column}"
-            arrays[column] = refuse_other_shape(self.path, where, array, shape, _DTYPES[column])
+            arrays[column] = refuse_other_shape(self.path, where, array, shape, DTYPES[column])
             if self._files is None:
                 continue
             for file, _ in chunk_files(where, arrays[column]):
@@ -412,7 +249,7 @@ class TileWriter:
         self.spec = spec
         self._part = aside_of(path)
         self._waiting: dict[str, dict[str, list[NDArray[Any]]]] = {
-            split: {column: [] for column in _DTYPES} for split in SPLITS
+            split: {column: [] for column in DTYPES} for split in SPLITS
         }
         require_replaceable(path)
         with self._naming():
@@ -443,15 +280,15 @@ class TileWriter:
         shard = chunk * max(1, _SHARD_BYTES // max(chunk * row_bytes, 1))
         for split in SPLITS:
             group, arrays = self._group.create_group(split), {}
-            for column, dtype in _DTYPES.items():
+            for column, dtype in DTYPES.items():
                 shape = self.spec.shape(column)
                 inner = tuple(max(n, 1) for n in shape)
                 arrays[column] = group.create_array(
                     column,
                     shape=(0, *shape),
                     dtype=dtype,
-                    chunks=(chunk if column in _HEAVY else shard, *inner),
-                    shards=(shard, *inner) if column in _HEAVY else None,
+                    chunks=(chunk if column in HEAVY else shard, *inner),
+                    shards=(shard, *inner) if column in HEAVY else None,
                     compressors=[ZstdCodec(level=0), Crc32cCodec()],
                     config={"write_empty_chunks": True},  # what is missing then is lost
                 )
@@ -467,10 +304,10 @@ class TileWriter:
         for column, values in tiles.columns().items():
             expected = (len(tiles), *self.spec.shape(column))
             if values is None:
-                values = np.zeros(expected, _DTYPES[column])
+                values = np.zeros(expected, DTYPES[column])
             if values.shape != expected:
                 raise ValueError(f"{column} has shape {values.shape}, the store needs {expected}")
-            self._waiting[split][column].append(values.astype(_DTYPES[column], copy=False))
+            self._waiting[split][column].append(values.astype(DTYPES[column], copy=False))
         waiting = sum(map(len, self._waiting[split]["paired"]))
         self._flush(split, waiting - waiting % self._shard_rows)
 

@@ -57,7 +57,7 @@ def files(path: Path) -> list[Path]:
 def read(path: Path, cache: int = 0) -> None:
     opened = TileStore.open(path, cache)
     for split in module.SPLITS:
-        for column in module._HEAVY:
+        for column in module.HEAVY:
             np.asarray(getattr(opened.split(split), column))
 
 
@@ -65,7 +65,7 @@ def test_zeros_are_written_too(store):
     listed = json.loads((store / "files.json").read_text())["files"]
     assert {file.relative_to(store).as_posix() for file in files(store)} == {*listed, "files.json"}
     for split in module.SPLITS:
-        for column in module._DTYPES:
+        for column in module.DTYPES:
             assert (store / split / column / "c").is_dir()
 
 
@@ -173,7 +173,7 @@ def test_other_files_beside_do_no_harm(store):
     read(store)
 
 
-@pytest.mark.parametrize("column", [*module._HEAVY, "has_source", "has_target", "paired"])
+@pytest.mark.parametrize("column", [*module.HEAVY, "has_source", "has_target", "paired"])
 def test_what_can_be_known_of_a_store_of_0_1_0(tmp_path, column):
     old = Path(shutil.copytree(OLD, tmp_path / "old"))
     read(old)
