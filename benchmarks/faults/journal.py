@@ -151,8 +151,11 @@ def _other_journal(journal: bytes, way: str, rng: random.Random) -> Files:
     if way == "cut":
         return {JOURNAL: journal[: rng.randrange(len(journal) + 1)]}
     if way == "old":
-        old = {"fingerprint": json.loads(journal)["fingerprint"], "done": list(range(9))}
-        return {JOURNAL: json.dumps(old).encode()}
+        try:
+            fingerprint = json.loads(journal)["fingerprint"]
+        except (ValueError, KeyError, TypeError):  # it is damaged already
+            return {}
+        return {JOURNAL: json.dumps({"fingerprint": fingerprint, "done": [*range(9)]}).encode()}
     other = rng.choice(
         [b"", b"{}", b"[]", b"null", b'{"fingerprint": 3, "done": 3}', journal, b"[" * 5000,
          b'{"fingerprint": "x", "done": [1e999]}']
