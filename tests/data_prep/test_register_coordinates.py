@@ -83,3 +83,12 @@ def test_reproject_and_slices_understand_it(mapping):
     assert np.allclose(
         pixels_to_pixels(cut, target, inner), mapping(inner + np.array([47, 31])), atol=5e-3
     )
+
+
+@pytest.mark.parametrize("shape", [(7, 12), (12, 7), (1, 1)])
+def test_the_middle_of_a_picture_without_coordinates_is_its_nominal_centre(shape):
+    wcs = nominal_wcs(shape)
+    height, width = shape
+    sky = wcs.pixel_to_world((width - 1) / 2, (height - 1) / 2)
+    assert (sky.ra.deg, sky.dec.deg) == pytest.approx((180, 0), abs=1e-9)
+    assert wcs.array_shape == shape
