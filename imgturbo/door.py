@@ -25,7 +25,7 @@ from pydantic import BaseModel, ValidationError
 
 from imgturbo.errors import ImgturboError
 
-__all__ = ["door", "first_line", "room_for", "typed"]
+__all__ = ["door", "first_line", "room_for", "shortened", "typed"]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -63,14 +63,11 @@ def door(
         ) from error
     except RecursionError as error:
         raise ImgturboError(f"{path}: {_with(part)}is nested too deeply; {remedy}") from error
-    except Exception as error:
-        if isinstance(error, _MISTAKES) and _raised_here(error.__traceback__):
-            raise
-        raise ImgturboError(
-            f"{path}: {_with(part)}{what} ({first_line(error)}); {remedy}"
-        ) from error
     except BaseException as error:
-        if type(error).__name__ != "PanicException":  # Rust's, under safetensors and others
+        # Rust's panics, under safetensors and others, are no Exception.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        if isinstance(error, _MISTAKES) and _raised_here(error.__traceback__):
             raise
         raise ImgturboError(
             f"{path}: {_with(part)}{what} ({first_line(error)}); {remedy}"
@@ -98,7 +95,7 @@ def typed(model: type[M], text: str | bytes, path: Path | str, remedy: str = REM
         problem = error.__cause__.errors(include_url=False, include_context=False)[0]
         where = ".".join(str(step) for step in problem["loc"])
         why = f"{where}: {problem['msg']}" if where else problem["msg"]
-        raise ImgturboError(f"{path}: {WHAT} ({_short(why)}); {remedy}") from error.__cause__
+        raise ImgturboError(f"{path}: {WHAT} ({shortened(why)}); {remedy}") from error.__cause__
 
 
 def room_for(needed: int, path: Path | str, what: str, remedy: str = "read parts of it") -> None:
@@ -143,10 +140,11 @@ def first_line(error: BaseException) -> str:
     if isinstance(error, KeyError):
         said = f"there is no {said}"
     line = next(iter(said.strip().splitlines()), "")
-    return _short(line) if line else type(error).__name__
+    return shortened(line) if line else type(error).__name__
 
 
-def _short(line: str) -> str:
+def shortened(line: str) -> str:
+    """A line, cut where it is long, without characters that are not printable."""
     line = "".join(c if c.isprintable() else "?" for c in line)
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 

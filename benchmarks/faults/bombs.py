@@ -25,6 +25,7 @@ import tifffile
 from astropy.io import fits
 
 from benchmarks.faults.campaign import Trial, main
+from benchmarks.faults.wholes import emptied
 from imgturbo.describe import describe
 from imgturbo.errors import ImgturboError
 from imgturbo.sky import open_sky
@@ -173,8 +174,7 @@ def build(folder: Path) -> Path:
 def attempt(state: Path, rng: random.Random, folder: Path) -> Trial:
     """One bomb; growth is held against its honest size."""
     del state
-    for old in folder.iterdir():
-        old.unlink()
+    emptied(folder)
     kind = rng.choice(KINDS)
     side = rng.choice([3_000, 6_000, 12_000])
     bomb = kind(rng, side)

@@ -15,10 +15,8 @@ import gzip
 import io
 import lzma
 import random
-import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from astropy.io import fits
@@ -26,6 +24,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from benchmarks.faults.campaign import Trial, main
+from benchmarks.faults.wholes import Wholes, emptied, read_wholes
 from imgturbo.describe import describe
 from imgturbo.errors import ImgturboError
 from imgturbo.sky import SkyImage, open_sky, read_sky
@@ -33,13 +32,6 @@ from imgturbo.sky import SkyImage, open_sky, read_sky
 BLOCK, CARD = 2880, 80
 PACKERS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
 Mutation = Callable[[bytes, random.Random], tuple[bytes, str]]
-
-
-class State(NamedTuple):
-    """Whole files by name, and what is read of them."""
-
-    files: dict[str, bytes]
-    truth: dict[str, NDArray[np.float32]]
 
 
 # ------------------------------------------------------------------------------ whole files
@@ -285,23 +277,14 @@ def damaged(data: bytes, rng: random.Random, packer: str) -> tuple[bytes, list[s
 # ---------------------------------------------------------------------------- the campaign
 
 
-def build(folder: Path) -> State:
+def build(folder: Path) -> Wholes:
     """Whole files and their pixels."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        files = whole_files()
-        truth = {}
-        for name, content in files.items():
-            (folder / name).write_bytes(content)
-            truth[name] = read_sky(folder / name).data
-            (folder / name).unlink()
-    return State(files, truth)
+    return read_wholes(whole_files(), folder)
 
 
-def attempt(state: State, rng: random.Random, folder: Path) -> Trial:
+def attempt(state: Wholes, rng: random.Random, folder: Path) -> Trial:
     """One damaged file, sometimes with a damaged weight beside it."""
-    for old in folder.iterdir():
-        old.unlink()
+    emptied(folder)
     name = rng.choice(sorted(state.files))
     data, recipe, only_cut = damaged(state.files[name], rng, Path(name).suffix)
     path = folder / name

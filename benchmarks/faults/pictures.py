@@ -12,19 +12,18 @@ from __future__ import annotations
 import io
 import random
 import struct
-import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
 import tifffile
-from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.faults.campaign import Trial, main
+from benchmarks.faults.wholes import Wholes, emptied, read_wholes
 from imgturbo.color.grey import read_grey
 from imgturbo.describe import describe
 from imgturbo.errors import ImgturboError
@@ -37,13 +36,6 @@ NUMBERS = [0, 1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 32, 64, 100, 255, 256, 1000, 65535
            10**6, 2**24, 2**31 - 1, 2**31, 2**32 - 1]  # fmt: skip
 TAGS = [256, 257, 258, 259, 262, 273, 274, 277, 278, 279, 282, 284, 317, 320, 322, 323, 338, 339,
         33550, 34665, 42113, 65000]  # fmt: skip
-
-
-class State(NamedTuple):
-    """Whole files by name, and what is read of them."""
-
-    files: dict[str, bytes]
-    truth: dict[str, NDArray[np.float32]]
 
 
 def whole_files() -> dict[str, bytes]:
@@ -210,25 +202,14 @@ MUTATIONS: list[Mutation] = [flip] * 3 + [cut] * 2 + [garbage] * 2 + [chunk, tag
 # ---------------------------------------------------------------------------- the campaign
 
 
-def build(folder: Path) -> State:
+def build(folder: Path) -> Wholes:
     """Whole files and their pixels."""
-    files, truth = whole_files(), {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for name, content in files.items():
-            (folder / name).write_bytes(content)
-            try:
-                truth[name] = read_sky(folder / name).data
-            except ImgturboError:  # signed values are no picture
-                assert name == "signed.tif"
-            (folder / name).unlink()
-    return State(files, truth)
+    return read_wholes(whole_files(), folder, ("signed.tif",))  # signed values are no picture
 
 
-def attempt(state: State, rng: random.Random, folder: Path) -> Trial:
+def attempt(state: Wholes, rng: random.Random, folder: Path) -> Trial:
     """One damaged picture, sometimes under another's name."""
-    for old in folder.iterdir():
-        old.unlink()
+    emptied(folder)
     name = rng.choice(sorted(state.files))
     data, recipe, only_cut = state.files[name], [name], True
     for _ in range(rng.choice([1, 1, 1, 2, 3])):

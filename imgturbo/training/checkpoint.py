@@ -35,7 +35,7 @@ from torch import Tensor
 
 from imgturbo.config import Config
 from imgturbo.data.source import Source
-from imgturbo.door import door, first_line, typed
+from imgturbo.door import door, shortened, typed
 from imgturbo.engines import settle
 from imgturbo.errors import ImgturboError
 from imgturbo.files import naming, put_in_place, remove, write_durably
@@ -199,8 +199,8 @@ class Checkpoint:
         if difference := differing_key(before, config.model_dump(mode="json")):
             key, saved, asked = difference
             raise ImgturboError(
-                f"{self.path}: this run was started with {key} = {_short(saved)}, not "
-                f"{_short(asked)}; "
+                f"{self.path}: this run was started with {key} = {shortened(repr(saved))}, not "
+                f"{shortened(repr(asked))}; "
                 f"set it back, {start_anew}"
             )
         if self.state.tiles == source.digest:
@@ -227,10 +227,6 @@ def differing_key(saved: Any, asked: Any, key: str = "") -> tuple[str, Any, Any]
         if difference := differing_key(saved.get(name), asked.get(name), inner):
             return difference
     return None
-
-
-def _short(value: Any) -> str:
-    return first_line(ValueError(repr(value)))
 
 
 class Checkpoints:
