@@ -9,17 +9,22 @@ one before a word does, so the letters are turned by one place.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import numpy as np
 from astropy.io import fits
 
-__all__ = ["SEALS", "add", "blank", "sealed", "unsealed"]
+from imgturbo.errors import ImgturboError
+from imgturbo.sky.blocks import BLOCK, Extent
+
+__all__ = ["SEALS", "Seal", "add", "blank", "sealed", "unsealed"]
 
 SEALS = ("DATE", "CHECKSUM", "DATASUM")
 """Cards that every HDU of an output has, and that are known at its end only."""
 
 _CARD = 80
+_STRIP = 1 << 22  # bytes that are summed in one go
 _ALL_ONES = 0xFFFFFFFF
 _ZERO = "0" * 16
 _PUNCTUATION = range(0x3A, 0x41), range(0x5B, 0x61)  # between digits, capitals and small letters
@@ -88,3 +93,51 @@ def _letters(value: int) -> str:
         columns.append(quarters)
     text = "".join(chr(columns[byte][word]) for word in range(4) for byte in range(4))
     return text[-1] + text[:-1]
+
+
+class Seal:
+    """The sums that an HDU came with, held against its bytes: the header now, the data when asked.
+
+    Args:
+        stream: of the file, not packed; it is read at places of its own.
+        start: the byte at which the header begins.
+        extent: of the HDU.
+    """
+
+    def __init__(self, stream: int, start: int, extent: Extent) -> None:
+        self._stream, self._extent = stream, extent
+        self._said = extent.cards.text("DATASUM").strip()
+        self._checked = not self._said  # an empty one says that nobody has summed
+        self.header_holds = self._header_holds(start)
+        """False where CHECKSUM contradicts the header; True also where there is none."""
+
+    def check(self) -> None:
+        """Read all data once, if a sum is known.
+
+        Raises:
+            ImgturboError: they are not those that were summed.
+        """
+        if self._checked:
+            return
+        found = self._sum(self._extent.data, self._extent.end)
+        if str(found) != self._said:
+            raise ImgturboError(
+                f"{self._extent.cards.where} is damaged: its DATASUM is {self._said[:20]} and its "
+                f"data give {found}; fetch it again, or, if a program has changed the data and "
+                "left the card, write it anew (astropy's fitscheck --write FILE)"
+            )
+        self._checked = True
+
+    def _header_holds(self, start: int) -> bool:
+        """CHECKSUM makes the sum of header and data all ones; the data's is what DATASUM says."""
+        cards = self._extent.cards
+        letters = cards.text("CHECKSUM")
+        if not letters.strip("0 ") or not (self._said.isascii() and self._said.isdigit()):
+            return True
+        return self._sum(start, self._extent.data, int(self._said) & _ALL_ONES) == _ALL_ONES
+
+    def _sum(self, start: int, stop: int, total: int = 0) -> int:
+        for place in range(start, stop, _STRIP):
+            content = os.pread(self._stream, min(_STRIP, stop - place), place)
+            total = add(total, content.ljust(-(-len(content) // BLOCK) * BLOCK, b"\0"))
+        return total

@@ -27,6 +27,7 @@ from imgturbo.door import door, room_for
 from imgturbo.errors import ImgturboError
 from imgturbo.sky.blocks import Extent, extents
 from imgturbo.sky.cards import drop_unreadable, number_in, settle, whole_in, word_in
+from imgturbo.sky.checksum import Seal
 from imgturbo.sky.headers import quiet
 from imgturbo.sky.packed import open_unpacked
 from imgturbo.sky.tiles import TileTable, tile_table
@@ -35,6 +36,8 @@ __all__ = ["Hdu", "Plane", "hdus_of"]
 
 Plane = tuple[int | slice, ...]
 Section = Callable[[Plane], NDArray[Any]]
+_Found = tuple[Extent, Any, TileTable | None, Seal]
+"""An HDU: its blocks, what astropy makes of it, how it is packed, its sums."""
 
 _STRIP = 1 << 22  # bytes read in one go
 _COPIES = 3  # of a tile, while it is unpacked
@@ -52,6 +55,7 @@ class Hdu:
         shape: of the array, rows before columns; ``()`` where there is no image.
         where: the file and the HDU, for messages.
         tiles: how it is packed, if it is.
+        seal: the sums that it came with; the data are held against theirs before any is given.
     """
 
     name: str
@@ -61,6 +65,7 @@ class Hdu:
     where: str
     tiles: TileTable | None
     section: Section | None = field(repr=False)
+    seal: Seal = field(repr=False)
     kept: dict[Plane, NDArray[Any]] = field(default_factory=dict, repr=False)
 
     def window(
@@ -87,6 +92,8 @@ class Hdu:
         top, bottom, _ = rows.indices(height)
         left, right, _ = cols.indices(width)
         out = np.empty((max(0, bottom - top), max(0, right - left)), kind)
+        with door(self.where, "pixels", _REMEDY):
+            self.seal.check()
         for first, last in self._strips(along, top, bottom):
             start, block = self._rows(lead, first, last, len(inner))
             with door(self.where, "pixels", _REMEDY):
@@ -161,6 +168,8 @@ def hdus_of(path: Path, quietly: bool = False) -> Iterator[list[Hdu]]:
     with open_unpacked(path) as stream:
         found = extents(stream, os.fstat(stream.fileno()).st_size, str(path))
         tables = [tile_table(stream, extent) for extent in found]
+        starts = (0, *(extent.end for extent in found))
+        seals = [Seal(stream.fileno(), *place) for place in zip(starts, found, strict=False)]
         stream.seek(0)
         with door(path, remedy=_REMEDY), quiet():
             opened = fits.open(
@@ -173,19 +182,17 @@ def hdus_of(path: Path, quietly: bool = False) -> Iterator[list[Hdu]]:
                     f"{path}: is damaged: it has {len(found)} HDUs, of which {len(opened)} can be "
                     f"read; {_REMEDY}"
                 )
-            yield _all_typed(path, list(zip(found, opened, tables, strict=True)), quietly)
+            yield _all_typed(path, list(zip(found, opened, tables, seals, strict=True)), quietly)
 
 
-def _all_typed(
-    path: Path, found: Sequence[tuple[Extent, Any, TileTable | None]], quietly: bool
-) -> list[Hdu]:
+def _all_typed(path: Path, found: Sequence[_Found], quietly: bool) -> list[Hdu]:
     dropped: list[str] = []
     hdus = []
-    for extent, hdu, table in found:
-        hdus.append(_typed(extent, hdu, table, dropped))
+    for one in found:
+        hdus.append(_typed(*one, dropped))
         if hdus[-1].shape and not quietly:
             settle(hdus[-1].header, str(path))
-    foreign = [word for extent, _, _ in found for word in extent.cards.foreign]
+    foreign = [word for extent, *_ in found for word in extent.cards.foreign]
     for words, what in (
         (dropped, "no value that FITS knows; taken as missing"),
         (foreign, "bytes that are no ASCII text; read as '?'"),
@@ -193,10 +200,20 @@ def _all_typed(
         if words and not quietly:
             named = ", ".join(dict.fromkeys(words))
             warnings.warn(f"{path}: {named}: {what}, correct the header", stacklevel=2)
+    broken = [hdu.where for hdu in hdus if not hdu.seal.header_holds]
+    if broken and not quietly:
+        warnings.warn(
+            f"{broken[0]}: CHECKSUM does not agree with the header: a program has edited it and "
+            "left the card, or it is damaged; look at it, then write the card anew (astropy's "
+            "fitscheck --write FILE)",
+            stacklevel=2,
+        )
     return hdus
 
 
-def _typed(extent: Extent, hdu: Any, table: TileTable | None, dropped: list[str]) -> Hdu:
+def _typed(
+    extent: Extent, hdu: Any, table: TileTable | None, seal: Seal, dropped: list[str]
+) -> Hdu:
     """What astropy has made of an HDU, if it is what the blocks say."""
     where = extent.cards.where
     section: Any = None
@@ -212,7 +229,7 @@ def _typed(extent: Extent, hdu: Any, table: TileTable | None, dropped: list[str]
         section = hdu.section.__getitem__ if shape else None
     name = word_in(header, "EXTNAME").strip().upper()
     version = whole_in(header, "EXTVER", where, 1)
-    return Hdu(name, version, header, shape, where, table, section)
+    return Hdu(name, version, header, shape, where, table, section, seal)
 
 
 def _shape(extent: Extent, table: TileTable | None) -> tuple[int, ...]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import numpy as np
 import pytest
 from astropy.io import fits
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgturbo.sky import SkyImage, SkySpec, SkyWriter, write_sky
+from imgturbo.errors import ImgturboError
+from imgturbo.sky import SkyImage, SkySpec, SkyWriter, read_sky, write_sky
 from imgturbo.sky.checksum import add, blank, sealed, unsealed
+from imgturbo.sky.fits_file import FitsFile
 
 
 def verified(path):
@@ -78,3 +82,65 @@ def test_a_header_is_known_without_its_seals():
     done = sealed(text, "2026-01-02T03:04:05", 12345)
     assert done != text
     assert unsealed(done) == text
+
+
+# ------------------------------------------------------------------------- sums are looked at
+
+
+def _sealed_by_astropy(path, packed=False):
+    data = np.random.default_rng(5).normal(size=(37, 29)).astype(np.float32)
+    kind = fits.CompImageHDU if packed else fits.ImageHDU
+    image = kind(data, fits.Header({"BUNIT": "nJy"}), name="SCI")
+    fits.HDUList([fits.PrimaryHDU(), image]).writeto(path, checksum=True)
+    return path
+
+
+def _flip(path, place, bit=0):
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1 << bit
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_one_flipped_bit_of_the_data_is_no_data(tmp_path, packed):
+    path = _sealed_by_astropy(tmp_path / "a.fits", packed)
+    assert np.isfinite(read_sky(path).data).all()
+    with fits.open(path, disable_image_compression=True) as hdus:
+        _flip(path, hdus[1].fileinfo()["datLoc"] + hdus[1].size - 20)  # of a packed tile, if so
+    with pytest.raises(ImgturboError, match=r"a\.fits: HDU 1 \(SCI\) is damaged: its DATASUM"):
+        read_sky(path)
+
+
+def test_a_flipped_bit_is_found_from_any_window_of_it(tmp_path):
+    path = _sealed_by_astropy(tmp_path / "a.fits")
+    with fits.open(path) as hdus:
+        place = hdus[1].fileinfo()["datLoc"] + 4 * (30 * 29 + 3)
+    _flip(path, place)
+    with closing(FitsFile(path)) as file:  # its header may be looked at
+        assert file.bands[0].shape == (37, 29)
+        with pytest.raises(ImgturboError, match="DATASUM"):
+            file.read(0, slice(0, 2), slice(0, 2))
+
+
+def test_an_edited_header_is_said_and_read(tmp_path):
+    path = _sealed_by_astropy(tmp_path / "a.fits")
+    _flip(path, path.read_bytes().index(b"'nJy") + 2)  # nJy becomes nKy
+    content = path.read_bytes().replace(b"'nKy", b"'mJy")
+    path.write_bytes(content)
+    with pytest.warns(UserWarning, match=r"HDU 1 \(SCI\): CHECKSUM does not agree"):
+        assert read_sky(path).unit == "mJy"
+
+
+def test_files_without_sums_or_with_empty_ones_are_read(tmp_path):
+    for name, cards in (("none", {}), ("empty", {"CHECKSUM": "", "DATASUM": ""})):
+        path = tmp_path / f"{name}.fits"
+        fits.PrimaryHDU(np.ones((5, 3)), fits.Header(cards)).writeto(path)
+        assert read_sky(path).data.shape == (1, 5, 3)
+
+
+def test_the_last_padding_may_lack_for_the_sums_too(tmp_path):
+    path = _sealed_by_astropy(tmp_path / "a.fits")
+    with fits.open(path) as hdus:
+        end = hdus[1].fileinfo()["datLoc"] + 37 * 29 * 4
+    path.write_bytes(path.read_bytes()[:end])
+    assert read_sky(path).data.shape == (1, 37, 29)
