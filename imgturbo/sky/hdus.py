@@ -200,15 +200,28 @@ def _all_typed(path: Path, found: Sequence[_Found], quietly: bool) -> list[Hdu]:
         if words and not quietly:
             named = ", ".join(dict.fromkeys(words))
             warnings.warn(f"{path}: {named}: {what}, correct the header", stacklevel=2)
+    if not quietly:
+        _doubt(path, hdus)
+    return hdus
+
+
+def _doubt(path: Path, hdus: Sequence[Hdu]) -> None:
+    """Warn of what may be damage, or may be the work of a program that left a card as it was."""
     broken = [hdu.where for hdu in hdus if not hdu.seal.header_holds]
-    if broken and not quietly:
+    if broken:
         warnings.warn(
             f"{broken[0]}: CHECKSUM does not agree with the header: a program has edited it and "
             "left the card, or it is damaged; look at it, then write the card anew (astropy's "
             "fitscheck --write FILE)",
-            stacklevel=2,
+            stacklevel=3,
         )
-    return hdus
+    promised = hdus[0].header.get("NEXTEND")
+    if isinstance(promised, int) and promised > len(hdus) - 1:
+        warnings.warn(
+            f"{path}: NEXTEND promises {promised} extensions and {len(hdus) - 1} are there; if the "
+            "file was cut, masks may be among what is lost: fetch it again",
+            stacklevel=3,
+        )
 
 
 def _typed(

@@ -144,3 +144,17 @@ def test_the_last_padding_may_lack_for_the_sums_too(tmp_path):
         end = hdus[1].fileinfo()["datLoc"] + 37 * 29 * 4
     path.write_bytes(path.read_bytes()[:end])
     assert read_sky(path).data.shape == (1, 37, 29)
+
+
+def test_a_file_that_is_cut_where_an_extension_ends_is_doubted(tmp_path):
+    path = tmp_path / "a.fits"
+    ones = np.ones((5, 3), np.float32)
+    hdus = [fits.PrimaryHDU(), fits.ImageHDU(ones, name="SCI"), fits.ImageHDU(0 * ones, name="DQ")]
+    hdus[0].header["NEXTEND"] = 2
+    fits.HDUList(hdus).writeto(path)
+    assert read_sky(path).data.shape == (1, 5, 3)
+    with fits.open(path) as whole:
+        end = whole[1].fileinfo()["datLoc"] + whole[1].fileinfo()["datSpan"]
+    path.write_bytes(path.read_bytes()[:end])
+    with pytest.warns(UserWarning, match="NEXTEND promises 2 extensions and 1 are there"):
+        read_sky(path)
