@@ -21,11 +21,11 @@ from types import TracebackType
 from typing import TypeVar
 
 import psutil
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imgturbo.errors import ImgturboError
 
-__all__ = ["door", "first_line", "room_for", "shortened", "typed"]
+__all__ = ["Schema", "door", "first_line", "room_for", "shortened", "typed"]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -72,6 +72,12 @@ def door(
         raise ImgturboError(
             f"{path}: {_with(part)}{what} ({first_line(error)}); {remedy}"
         ) from error
+
+
+class Schema(BaseModel):
+    """The shape of JSON that is read; what an older or younger version wrote besides may stand."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
 
 
 def typed(model: type[M], text: str | bytes, path: Path | str, remedy: str = REMEDY) -> M:

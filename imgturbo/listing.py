@@ -9,9 +9,9 @@ import builtins
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
-from imgturbo.door import door
+from imgturbo.door import Schema, door
 from imgturbo.errors import ImgturboError
 from imgturbo.files import sha256
 
@@ -36,7 +36,7 @@ def _refuse_no_file(folder: Path, name: str, remedy: str) -> None:
         raise ImgturboError(f"{folder}: {name} is no file; {remedy}")
 
 
-class Entry(BaseModel):
+class Entry(Schema):
     """Size and hash of one file.
 
     Attributes:
@@ -44,7 +44,7 @@ class Entry(BaseModel):
         sha256: of its content, 64 hexadecimal digits.
     """
 
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+    model_config = ConfigDict(frozen=True)
 
     bytes: int = Field(ge=0, lt=1 << 63)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")

@@ -18,8 +18,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from imgturbo.door import Schema
 from imgturbo.sky.stretch import Stretch
 
 if TYPE_CHECKING:
@@ -142,18 +143,14 @@ _Arcsec = Annotated[float, Field(gt=1e-6, lt=1e6)]  # beyond them squares and po
 _Magnitude = Annotated[float, Field(gt=-300, lt=300)]
 
 
-class _StretchSchema(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore")
-
+class _StretchSchema(Schema):
     offset: list[_Finite]
     softening: list[_Positive | Literal["inf"]]
     scale: list[_Positive]
 
 
-class SideSchema(BaseModel):
+class SideSchema(Schema):
     """A side as JSON has it; keys that are younger or older than this version are let pass."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
 
     kind: Kind | None = None
     bands: list[str] = Field(min_length=1)

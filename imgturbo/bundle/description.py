@@ -15,10 +15,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from imgturbo.bundle.card import NETWORKS
-from imgturbo.door import door, typed
+from imgturbo.door import Schema, door, typed
 from imgturbo.errors import ImgturboError
 from imgturbo.files import sha256
 from imgturbo.listing import Entry, read_file
@@ -41,38 +41,32 @@ NAME = "bundle.json"
 AGAIN = "get the bundle again"
 
 
-class _Part(BaseModel):
-    """What is read is of its type; what an older or younger version wrote besides may stand."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-
-class _Stamp(_Part):
+class _Stamp(Schema):
     format: int = Field(ge=1)
 
 
-class _Sides(_Part):
+class _Sides(Schema):
     source: SideSchema
     target: SideSchema
 
 
-class _Blended(_Part):
+class _Blended(Schema):
     toward: str
     share: float = Field(ge=0, le=1)
 
 
-class _Record(_Part):
+class _Record(Schema):
     validation: dict[str, float] | None = None
     versions: dict[str, str] | None = None
     blended: _Blended | None = None
 
 
-class _Model(_Part):
+class _Model(Schema):
     decoder: dict[str, Any] | None = None
     encoder: dict[str, Any] | None = None
 
 
-class _Config(_Part):
+class _Config(Schema):
     model: _Model
 
 

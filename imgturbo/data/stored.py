@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import zarr
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from imgturbo.door import door, room_for, typed
+from imgturbo.door import Schema, door, room_for, typed
 from imgturbo.errors import ImgturboError
 from imgturbo.files import write_durably
 from imgturbo.listing import Entry, read_file
@@ -47,16 +47,12 @@ AGAIN = "get the tiles again, or prepare them again"
 _ATTRIBUTES, _LIST = "zarr.json", "files.json"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-
-class _Stamp(_Part):
+class _Stamp(Schema):
     format: int
     complete: bool
 
 
-class _Stamped(_Part):
+class _Stamped(Schema):
     attributes: _Stamp
 
 
@@ -71,7 +67,7 @@ class Attributes(_Stamp):
     listed: bool = False
 
 
-class _Described(_Part):
+class _Described(Schema):
     attributes: Attributes
 
 
@@ -79,7 +75,7 @@ _NAME = r"^(zarr\.json|(train|validation)/(zarr\.json|[a-z_]+/(zarr\.json|c(/[0-
 _Name = Annotated[str, Field(pattern=_NAME)]
 
 
-class _List(_Part):
+class _List(Schema):
     format: Literal[1]
     files: dict[_Name, Entry]
 

@@ -19,9 +19,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
-from imgturbo.door import door, typed
+from imgturbo.door import Schema, door, typed
 from imgturbo.errors import ImgturboError
 from imgturbo.files import aside_of, naming, remove, sha256, sync, write_whole
 
@@ -30,10 +30,10 @@ __all__ = ["Journal"]
 _LONGEST = 64  # bytes that a unit may take in a record
 
 
-class _Record(BaseModel):
+class _Record(Schema):
     """What a journal holds; ``seal`` is the hash of all else."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
+    model_config = ConfigDict(extra="forbid")
 
     format: Literal[2]
     fingerprint: str

@@ -29,13 +29,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from imgturbo.config import Config
 from imgturbo.data.source import Source
-from imgturbo.door import door, shortened, typed
+from imgturbo.door import Schema, door, shortened, typed
 from imgturbo.engines import settle
 from imgturbo.errors import ImgturboError
 from imgturbo.files import naming, put_in_place, remove, write_durably
@@ -78,13 +78,7 @@ _MAY_DIFFER = (
 # --------------------------------------------------------------------------------- reading
 
 
-class _Part(BaseModel):
-    """What is read is of its type; what an older or younger version wrote besides may stand."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-
-class _Stamp(_Part):
+class _Stamp(Schema):
     format: int = Field(ge=1)
 
 
@@ -97,14 +91,14 @@ class _Manifest(_Stamp):
     files: dict[_File, Entry]
 
 
-class Best(_Part):
+class Best(Schema):
     """The best weights so far: their step, None before there are any, and their scores."""
 
     step: int | None = Field(ge=0)
-    scores: dict[str, float] = {}
+    scores: dict[str, float] = Field(default_factory=dict)
 
 
-class State(_Part):
+class State(Schema):
     """Contents of ``state.json``, as :meth:`imgturbo.training.state.RunState.save` writes it."""
 
     step: int = Field(ge=0)
@@ -115,7 +109,7 @@ class State(_Part):
     scaler: dict[str, int | float] | None = None
     tiles: str
     device: str = ""
-    versions: dict[str, str] = {}
+    versions: dict[str, str] = Field(default_factory=dict)
     config: dict[str, Any]
 
 

@@ -26,10 +26,9 @@ from accelerate.tracking import (
     on_main_process,
 )
 from accelerate.utils import LoggerType
-from pydantic import BaseModel, ConfigDict
 
 from imgturbo.config import Config
-from imgturbo.door import door, typed
+from imgturbo.door import Schema, door, typed
 from imgturbo.errors import ImgturboError
 from imgturbo.files import write_whole
 
@@ -40,9 +39,7 @@ _IN_THE_FOLDER = ("jsonl", "tensorboard")
 """Those that write into the run's folder, where ``config.yaml`` lies beside them."""
 
 
-class _Line(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore")
-
+class _Line(Schema):
     step: int
 
 
