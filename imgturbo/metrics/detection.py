@@ -35,6 +35,8 @@ __all__ = [
     "Detection",
     "compare_sources",
     "count_peaks",
+    "find_sources",
+    "mutual",
     "sky_noise",
 ]
 
@@ -76,10 +78,9 @@ def compare_sources(pred: Array, target: Array, valid: Mask | None = None) -> De
     valid = np.ones(target.shape, bool) if valid is None else valid
     if not valid.any() or min(target.shape) < 3:
         return Detection(np.nan, np.nan, np.nan, 0, 0, 0, np.nan)
-    smooth_target, smooth_pred = _filtered(target, valid), _filtered(pred, valid)
-    threshold = SIGNIFICANCE * sky_noise(smooth_target[valid])
-    true, found = (_sources(u, threshold, valid) for u in (smooth_target, smooth_pred))
-    matched = _pairs(found, true)
+    true, threshold = find_sources(target, valid)
+    found, _ = find_sources(pred, valid, threshold)
+    matched = len(mutual(found, true))
     return Detection(
         precision=_ratio(matched, len(found)),
         recall=_ratio(matched, len(true)),
@@ -89,6 +90,22 @@ def compare_sources(pred: Array, target: Array, valid: Mask | None = None) -> De
         true=len(true),
         threshold=threshold,
     )
+
+
+def find_sources(
+    image: Array, valid: Mask, threshold: float | None = None
+) -> tuple[Positions, float]:
+    """Places (N, 2) of the sources of an image (H, W), as x and y, and the threshold.
+
+    Args:
+        image: fluxes or stretched values; what is not ``valid`` (H, W) takes no part.
+        valid: at least one pixel.
+        threshold: of the filtered image; None: 5 σ of its own noise.
+    """
+    smooth = _filtered(image, valid)
+    if threshold is None:
+        threshold = SIGNIFICANCE * sky_noise(smooth[valid])
+    return _sources(smooth, threshold, valid), threshold
 
 
 def count_peaks(image: Array, sigma: float, valid: Mask | None = None) -> int:
@@ -182,14 +199,14 @@ def _refined(smooth: NDArray[np.float64], places: Positions) -> Positions:
     return places + moved / np.maximum(light.sum(0), 1e-30)[:, None]
 
 
-def _pairs(a: Positions, b: Positions) -> int:
-    """How many of ``a`` and ``b`` are each other's nearest, within the radius."""
+def mutual(a: Positions, b: Positions, radius: float = RADIUS) -> NDArray[np.int64]:
+    """Pairs (M, 2) of rows of ``a`` and ``b``, each other's nearest and within ``radius``."""
     if not len(a) or not len(b):
-        return 0
+        return np.zeros((0, 2), np.int64)
     distance, nearest_b = KDTree(b).query(a)
     _, nearest_a = KDTree(a).query(b)
-    mutual = nearest_a[nearest_b] == np.arange(len(a))
-    return int(np.sum(mutual & (distance <= RADIUS)))
+    chosen = np.flatnonzero((nearest_a[nearest_b] == np.arange(len(a))) & (distance <= radius))
+    return np.column_stack([chosen, nearest_b[chosen]]).astype(np.int64)
 
 
 def _ratio(part: int, whole: int) -> float:
