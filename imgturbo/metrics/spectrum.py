@@ -25,11 +25,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 __all__ = [
+    "ByScale",
     "SpectrumScores",
     "darker_half",
     "falling",
     "outstanding",
     "power_spectrum",
+    "spectrum_by_scale",
     "spectrum_scores",
 ]
 
@@ -42,6 +44,14 @@ class SpectrumScores(NamedTuple):
     """E in dex and γ, each (B,); NaN where no bin stands out from the noise."""
 
     error: Tensor
+    coherence: Tensor
+
+
+class ByScale(NamedTuple):
+    """k (K,) in cycles per pixel, P_u / (P_û − N) and γ (B, C, K); NaN where nothing stands out."""
+
+    k: Tensor
+    ratio: Tensor
     coherence: Tensor
 
 
@@ -69,6 +79,29 @@ def spectrum_scores(
         noisy: whether the target has noise of its own, as skies have; without, N = 0.
     """
     bins = max(2, min(bins, min(pred.shape[-2:]) // 4))  # every bin must hold some modes
+    power, seen, common, counted = _compared(pred, target, valid, bins, noisy)
+    floor = _FLOOR * seen.mean(-1, keepdim=True) + torch.finfo(seen.dtype).tiny
+    error = (torch.log10(power + floor) - torch.log10(seen + floor)).abs()
+    coherence = common / ((power + floor) * (seen + floor)).sqrt()
+    return SpectrumScores(*(_mean_of(score, counted) for score in (error, coherence)))
+
+
+def spectrum_by_scale(
+    pred: Tensor, target: Tensor, valid: Tensor | None = None, bins: int = 32
+) -> ByScale:
+    """What :func:`spectrum_scores` takes the means of, of a target with noise."""
+    power, seen, common, counted = _compared(pred, target, valid, bins, noisy=True)
+    counted = counted & (power > 0) & (seen > 0)
+    ratio = torch.where(counted, power / seen, torch.nan)
+    coherence = torch.where(counted, common / (power * seen).sqrt(), torch.nan)
+    k = (torch.arange(bins, dtype=power.dtype) + 0.5) / bins * 0.5
+    return ByScale(k, ratio, coherence)
+
+
+def _compared(
+    pred: Tensor, target: Tensor, valid: Tensor | None, bins: int, noisy: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """P_u, P_û − N, Re C and which bins count, each (B, C, bins)."""
     u, t = _modes(pred, valid), _modes(target, valid)
     power, seen, common = (
         _rings(product, target, bins)
@@ -81,10 +114,7 @@ def spectrum_scores(
         noise = falling(_rings(_modes(dark, None).abs().square(), target, bins) / share[..., None])
         modes = 2 * _rings(torch.ones_like(u.abs()), target, bins, mean=False)  # half is stored
         counted, seen = seen > outstanding(modes) * noise, (seen - noise).clamp(min=0)
-    floor = _FLOOR * seen.mean(-1, keepdim=True) + torch.finfo(seen.dtype).tiny
-    error = (torch.log10(power + floor) - torch.log10(seen + floor)).abs()
-    coherence = common / ((power + floor) * (seen + floor)).sqrt()
-    return SpectrumScores(*(_mean_of(score, counted) for score in (error, coherence)))
+    return power, seen, common, counted
 
 
 def darker_half(image: Tensor, valid: Tensor, taper: Tensor) -> tuple[Tensor, Tensor]:

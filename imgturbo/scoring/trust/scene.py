@@ -1,0 +1,161 @@
+"""The images of a report brought together: one grid, one unit, the level of the sky taken away.
+
+Prediction and truth have the truth's bands, grid and (the prediction's) unit; the source has its
+own bands on that grid. From each the local background is subtracted, in boxes that are wider than
+galaxies (photutils), so that fluxes in circles are those of sources and the sky's level is a figure
+of its own. The noise of a pixel is that of the truth, or of the prediction where there is no truth
+or one without noise, as of a simulation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from astropy.stats import SigmaClip
+from numpy.typing import NDArray
+from photutils.background import Background2D
+
+from imgturbo.errors import ImgturboError
+from imgturbo.metrics.detection import sky_noise
+from imgturbo.scoring.together import (
+    Image,
+    Matched,
+    as_sky,
+    in_unit_of,
+    name_of,
+    on_grid,
+    with_bands_of,
+)
+from imgturbo.sky import SkyImage
+
+__all__ = ["APERTURE", "Role", "Scene", "bring_together"]
+
+Array = NDArray[np.float64]
+Role = str
+"""prediction, truth or source."""
+
+APERTURE = 0.4
+"""Arcsec: radius of the circles in which fluxes are summed."""
+
+_PIXELS = 4.0  # the same where pixels have no size
+_BOX = 64  # pixels a side of the background's boxes
+_LEAST_NOISE = 1e-4  # of the prediction's: a truth that has less is noiseless
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """Images of one patch of sky, ready to be measured.
+
+    Attributes:
+        images: by role; prediction and truth of the same bands and unit. There may be no truth, and
+            no source.
+        valid: (H, W), measured in all of them.
+        light: by role, (C, H, W) less the sky's level, NaN where not valid.
+        level: by role, (C,), that level in the middle of the image's pixels.
+        noise: σ of a pixel, of the bands of the prediction (C,).
+        notes: what the user should know.
+    """
+
+    images: dict[Role, SkyImage]
+    valid: NDArray[np.bool_]
+    light: dict[Role, Array]
+    level: dict[Role, Array]
+    noise: Array
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Of prediction and truth."""
+        return self.images["prediction"].bands
+
+    @property
+    def pixel_scale(self) -> float | None:
+        """Arcsec; None without a WCS."""
+        return self.images["prediction"].pixel_scale
+
+    @property
+    def radius(self) -> float:
+        """Of the circles, in pixels."""
+        return APERTURE / self.pixel_scale if self.pixel_scale else _PIXELS
+
+    @property
+    def area(self) -> float | None:
+        """Square arcmin of what is valid; None without a WCS."""
+        scale = self.pixel_scale
+        return float(self.valid.sum()) * scale**2 / 3600 if scale else None
+
+    def magnitudes(self, role: Role, fluxes: Array) -> Array:
+        """AB magnitudes (N, C) of fluxes (N, C); NaN where one is not positive.
+
+        Instrumental ones, of zero point 0, where none is known.
+        """
+        zero = np.array([z or 0.0 for z in self.images[role].zeropoints])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(fluxes > 0, zero - 2.5 * np.log10(fluxes), np.nan)
+
+
+def bring_together(
+    prediction: Image,
+    truth: Image | None = None,
+    source: Image | None = None,
+    bands: Sequence[str] | None = None,
+) -> Scene:
+    """Read the images of a report.
+
+    Args:
+        prediction, truth, source: files, images or arrays, as ``evaluate`` takes them.
+        bands: names of the prediction's bands, where headers lie.
+
+    Raises:
+        ImgturboError: bands, units or grids that cannot be reconciled, or no common valid pixel.
+    """
+    done = Matched()
+    seen = as_sky(prediction, "prediction", bands)
+    images = {"prediction": seen}
+    if truth is not None:
+        true = as_sky(truth, "truth")
+        made = on_grid(with_bands_of(true, seen, done), true, "prediction", done, prediction, bands)
+        images = {"prediction": made, "truth": in_unit_of(made, true)}
+    grid = images.get("truth", images["prediction"])
+    if source is not None:
+        images["source"] = on_grid(as_sky(source, "source"), grid, "source", done, source)
+    valid = np.logical_and.reduce([image.valid for image in images.values()])
+    if not valid.any():
+        names = ", ".join(name_of(image, role) for role, image in images.items())
+        raise ImgturboError(f"{names} share no valid pixel; check masks and WCS")
+    light, level = {}, {}
+    for role, image in images.items():
+        light[role], level[role] = _less_sky(image.data, valid)
+    return Scene(images, valid, light, level, _noise(light, valid, done.notes), done.notes)
+
+
+def _less_sky(data: NDArray[np.float32], valid: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """(C, H, W) less the local level, and the middle of that level (C,)."""
+    planes, levels = [], []
+    for plane in data:
+        image = np.where(valid, plane, 0).astype(np.float64)
+        sky = Background2D(
+            image,
+            tuple(min(_BOX, side) for side in image.shape),
+            coverage_mask=~valid,
+            exclude_percentile=90.0,
+            sigma_clip=SigmaClip(sigma=3.0, maxiters=10),
+        )
+        planes.append(np.where(valid, image - sky.background, np.nan))
+        levels.append(float(np.median(sky.background[valid])))
+    return np.stack(planes), np.array(levels)
+
+
+def _noise(light: dict[Role, Array], valid: NDArray[np.bool_], notes: list[str]) -> Array:
+    own, *_ = sigmas = [
+        np.array([sky_noise(plane[valid]) for plane in light[role]])
+        for role in ("prediction", "truth")
+        if role in light
+    ]
+    if len(sigmas) == 2 and (sigmas[1] > _LEAST_NOISE * own).all():
+        return sigmas[1]
+    what = "the truth has no noise" if len(sigmas) == 2 else "there is no truth"
+    notes.append(f"{what}: thresholds are by the noise of the prediction itself, which it smooths")
+    return np.maximum(own, np.finfo(np.float32).tiny)

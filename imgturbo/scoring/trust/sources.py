@@ -1,0 +1,208 @@
+r"""Which sources are real, and down to which magnitude.
+
+Sources are looked for in the sum of all bands, each over its noise, Σ_b f_b/σ_b / √C, of prediction
+and truth alike and by one threshold: 5 σ of the truth. True ones are those of a catalogue, or else
+those found in the truth. Of those found in the prediction one *exists* where the catalogue, or the
+truth at 3 σ, has a source within two pixels. By chance alone a share 1 − exp(−π r² ρ) of places has
+one, ρ being their density; it is part of the answer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.table import Table
+from numpy.typing import NDArray
+
+from imgturbo.door import door
+from imgturbo.errors import ImgturboError
+from imgturbo.metrics.detection import RADIUS, find_sources, mutual
+from imgturbo.metrics.fluxes import aperture_fluxes
+from imgturbo.metrics.recovery import LEVEL, Share, common_depth, depth, shares
+from imgturbo.scoring.trust.scene import Role, Scene
+
+__all__ = ["Catalogue", "catalogue_of", "existence", "magnitude_edges", "recovery"]
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+_DEEPER = 0.6  # of the threshold: 3 σ, where sources of the prediction are looked for in the truth
+_STEP = 0.5  # magnitudes a bin
+_MOST_BINS = 40
+_KINDS = {"star": True, "galaxy": False}
+
+
+@dataclass(frozen=True, eq=False)
+class Catalogue:
+    """Sources of a scene, a row each.
+
+    Attributes:
+        x, y: places in pixels, (N,), (N,).
+        fluxes: by role, (N, C), in circles about them; NaN where a circle is not all measured.
+        matched: (N,) true sources that were found; of the prediction's, those that exist.
+        star: (N,), where a catalogue tells; None where nobody does.
+    """
+
+    x: Array
+    y: Array
+    fluxes: dict[Role, Array]
+    matched: Mask
+    star: Mask | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def catalogue_of(scene: Scene, truth: Path | None = None) -> tuple[Catalogue | None, Catalogue]:
+    """The true sources, where they are known, and those of the prediction.
+
+    Args:
+        scene: its images.
+        truth: a table of true sources with ``ra`` and ``dec`` in degrees (or ``x`` and ``y`` in
+            pixels from 0) and perhaps ``kind`` (star, galaxy), in any format that astropy reads.
+
+    Raises:
+        ImgturboError: the table cannot be read, or has no places.
+    """
+    true, threshold = None, None
+    star = None
+    if "truth" in scene.light:
+        true, threshold = find_sources(_detection(scene, "truth"), scene.valid)
+    found, _ = find_sources(_detection(scene, "prediction"), scene.valid, threshold)
+    faint = true
+    if truth is not None:
+        true, star = _read(truth, scene)
+        faint = true
+    elif true is not None and threshold is not None:
+        faint, _ = find_sources(_detection(scene, "truth"), scene.valid, _DEEPER * threshold)
+    exists = np.zeros(len(found), bool)
+    if faint is None or true is None:
+        return None, _measured(scene, found, exists)
+    exists[mutual(found, faint)[:, 0]] = True
+    seen = np.zeros(len(true), bool)
+    seen[mutual(true, found)[:, 0]] = True
+    return _measured(scene, true, seen, star), _measured(scene, found, exists)
+
+
+def _detection(scene: Scene, role: Role) -> NDArray[np.float32]:
+    """The image in which sources are looked for, of unit noise in the truth."""
+    weighted = scene.light[role] / scene.noise[:, None, None]
+    total = weighted.sum(0) / math.sqrt(len(weighted))
+    return np.where(scene.valid, total, 0).astype(np.float32)
+
+
+def _measured(scene: Scene, places: Array, matched: Mask, star: Mask | None = None) -> Catalogue:
+    x, y = places.T
+    fluxes = {role: aperture_fluxes(of, x, y, scene.radius) for role, of in scene.light.items()}
+    return Catalogue(x, y, fluxes, matched, star)
+
+
+def _read(path: Path, scene: Scene) -> tuple[Array, Mask | None]:
+    """Places (N, 2) of those that lie on valid pixels, and which are stars."""
+    with door(path, what="is no table of sources", remedy="give ra and dec, in CSV, ECSV or FITS"):
+        table = Table.read(path)
+    named = {name.lower(): name for name in table.colnames}
+    wcs = scene.images["prediction"].wcs
+    if {"ra", "dec"} <= set(named) and wcs is not None:
+        degrees = [np.asarray(table[named[name]], float) for name in ("ra", "dec")]
+        x, y = (np.asarray(c, float) for c in wcs.world_to_pixel_values(*degrees))
+    elif {"x", "y"} <= set(named):
+        x, y = (np.asarray(table[named[name]], float) for name in ("x", "y"))
+    else:
+        raise ImgturboError(
+            f"{path}: has columns {', '.join(table.colnames)}; give ra and dec in degrees (of an "
+            "image with coordinates), or x and y in pixels from 0"
+        )
+    height, width = scene.valid.shape
+    with np.errstate(invalid="ignore"):
+        inside = (x > -0.5) & (y > -0.5) & (x < width - 0.5) & (y < height - 0.5)
+    inside[inside] = scene.valid[np.rint(y[inside]).astype(int), np.rint(x[inside]).astype(int)]
+    if not inside.any():
+        raise ImgturboError(f"{path}: none of its {len(x)} sources lies on the image")
+    star = None
+    if "kind" in named:
+        star = np.array([_KINDS.get(str(kind).lower(), False) for kind in table[named["kind"]]])
+        star = star[inside]
+    return np.column_stack([x, y])[inside], star
+
+
+# --------------------------------------------------------------------- completeness and purity
+
+
+def magnitude_edges(magnitudes: Array) -> list[float]:
+    """Edges half a magnitude apart that hold all of these that are numbers; [] of none."""
+    known = magnitudes[np.isfinite(magnitudes)]
+    if not known.size:
+        return []
+    low, high = np.floor(known.min() / _STEP) * _STEP, known.max()
+    count = min(_MOST_BINS, math.floor((high - low) / _STEP) + 1)
+    return [float(low + _STEP * k) for k in range(count + 1)]
+
+
+def recovery(scene: Scene, true: Catalogue, found: Catalogue) -> dict[str, Any]:
+    """Completeness by true magnitude and purity by predicted one, a band each, and their depths.
+
+    Returns:
+        ``{"true", "found", "matched", "invented", "invented_per_arcmin2", "chance", "level",
+        "bands": {band: {"completeness": [bin, …], "purity": […], "complete_to", "pure_to",
+        "depth"}}}``; a bin is ``{"from", "to", "n", "share", "error"}``.
+    """
+    invented = int((~found.matched).sum())
+    density = len(true) / max(int(scene.valid.sum()), 1)
+    by_band = {}
+    real, made = (
+        scene.magnitudes("truth", true.fluxes["truth"]),
+        scene.magnitudes("prediction", found.fluxes["prediction"]),
+    )
+    for band, name in enumerate(scene.bands):
+        complete = shares(real[:, band], true.matched, magnitude_edges(real[:, band]))
+        pure = shares(made[:, band], found.matched, magnitude_edges(made[:, band]))
+        by_band[name] = {
+            "completeness": as_bins(complete),
+            "purity": as_bins(pure),
+            "complete_to": depth(complete),
+            "pure_to": depth(pure),
+            "depth": common_depth(complete, pure),
+        }
+    return {
+        "true": len(true),
+        "found": len(found),
+        "matched": int(true.matched.sum()),
+        "invented": invented,
+        "invented_per_arcmin2": invented / scene.area if scene.area else None,
+        "chance": 1 - math.exp(-math.pi * RADIUS**2 * density),
+        "level": LEVEL,
+        "bands": by_band,
+    }
+
+
+def as_bins(bins: Sequence[Share]) -> list[dict[str, Any]]:
+    """JSON of shares."""
+    return [
+        {"from": one.low, "to": one.high, "n": one.n, "share": one.share, "error": one.error}
+        for one in bins
+    ]
+
+
+def existence(scene: Scene, found: Catalogue, draws: Sequence[NDArray[np.floating]]) -> Array:
+    """In what share of the draws each source of the prediction is found (N,).
+
+    Args:
+        scene: of the prediction.
+        found: its sources.
+        draws: images (C, H, W) on the prediction's grid, in its unit.
+    """
+    places = np.column_stack([found.x, found.y])
+    counts = np.zeros(len(found))
+    level = scene.level["prediction"][:, None, None]
+    for draw in draws:
+        weighted = (draw - level) / scene.noise[:, None, None]
+        image = np.where(scene.valid, weighted.sum(0) / math.sqrt(len(weighted)), 0)
+        seen, _ = find_sources(image.astype(np.float32), scene.valid)
+        counts[mutual(places, seen)[:, 0]] += 1
+    return counts / max(len(draws), 1)

@@ -1,0 +1,185 @@
+"""Errors that were planted in a prediction are found within what is stated of them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from astropy.table import Table
+from trust_standins import (
+    BANDS,
+    NOISE,
+    SCALE,
+    SIGMA,
+    fluxes_of,
+    painted,
+    places,
+    sky,
+    wcs,
+)  # fmt: skip
+
+from imgturbo.errors import ImgturboError
+from imgturbo.scoring.trust.light import photometry
+from imgturbo.scoring.trust.points import points
+from imgturbo.scoring.trust.scene import bring_together
+from imgturbo.scoring.trust.sources import catalogue_of, recovery
+from imgturbo.scoring.trust.structure import structure
+
+WHERE = places()
+FLUXES = fluxes_of(len(WHERE))
+TRUTH = sky(painted(WHERE, FLUXES))
+SOURCE = sky(painted(WHERE, FLUXES[:, :1] * [[0.6, 0.9]], 1.6), 2 * NOISE, 3, ("F606W", "F814W"))
+
+
+@pytest.fixture(scope="module")
+def catalogue(tmp_path_factory):
+    path = tmp_path_factory.mktemp("truth") / "truth.ecsv"
+    ra, dec = wcs().pixel_to_world_values(*WHERE.T)
+    Table({"ra": ra, "dec": dec, "kind": ["star"] * len(ra)}).write(path)
+    return path
+
+
+def within(found, planted, errors=4.0, floor=1e-3):
+    return abs(found["value"] - planted) < errors * (found["error"] or 0.0) + floor
+
+
+def several(rows):
+    return [row for row in rows if row["ratio"]["n"] > 3]
+
+
+def test_a_bias_of_five_per_cent(catalogue):
+    scene = bring_together(sky(1.05 * painted(WHERE, FLUXES), 0.3 * NOISE, 5), TRUTH, SOURCE)
+    true, _ = catalogue_of(scene, catalogue)
+    found = photometry(scene, true)
+    for band in BANDS:
+        rows = found["bands"][band]
+        assert len(rows["by_input"]) > 8
+        bright = [row for row in several(rows["by_truth"]) if row["to"] <= 24]
+        assert len(bright) > 4
+        assert all(within(row["ratio"], 1.05, floor=0.01) for row in bright)
+        assert within(rows["total"], 1.05, floor=0.02)
+        assert abs(rows["sky"]["in_sigma"]) < 0.2
+    colour = found["colours"]["F150W-F277W"]
+    assert within(colour["bias"], 0.0, floor=0.01)
+    assert found["aperture"] == pytest.approx(0.4)
+
+
+def test_a_bias_of_one_band_is_one_of_colour(catalogue):
+    made = painted(WHERE, FLUXES * [1.1, 1.0])
+    scene = bring_together(sky(made, 0.3 * NOISE, 5), TRUTH, SOURCE)
+    found = photometry(scene, catalogue_of(scene, catalogue)[0])
+    assert within(found["colours"]["F150W-F277W"]["bias"], -2.5 * math.log10(1.1), floor=0.01)
+
+
+def test_a_shift_and_a_width(catalogue):
+    made = painted(WHERE + np.array([0.2, 0.0]), FLUXES, 1.2 * SIGMA)
+    scene = bring_together(sky(made, 0.3 * NOISE, 5), TRUTH)
+    true, _ = catalogue_of(scene, catalogue)
+    found = points(scene, true)
+    assert found["unit"] == "mas"
+    for band in BANDS:
+        stars = found["stars"][band]
+        assert stars["n"] > 30
+        assert within(stars["offset_x"], 0.2 * 1000 * SCALE, floor=0.4)
+        assert within(stars["offset_y"], 0.0, floor=0.4)
+        # Fitted widths are those before the pixel, 1/12 of variance wide.
+        expected = math.sqrt(((1.2 * SIGMA) ** 2 - 1 / 12) / (SIGMA**2 - 1 / 12))
+        assert within(stars["fwhm_ratio"], expected, floor=0.01)
+        assert within(stars["r50_ratio"], 1.2, floor=0.03)
+
+
+def test_stars_are_told_by_their_width_where_nobody_tells():
+    wide = np.arange(len(WHERE)) % 2 == 0
+    image = painted(WHERE[~wide], FLUXES[~wide]) + painted(WHERE[wide], FLUXES[wide], 2.2)
+    scene = bring_together(sky(image, 0.3 * NOISE, 5), sky(image))
+    true, _ = catalogue_of(scene)
+    found = points(scene, true)["stars"]["F150W"]
+    expected = 1000 * SCALE * 2.3548 * math.sqrt(SIGMA**2 - 1 / 12)
+    assert found["n"] > 20
+    assert found["fwhm"]["value"] == pytest.approx(expected, rel=0.03)
+    assert points(scene, true)["galaxies"]["F150W"]["n"] > 20
+
+
+def test_missed_and_invented_sources(catalogue):
+    bright = FLUXES[:, 0] > 40 * NOISE
+    random = np.random.default_rng(7)
+    missed = bright & (random.random(len(WHERE)) < 0.1)
+    more = places(seed=11)[:12] + 12  # between the others
+    image = painted(WHERE[~missed], FLUXES[~missed]) + painted(more, np.full((12, 2), 8.0))
+    scene = bring_together(sky(image, 0.3 * NOISE, 5), TRUTH)
+    true, found = catalogue_of(scene, catalogue)
+    result = recovery(scene, true, found)
+    lost = bright & ~true.matched
+    assert (lost == missed).mean() > 0.98
+    assert result["invented"] == pytest.approx(12, abs=2)
+    assert result["invented_per_arcmin2"] == pytest.approx(result["invented"] / scene.area)
+    for band in BANDS:
+        rows = result["bands"][band]
+        counted = sum(row["n"] for row in rows["completeness"])
+        assert counted == pytest.approx(len(WHERE), abs=6)  # faint ones may have no magnitude
+        share = sum(row["n"] * row["share"] for row in rows["completeness"][:8])
+        among = sum(row["n"] for row in rows["completeness"][:8])
+        assert share / among == pytest.approx(1 - missed.sum() / bright.sum(), abs=0.05)
+        pure = sum(row["n"] * (1 - row["share"]) for row in rows["purity"])
+        assert pure == result["invented"]
+
+
+def test_truth_itself_is_complete_pure_and_coherent():
+    again = sky(painted(WHERE, FLUXES), seed=9)
+    scene = bring_together(again, TRUTH)
+    true, found = catalogue_of(scene)
+    result = recovery(scene, true, found)
+    assert result["matched"] / result["true"] > 0.97
+    assert result["invented"] <= 0.02 * result["found"]
+    rows = structure(scene)["bands"]["F150W"]
+    assert np.nanmean([np.nan if v is None else v for v in rows["coherence"][:10]]) > 0.9
+
+
+def test_a_blurred_prediction_lacks_power_at_small_scales():
+    scene = bring_together(sky(painted(WHERE, FLUXES, 1.5 * SIGMA), 0.0), TRUTH)
+    found = structure(scene)
+    assert found["unit"] == "cycles/arcsec"
+    ratio = np.array([np.nan if v is None else v for v in found["bands"]["F150W"]["power_ratio"]])
+    known = np.flatnonzero(np.isfinite(ratio))
+    assert ratio[known[-1]] < 0.5 * ratio[known[1]]
+
+
+def test_bins_of_the_input_are_honest_where_bins_of_the_truth_cannot_be(catalogue):
+    """A prediction that is the regression of the truth: R is 1 by input, and pulled by truth."""
+    random = np.random.default_rng(3)
+    of_input = fluxes_of(len(WHERE), seed=5)
+    true = of_input * random.lognormal(-0.5 * 0.5**2, 0.5, of_input.shape)
+    scene = bring_together(
+        sky(painted(WHERE, of_input), 0.1 * NOISE, 4),
+        sky(painted(WHERE, true), 0.1 * NOISE, 6),
+        sky(painted(WHERE, of_input), 0.1 * NOISE, 8, ("F606W", "F814W")),
+    )
+    rows = photometry(scene, catalogue_of(scene, catalogue)[0])["bands"]["F150W"]
+    inputs = [row["ratio"] for row in several(rows["by_input"])]
+    assert np.mean([within(row, 1.0, 3.0, 0.02) for row in inputs]) > 0.85
+    by_truth = rows["by_truth"]
+    assert by_truth[0]["ratio"]["value"] < 0.9  # the brightest are the lucky ones
+    limits = {row["from"]: row["ratio"]["value"] for row in rows["by_truth_ceiling"]}
+    apart = [abs(limits[r["from"]] - r["ratio"]["value"]) for r in by_truth if r["from"] in limits]
+    assert np.median(apart) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [({"a": [1.0]}, "give ra and dec"), ({"x": [-50.0], "y": [3.0]}, "none of its 1 sources")],
+)
+def test_tables_that_are_no_catalogues(tmp_path, columns, message):
+    path = tmp_path / "table.csv"
+    Table(columns).write(path)
+    scene = bring_together(TRUTH, TRUTH)
+    with pytest.raises(ImgturboError, match=message):
+        catalogue_of(scene, path)
+
+
+def test_without_a_truth_there_are_sources_and_no_judgement():
+    scene = bring_together(TRUTH)
+    true, found = catalogue_of(scene)
+    assert true is None
+    assert len(found) > 150
+    assert "there is no truth" in scene.notes[0]
