@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "description_table",
     "known_sky_table",
+    "plain_table",
     "prepare_table",
     "score_table",
     "wide_console",
@@ -44,6 +46,16 @@ _MEANING = {  # of the columns beside the prediction's
 }
 
 _WIDE = 160  # columns where there is no terminal; rich would assume 80, and fold
+
+
+def plain_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print words in columns, the first to the left and the others to the right."""
+    table = Table()
+    for k, column in enumerate(header):
+        table.add_column(escape(column), justify="right" if k else "left")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    wide_console().print(table)
 
 
 def score_table(result: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from imgturbo.metrics.detection import sky_noise
 from imgturbo.metrics.spectrum import darker_half, power_spectrum
 
-__all__ = ["seen_again"]
+__all__ = ["noise_like", "seen_again"]
 
 _BINS = 32
 
@@ -25,8 +25,7 @@ def seen_again(
 ) -> NDArray[np.float32]:
     """The target with fresh noise on top of its own.
 
-    The noise is Gaussian, with the rms and the power spectrum of the darker half of each band:
-    the sky's. Shot noise of sources is not in it, so that this is a little too good near them.
+    Shot noise of sources is not in it, so that this is a little too good near them.
 
     Args:
         target: (C, H, W), in flux.
@@ -35,6 +34,22 @@ def seen_again(
 
     Returns:
         (C, H, W); what is not valid is left as it is.
+    """
+    return np.where(valid, target + noise_like(target, valid, seed), target)
+
+
+def noise_like(
+    target: NDArray[np.float32], valid: NDArray[np.bool_], seed: int = 0
+) -> NDArray[np.float32]:
+    """Gaussian noise with the rms and the power spectrum of the sky: the darker half of each band.
+
+    Args:
+        target: (C, H, W), in flux.
+        valid: (H, W).
+        seed: of the noise.
+
+    Returns:
+        (C, H, W), about zero.
     """
     image = torch.from_numpy(np.where(valid, target, 0).astype(np.float64))[None]
     known = torch.from_numpy(valid)[None, None]
@@ -46,12 +61,12 @@ def seen_again(
     rings = (power_spectrum(dark, bins=bins) / power_spectrum(white, bins=bins)).sqrt()[0]
     k = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :])
     middles = (np.arange(bins) + 0.5) / (2 * bins)
-    again = np.array(target, copy=True)
+    made = np.zeros_like(target)
     for band, gain in enumerate(np.nan_to_num(rings.numpy(), posinf=0.0)):
         shaped = np.fft.rfft2(white[0, band].numpy()) * np.interp(k, middles, gain)
         noise = np.fft.irfft2(shaped, s=(height, width))
         own = dark[0, band].numpy()
         sigma = sky_noise(own[own != 0])
         noise *= sigma / (float(noise.std()) or 1.0)
-        again[band] = np.where(valid, target[band] + noise, target[band])
-    return again
+        made[band] = noise
+    return made

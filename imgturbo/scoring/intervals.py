@@ -10,7 +10,8 @@ were interpolated otherwise, expect a little less.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from imgturbo.sky.hdus import hdus_of
 
-__all__ = ["file_intervals", "interval_names"]
+__all__ = ["Ends", "file_ends", "file_intervals", "interval_names"]
 
 _ALL = (slice(None), slice(None))
 _NAME = re.compile(r"Q(\d+(?:\.\d+)?)")
@@ -36,14 +37,52 @@ def interval_names(names: Sequence[str]) -> list[tuple[str, str, float]]:
     return found
 
 
+@dataclass(frozen=True, eq=False)
+class Ends:
+    """A central interval of a file: what it is called, its level, its two ends (C, H, W)."""
+
+    name: str
+    nominal: float
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+def file_ends(path: Path | str, order: Sequence[int], shape: tuple[int, ...]) -> Iterator[Ends]:
+    """The intervals of a file, the widest first; none of what has no quantiles of that shape.
+
+    Args:
+        path: a FITS file, each quantile one image a band (EXTVER 1 …); other files have none.
+        order: which of the file's bands (from 0) are wanted, in this order.
+        shape: (H, W).
+
+    Raises:
+        ImgturboError: the file cannot be read.
+    """
+    if not str(path).lower().endswith((".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz")):
+        return
+    with hdus_of(Path(path), quietly=True) as hdus:
+        images = {
+            (hdu.name, hdu.ver): hdu
+            for hdu in hdus
+            if hdu.name.startswith("Q") and hdu.shape == tuple(shape)
+        }
+        for lower, upper, nominal in interval_names(sorted({name for name, _ in images})):
+            wanted = [[(name, band + 1) for band in order] for name in (lower, upper)]
+            if all(key in images for keys in wanted for key in keys):
+                low, high = (
+                    np.stack([images[key].window(_ALL, *_ALL, np.float64) for key in keys])
+                    for keys in wanted
+                )
+                yield Ends(f"{lower}-{upper}", round(nominal, 10), low, high)
+
+
 def file_intervals(
     path: Path | str, order: Sequence[int], truth: NDArray[Any], valid: NDArray[np.bool_]
 ) -> dict[str, dict[str, float]] | None:
     """``{"Q05-Q95": {"nominal": 0.9, "coverage": …}}`` over the valid pixels of all bands.
 
     Args:
-        path: a FITS file, each quantile one image a band (EXTVER 1 …); other files have none.
-        order: for each band of ``truth``, which of the file's bands (from 0) it is.
+        path, order: see :func:`file_ends`.
         truth: (C, H, W), in the file's unit and on its grid.
         valid: (H, W).
 
@@ -53,28 +92,13 @@ def file_intervals(
     Raises:
         ImgturboError: the file cannot be read.
     """
-    if not str(path).lower().endswith((".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz")):
-        return None
     result = {}
-    with hdus_of(Path(path), quietly=True) as hdus:
-        images = {(hdu.name, hdu.ver): hdu for hdu in hdus if hdu.name.startswith("Q")}
-        for lower, upper, nominal in interval_names(sorted({name for name, _ in images})):
-            inside = total = 0
-            for band, version in enumerate(order):
-                ends = [images.get((name, version + 1)) for name in (lower, upper)]
-                if any(hdu is None or hdu.shape != truth.shape[1:] for hdu in ends):
-                    break
-                low, high = (
-                    hdu.window(_ALL, *_ALL, np.float64)[valid] for hdu in ends if hdu is not None
-                )
-                known = np.isfinite(low) & np.isfinite(high)
-                value = truth[band][valid]
-                inside += int(((low <= value) & (value <= high) & known).sum())
-                total += int(known.sum())
-            else:
-                if total:
-                    result[f"{lower}-{upper}"] = {
-                        "nominal": round(nominal, 10),
-                        "coverage": inside / total,
-                    }
+    for ends in file_ends(path, order, truth.shape[1:]):
+        known = valid & np.isfinite(ends.low) & np.isfinite(ends.high)
+        inside = (ends.low <= truth) & (truth <= ends.high) & known
+        if known.any():
+            result[ends.name] = {
+                "nominal": ends.nominal,
+                "coverage": float(inside.sum() / known.sum()),
+            }
     return result or None

@@ -13,6 +13,7 @@ input (:mod:`imgturbo.metrics.baselines`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -54,13 +55,18 @@ def photometry(scene: Scene, true: Catalogue) -> dict[str, Any]:
     seen = true.fluxes.get("source")
     real_mag = scene.magnitudes("truth", real)
     input_mag = None if seen is None else scene.magnitudes("source", seen)[:, -1]
-    ceiling = None if seen is None else _regressed(seen, real, _circle_noise(scene, "source"))
+    noise = None if seen is None else _circle_noise(scene, "source")
+    ceiling = None if seen is None or noise is None else _regressed(seen, real, noise)
+    faintest = math.inf
+    if noise is not None:
+        faintest = float(scene.magnitudes("source", 3 * noise[None])[0, -1])
     affine = _affine(scene, true)
     sizes = _sizes(scene, true)
+    limits = scene.magnitudes("truth", scene.faintest[None])[0]
     bands = {}
     for k, name in enumerate(scene.bands):
-        edges = magnitude_edges(real_mag[:, k])
-        by_input = [] if input_mag is None else magnitude_edges(input_mag)
+        edges = magnitude_edges(real_mag[:, k], limits[k])
+        by_input = [] if input_mag is None else magnitude_edges(input_mag, faintest)
         bands[name] = {
             "by_input": _bins(made[:, k], real[:, k], input_mag, by_input),
             "by_input_affine": _bins(_column(affine, k), real[:, k], input_mag, by_input),
@@ -211,7 +217,7 @@ def _sky(scene: Scene, band: int) -> dict[str, float]:
 
 def _colours(scene: Scene, made: Array, real: Array, seen: Array | None) -> dict[str, Any]:
     """Predicted less true colour, of neighbouring bands, of sources that have one."""
-    limit = _BRIGHT * scene.noise * np.sqrt(np.pi) * scene.radius
+    limit = _BRIGHT / 3 * scene.faintest
     known = np.isfinite(made).all(1) & (made > 0).all(1) & (real > limit).all(1)
     found, true = (
         scene.magnitudes(role, fluxes)[known]

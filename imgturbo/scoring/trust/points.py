@@ -56,7 +56,7 @@ def points(scene: Scene, true: Catalogue) -> dict[str, Any]:
 def _kinds(scene: Scene, true: Catalogue, band: int) -> tuple[Array, Array]:
     """Numbers of the bright lone stars and galaxies, the brightest first."""
     flux = true.fluxes["truth"][:, band]
-    limit = _SIGNIFICANT * scene.noise[band] * np.sqrt(np.pi) * scene.radius
+    limit = _SIGNIFICANT / 3 * scene.faintest[band]
     good = np.isfinite(flux) & (flux > limit)
     good &= isolated(true.x, true.y, _APART * scene.radius)
     rows = np.flatnonzero(good)

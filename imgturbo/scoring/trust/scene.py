@@ -86,6 +86,11 @@ class Scene:
         scale = self.pixel_scale
         return float(self.valid.sum()) * scale**2 / 3600 if scale else None
 
+    @property
+    def faintest(self) -> Array:
+        """Fluxes (C,) of prediction and truth that are 3 σ of a circle, were pixels independent."""
+        return np.asarray(3 * self.noise * np.sqrt(np.pi) * self.radius)
+
     def magnitudes(self, role: Role, fluxes: Array) -> Array:
         """AB magnitudes (N, C) of fluxes (N, C); NaN where one is not positive.
 

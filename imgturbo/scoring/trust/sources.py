@@ -26,7 +26,15 @@ from imgturbo.metrics.fluxes import aperture_fluxes
 from imgturbo.metrics.recovery import LEVEL, Share, common_depth, depth, shares
 from imgturbo.scoring.trust.scene import Role, Scene
 
-__all__ = ["Catalogue", "catalogue_of", "existence", "magnitude_edges", "recovery"]
+__all__ = [
+    "Catalogue",
+    "as_bins",
+    "catalogue_of",
+    "detection",
+    "existence",
+    "magnitude_edges",
+    "recovery",
+]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -89,11 +97,20 @@ def catalogue_of(scene: Scene, truth: Path | None = None) -> tuple[Catalogue | N
     return _measured(scene, true, seen, star), _measured(scene, found, exists)
 
 
+def detection(light: NDArray[np.floating], noise: Array, valid: Mask) -> NDArray[np.float32]:
+    """The image (H, W) in which sources are looked for: bands over their noise, added up.
+
+    Args:
+        light: (C, H, W), less the sky's level.
+        noise: σ of a pixel (C,).
+        valid: (H, W); elsewhere it is 0.
+    """
+    total = (light / noise[:, None, None]).sum(0) / math.sqrt(len(light))
+    return np.where(valid, total, 0).astype(np.float32)
+
+
 def _detection(scene: Scene, role: Role) -> NDArray[np.float32]:
-    """The image in which sources are looked for, of unit noise in the truth."""
-    weighted = scene.light[role] / scene.noise[:, None, None]
-    total = weighted.sum(0) / math.sqrt(len(weighted))
-    return np.where(scene.valid, total, 0).astype(np.float32)
+    return detection(scene.light[role], scene.noise, scene.valid)
 
 
 def _measured(scene: Scene, places: Array, matched: Mask, star: Mask | None = None) -> Catalogue:
@@ -134,9 +151,15 @@ def _read(path: Path, scene: Scene) -> tuple[Array, Mask | None]:
 # --------------------------------------------------------------------- completeness and purity
 
 
-def magnitude_edges(magnitudes: Array) -> list[float]:
-    """Edges half a magnitude apart that hold all of these that are numbers; [] of none."""
+def magnitude_edges(magnitudes: Array, faintest: float = math.inf) -> list[float]:
+    """Edges half a magnitude apart that hold all of these that are numbers; [] of none.
+
+    Args:
+        magnitudes: (N,).
+        faintest: what is fainter is noise, and left out.
+    """
     known = magnitudes[np.isfinite(magnitudes)]
+    known = known[known <= faintest]
     if not known.size:
         return []
     low, high = np.floor(known.min() / _STEP) * _STEP, known.max()
@@ -159,9 +182,11 @@ def recovery(scene: Scene, true: Catalogue, found: Catalogue) -> dict[str, Any]:
         scene.magnitudes("truth", true.fluxes["truth"]),
         scene.magnitudes("prediction", found.fluxes["prediction"]),
     )
+    limits = scene.magnitudes("truth", scene.faintest[None])[0]
     for band, name in enumerate(scene.bands):
-        complete = shares(real[:, band], true.matched, magnitude_edges(real[:, band]))
-        pure = shares(made[:, band], found.matched, magnitude_edges(made[:, band]))
+        edges = (magnitude_edges(of[:, band], limits[band]) for of in (real, made))
+        complete = shares(real[:, band], true.matched, next(edges))
+        pure = shares(made[:, band], found.matched, next(edges))
         by_band[name] = {
             "completeness": as_bins(complete),
             "purity": as_bins(pure),
@@ -201,8 +226,6 @@ def existence(scene: Scene, found: Catalogue, draws: Sequence[NDArray[np.floatin
     counts = np.zeros(len(found))
     level = scene.level["prediction"][:, None, None]
     for draw in draws:
-        weighted = (draw - level) / scene.noise[:, None, None]
-        image = np.where(scene.valid, weighted.sum(0) / math.sqrt(len(weighted)), 0)
-        seen, _ = find_sources(image.astype(np.float32), scene.valid)
+        seen, _ = find_sources(detection(draw - level, scene.noise, scene.valid), scene.valid)
         counts[mutual(places, seen)[:, 0]] += 1
     return counts / max(len(draws), 1)

@@ -1,0 +1,245 @@
+"""The figures of a report, drawn from its numbers (:mod:`imgturbo.scoring.trust.report`).
+
+Colours are Okabe and Ito's, which people with any colour vision can tell apart; every band has a
+marker of its own besides.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from imgturbo.report.page import Figure
+
+__all__ = ["short_table", "trust_figures"]
+
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+_MARKERS = "osD^vP*"
+_DPI = 110
+Numbers = dict[str, Any]
+
+
+def trust_figures(numbers: Numbers) -> list[Figure]:
+    """All figures for which there are numbers, in the order of the page."""
+    made = (_sources, _fluxes, _fluxes_of_truth, _colours, _structure, _intervals, _existence)
+    return [figure for draw in made if (figure := draw(numbers)) is not None]
+
+
+def short_table(numbers: Numbers) -> tuple[list[str], list[list[str]]]:
+    """The headline as header and rows of words."""
+    head = [
+        "band",
+        "90/90 depth (mag)",
+        "total flux ratio",
+        "scatter (mag)",
+        "FWHM ratio of stars",
+        "invented on noise (arcmin⁻²)",
+        "coverage of 50 %",
+        "coverage of 90 %",
+    ]
+    rows = []
+    for band in numbers["bands"]:
+        row = numbers["headline"][band]
+        invented = row["invented_per_arcmin2"]
+        rows.append(
+            [
+                band,
+                "not measured" if row["depth"] is None else f"{row['depth']:.2f}",
+                *(_words(row[key]) for key in ("flux_ratio", "scatter", "fwhm_ratio")),
+                "not measured" if invented is None else f"{invented:.3g}",
+                *(_words(row[key]) for key in ("coverage_50", "coverage_90")),
+            ]
+        )
+    return head, rows
+
+
+def _words(estimate: Numbers | None) -> str:
+    if estimate is None or estimate["value"] is None:
+        return "not measured"
+    error = "" if estimate["error"] is None else f" ± {estimate['error']:.2g}"
+    return f"{estimate['value']:.3f}{error}"
+
+
+def _figure(
+    title: str, caption: str, panels: int, draw: Callable[[Any], None], height: float = 3.6
+) -> Figure:
+    from matplotlib.figure import Figure as Canvas
+
+    canvas = Canvas(figsize=(4.6 * panels + 0.6, height), layout="constrained")
+    draw(canvas.subplots(1, panels, squeeze=False)[0])
+    content = io.BytesIO()
+    canvas.savefig(content, dpi=_DPI, format="png")
+    return Figure(title, caption, content.getvalue())
+
+
+def _line(axes: Any, k: int, label: str, rows: Iterable[Numbers], value: str, **look: Any) -> None:
+    """Estimates over the middles of bins, with error bars."""
+    points = [
+        ((row["from"] + row["to"]) / 2, row[value]["value"], row[value]["error"] or 0.0)
+        for row in rows
+        if row[value]["value"] is not None
+    ]
+    if points:
+        x, y, error = np.array(points, float).T
+        axes.errorbar(
+            x, y, error, label=label, color=_COLOURS[k % 7], marker=_MARKERS[k % 7],
+            markersize=4, capsize=2, linewidth=1.2, **look,
+        )  # fmt: skip
+
+
+def _sources(numbers: Numbers) -> Figure | None:
+    found = numbers["sources"]
+    if found is None:
+        return None
+
+    def draw(axes: Any) -> None:
+        for panel, what in zip(axes, ("completeness", "purity"), strict=True):
+            for k, (band, rows) in enumerate(found["bands"].items()):
+                x = [(row["from"] + row["to"]) / 2 for row in rows[what]]
+                y, error = ([row[key] for row in rows[what]] for key in ("share", "error"))
+                panel.errorbar(
+                    x, y, error, label=band, color=_COLOURS[k % 7], marker=_MARKERS[k % 7],
+                    markersize=4, capsize=2, linewidth=1.2,
+                )  # fmt: skip
+            panel.axhline(found["level"], color="0.5", linestyle="--", linewidth=1)
+            panel.set(xlabel="magnitude", ylabel=what, ylim=(-0.03, 1.05))
+        axes[0].legend(frameon=False)
+
+    caption = (
+        f"{found['matched']} of {found['true']} true sources were found, {found['invented']} of "
+        f"{found['found']} that were found do not exist; a place taken at random is near a true "
+        f"source in {found['chance']:.1%} of cases. Dashed: 90 %."
+    )
+    return _figure("Which sources are real", caption, 2, draw)
+
+
+def _ratio_figure(
+    numbers: Numbers, key: str, beside: str, title: str, caption: str
+) -> Figure | None:
+    bands = (numbers["photometry"] or {"bands": {}})["bands"]
+    if not any(rows[key] for rows in bands.values()):
+        return None
+
+    def draw(axes: Any) -> None:
+        for k, (panel, (band, rows)) in enumerate(zip(axes, bands.items(), strict=True)):
+            _line(panel, k, "prediction", rows[key], "ratio")
+            _line(panel, 6, beside.split("_")[-1], rows[beside], "ratio", linestyle=":", alpha=0.6)
+            panel.axhline(1, color="0.5", linestyle="--", linewidth=1)
+            panel.set(xlabel="magnitude", ylabel="Σ predicted / Σ true", title=band)
+            panel.set_ylim(*np.clip(panel.get_ylim(), 0.0, 3.0))
+            panel.legend(frameon=False)
+
+    return _figure(title, caption, len(bands), draw)
+
+
+def _fluxes(numbers: Numbers) -> Figure | None:
+    return _ratio_figure(
+        numbers,
+        "by_input",
+        "by_input_affine",
+        "Fluxes, by what the input shows",
+        "In bins of the input's magnitude an honest prediction has ratio 1. Dotted: the best "
+        "affine map of the input.",
+    )
+
+
+def _fluxes_of_truth(numbers: Numbers) -> Figure | None:
+    return _ratio_figure(
+        numbers,
+        "by_truth",
+        "by_truth_ceiling",
+        "Fluxes, by the truth",
+        "In bins of the true magnitude every estimate is drawn to the mean by what the input does "
+        "not tell. Dotted: the ceiling, a regression on the input's fluxes.",
+    )
+
+
+def _colours(numbers: Numbers) -> Figure | None:
+    colours = (numbers["photometry"] or {"colours": {}})["colours"]
+    if not any(colour["by_truth"] for colour in colours.values()):
+        return None
+
+    def draw(axes: Any) -> None:
+        for panel, (key, what) in zip(
+            axes, (("by_input", "input"), ("by_truth", "true")), strict=True
+        ):
+            for k, (name, colour) in enumerate(colours.items()):
+                _line(panel, k, name, colour[key], "bias")
+            panel.axhline(0, color="0.5", linestyle="--", linewidth=1)
+            panel.set(xlabel=f"{what} colour (mag)", ylabel="predicted − true colour (mag)")
+        axes[1].legend(frameon=False)
+
+    return _figure("Colours", "Medians of sources in thirds of colour.", 2, draw)
+
+
+def _structure(numbers: Numbers) -> Figure | None:
+    found = numbers["structure"]
+    if found is None:
+        return None
+
+    def draw(axes: Any) -> None:
+        for panel, key in zip(axes, ("power_ratio", "coherence"), strict=True):
+            for k, (band, rows) in enumerate(found["bands"].items()):
+                y, error = (
+                    np.array([np.nan if v is None else v for v in rows[name]], float)
+                    for name in (key, f"{key}_error")
+                )
+                panel.errorbar(
+                    found["k"], y, np.nan_to_num(error), label=band, color=_COLOURS[k % 7],
+                    marker=_MARKERS[k % 7], markersize=3, linewidth=1,
+                )  # fmt: skip
+            panel.axhline(1, color="0.5", linestyle="--", linewidth=1)
+            panel.set(xlabel=found["unit"], ylabel=key.replace("_", " "), ylim=(0, None))
+        axes[0].legend(frameon=False)
+
+    caption = "Power of the prediction over the truth's less its noise, and coherence with it."
+    return _figure("Structure by scale", caption, 2, draw)
+
+
+def _intervals(numbers: Numbers) -> Figure | None:
+    found = numbers["intervals"]
+    if found is None:
+        return None
+    names = ["< 1 σ", "1–3 σ", "3–10 σ", "> 10 σ"]
+    places = {None: 0, 1.0: 1, 3.0: 2, 10.0: 3}
+
+    def draw(axes: Any) -> None:
+        for panel, (name, interval) in zip(axes, found.items(), strict=True):
+            for k, (band, rows) in enumerate(interval["bands"].items()):
+                known = [
+                    row for row in rows["by_brightness"] if row["coverage"]["value"] is not None
+                ]
+                panel.errorbar(
+                    [places[row["from"]] + 0.06 * k for row in known],
+                    [row["coverage"]["value"] for row in known],
+                    [row["coverage"]["error"] or 0.0 for row in known],
+                    label=band, color=_COLOURS[k % 7], marker=_MARKERS[k % 7], linestyle="none",
+                    capsize=2,
+                )  # fmt: skip
+            panel.axhline(interval["nominal"], color="0.5", linestyle="--", linewidth=1)
+            panel.set(title=name, ylabel="share of truths inside", ylim=(0, 1.03))
+            panel.set_xticks(range(4), names)
+        axes[0].legend(frameon=False)
+
+    caption = "By brightness of the prediction. Dashed: what the interval promises."
+    return _figure("Do the intervals hold", caption, len(found), draw)
+
+
+def _existence(numbers: Numbers) -> Figure | None:
+    rows = numbers["existence"]
+    if not rows:
+        return None
+
+    def draw(axes: Any) -> None:
+        axes[0].plot([0, 1], [0, 1], color="0.5", linestyle="--", linewidth=1)
+        said, real = ([row[key] for row in rows] for key in ("said", "real"))
+        axes[0].plot(said, real, "o-", color=_COLOURS[0])
+        for row in rows:
+            axes[0].annotate(str(row["n"]), (row["said"], row["real"]), fontsize=8)
+        axes[0].set(xlabel="share of draws that have it", ylabel="share that is real")
+        axes[0].set(xlim=(0, 1), ylim=(0, 1.05))
+
+    return _figure("Does a source exist", "Numbers: how many sources.", 1, draw)

@@ -1,0 +1,159 @@
+"""The folder of a report: ``report.html``, ``report.json``, ``figures/``, ``maps.fits``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imgturbo.files import write_json, write_whole
+from imgturbo.places import free_place
+from imgturbo.report.page import MARK, Mark, Page, write_page
+from imgturbo.report.trust import short_table, trust_figures
+from imgturbo.scoring.trust.report import Findings
+from imgturbo.scoring.trust.scene import Role, Scene
+from imgturbo.scoring.trust.sources import Catalogue
+from imgturbo.sky import SkyImage, Stretch, write_sky
+from imgturbo.sky.image import BOTTOM_UP
+from imgturbo.sky.units import DISPLAY
+
+__all__ = ["NUMBERS", "free_report", "write_report"]
+
+NUMBERS = (b'"headline"', b'"bands"')
+"""How the numbers of a report are known (:mod:`imgturbo.places`)."""
+
+_PAGE, _NUMBERS, _MAPS, _FIGURES = "report.html", "report.json", "maps.fits", "figures"
+_RANGE = 5.0  # σ at which a map is white
+
+
+def free_report(out: Path, inputs: Sequence[Path | str], *, overwrite: bool) -> None:
+    """Ask for the places of a report, before any work.
+
+    Raises:
+        ImgturboError: something else is there, or one of the inputs.
+    """
+    free_place(out / _PAGE, inputs, mark=MARK, overwrite=overwrite)
+    free_place(out / _NUMBERS, inputs, mark=NUMBERS, overwrite=overwrite)
+
+
+def write_report(findings: Findings, out: Path, title: str) -> Path:
+    """Write a report; returns the page.
+
+    Args:
+        findings: of :func:`imgturbo.scoring.trust.report.look_at`.
+        out: the folder; it is made.
+        title: of the page.
+
+    Raises:
+        ImgturboError: the folder cannot be written.
+    """
+    scene, numbers = findings.scene, findings.numbers
+    figures = trust_figures(numbers)
+    for number, figure in enumerate(figures, start=1):
+        name = f"{number}_{figure.title.lower().replace(' ', '_').replace(',', '')}.png"
+        write_whole(out / _FIGURES / name, figure.png)
+    if findings.apart is not None:
+        source = scene.images["source"]
+        apart = SkyImage.from_array(
+            findings.apart, wcs=source.wcs, bands=[f"CHI_{band}" for band in source.bands]
+        )
+        write_sky(out / _MAPS, apart, history=["source less what the prediction says, in sigma"])
+    write_json(out / _NUMBERS, numbers)
+    columns, marks = _marks(findings)
+    order = scene.images["prediction"].row_order
+    page = Page(
+        title=title,
+        about=_about(numbers),
+        images=_images(findings),
+        upward=order == BOTTOM_UP,
+        columns=columns,
+        sources=marks,
+        short=short_table(numbers),
+        figures=figures,
+        notes=numbers["notes"],
+        radius=max(3.0, scene.radius),
+    )
+    write_page(out / _PAGE, page)
+    return out / _PAGE
+
+
+def _about(numbers: dict[str, Any]) -> str:
+    area = numbers["arcmin2"]
+    size = "" if area is None else f", {area:.3g} square arcmin"
+    return f"{', '.join(numbers['bands'])}{size}; {numbers['sources_found']} sources found"
+
+
+# ---------------------------------------------------------------------------------- images
+
+
+def _images(findings: Findings) -> dict[str, NDArray[np.float32]]:
+    """What the viewer shows, in 0–1; prediction and truth on one stretch."""
+    scene = findings.scene
+    common = _stretch(scene, "truth" if "truth" in scene.images else "prediction")
+    shown: dict[str, NDArray[np.float32]] = {}
+    if "source" in scene.images:
+        shown["source"] = _shown(scene, "source", _stretch(scene, "source"))
+    for role in ("prediction", "truth"):
+        if role in scene.images:
+            shown[role] = _shown(scene, role, common)
+    if "truth" in shown:
+        shown["error (grey: none)"] = 0.5 + (shown["prediction"] - shown["truth"]).mean(0)[None] / 2
+    if findings.apart is not None:
+        shown["source less prediction (σ)"] = 0.5 + findings.apart.mean(0)[None] / (2 * _RANGE)
+    return shown
+
+
+def _stretch(scene: Scene, role: Role) -> Stretch:
+    image = scene.images[role]
+    if image.unit == DISPLAY:
+        return Stretch.linear(len(image.bands))
+    return Stretch.fit(image.data, scene.valid)
+
+
+def _shown(scene: Scene, role: Role, stretch: Stretch) -> NDArray[np.float32]:
+    return np.where(scene.valid, stretch(scene.images[role].data), np.nan).astype(np.float32)
+
+
+# --------------------------------------------------------------------------------- sources
+
+
+def _marks(findings: Findings) -> tuple[list[str], list[Mark]]:
+    """Columns and sources: true ones, matched or missed, and those that were invented."""
+    scene = findings.scene
+    columns = ["class", "x", "y"]
+    wcs = scene.images["prediction"].wcs
+    columns += ["RA", "Dec"] if wcs is not None else []
+    roles = [role for role in ("prediction", "truth") if role in scene.images]
+    columns += [f"{role} {band}" for role in roles for band in scene.bands]
+    columns += [] if findings.exists is None else ["in draws"]
+    rows: list[tuple[float, Mark]] = []
+
+    def add(catalogue: Catalogue, kinds: NDArray[np.str_], chosen: NDArray[np.bool_]) -> None:
+        magnitudes = [scene.magnitudes(role, catalogue.fluxes[role]) for role in roles]
+        sky = None if wcs is None else np.stack(wcs.pixel_to_world_values(catalogue.x, catalogue.y))
+        for k in np.flatnonzero(chosen):
+            x, y = catalogue.x[k], catalogue.y[k]
+            cells = [str(kinds[k]), f"{x:.1f}", f"{y:.1f}"]
+            cells += [] if sky is None else [f"{sky[0, k]:.5f}", f"{sky[1, k]:.5f}"]
+            cells += [_cell(value) for of in magnitudes for value in of[k]]
+            if findings.exists is not None:
+                cells.append(f"{findings.exists[k]:.2f}" if catalogue is findings.found else "–")
+            brightness = float(np.nan_to_num(magnitudes[-1][k], nan=99.0).min())
+            rows.append((brightness, Mark(str(kinds[k]), float(x), float(y), tuple(cells))))
+
+    found = findings.found
+    if findings.true is None:
+        add(found, np.full(len(found), "found"), np.ones(len(found), bool))
+    else:
+        true = findings.true
+        add(true, np.where(true.matched, "matched", "missed"), np.ones(len(true), bool))
+        add(found, np.full(len(found), "invented"), ~found.matched)
+    rows.sort(key=lambda row: row[0])
+    return columns, [mark for _, mark in rows]
+
+
+def _cell(value: float) -> str:
+    return f"{value:.2f}" if np.isfinite(value) else "–"

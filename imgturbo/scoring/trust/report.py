@@ -1,0 +1,255 @@
+"""The report: all that can be said of a prediction from what is given, as one JSON.
+
+What is given decides what is there. With a truth: sources, fluxes, points, structure, intervals.
+With a source image: how far the prediction contradicts it. With a bundle besides: what it makes of
+noise, of a negative sky, and of sources that are put in. A section that cannot be had is None, and
+a note says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imgturbo.errors import ImgturboError
+from imgturbo.scoring.together import Image, Matched, as_sky, in_unit_of, with_bands_of
+from imgturbo.scoring.trust.consistency import consistency
+from imgturbo.scoring.trust.light import photometry
+from imgturbo.scoring.trust.nulls import blank, injected
+from imgturbo.scoring.trust.points import points
+from imgturbo.scoring.trust.scene import Scene, bring_together
+from imgturbo.scoring.trust.sources import Catalogue, catalogue_of, existence, recovery
+from imgturbo.scoring.trust.spread import spread
+from imgturbo.scoring.trust.structure import structure
+from imgturbo.sky import SkyImage
+from imgturbo.sky.units import DISPLAY
+
+if TYPE_CHECKING:
+    from imgturbo.bundle import Bundle
+
+__all__ = ["Findings", "headline", "look_at"]
+
+_QUIET: Callable[[str, float], None] = lambda what, fraction: None  # noqa: E731
+_INJECTED = (22.0, 29.0)
+_BRIGHT = 10  # of σ: the flux bias of the headline is of sources that stand out
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """Numbers, and what a page shows beside them.
+
+    Attributes:
+        numbers: the report, JSON as it is.
+        scene: the images.
+        true, found: sources; ``true`` is None where no truth is known.
+        apart: (s − ŝ)/σ of the source image (C', H, W); None without one.
+        exists: (N,) in what share of the draws each found source is; None without draws.
+    """
+
+    numbers: dict[str, Any]
+    scene: Scene
+    true: Catalogue | None
+    found: Catalogue
+    apart: NDArray[np.float64] | None
+    exists: NDArray[np.float64] | None
+
+
+def look_at(
+    prediction: Image,
+    truth: Image | None = None,
+    source: Image | None = None,
+    *,
+    catalogue: Path | None = None,
+    bundle: Bundle | None = None,
+    draws: int = 0,
+    psf: float | None = None,
+    bands: Sequence[str] | None = None,
+    progress: Callable[[str, float], None] = _QUIET,
+) -> Findings:
+    """Measure a prediction.
+
+    Args:
+        prediction, truth, source: files, images or arrays, as ``evaluate`` takes them.
+        catalogue: a table of the true sources.
+        bundle: the model that made the prediction.
+        draws: of a stochastic bundle, by which sources are given a probability of existence.
+        psf: FWHM of the source camera in arcsec (pixels without coordinates), for injected sources.
+        bands: names of the prediction's bands, where headers lie.
+        progress: told what is being done.
+
+    Raises:
+        ImgturboError: images that cannot be brought together, a table without places, a bundle
+            without a source image.
+    """
+    if source is None and (bundle is not None or psf is not None):
+        raise ImgturboError("a bundle is given and no source image; give --source FILE as well")
+    progress("bringing the images together", 0.0)
+    scene = bring_together(prediction, truth, source, bands)
+    if scene.images["prediction"].unit == DISPLAY:
+        scene.notes.append("pictures for the eye: fluxes and magnitudes are of grey values")
+    progress("looking for sources", 0.1)
+    true, found = catalogue_of(scene, catalogue)
+    numbers: dict[str, Any] = {
+        "bands": list(scene.bands),
+        "unit": scene.images["prediction"].unit,
+        "pixel_scale": scene.pixel_scale,
+        "arcmin2": scene.area,
+        "sources_found": len(found),
+        **dict.fromkeys(("sources", "photometry", "points", "structure", "intervals")),
+        **dict.fromkeys(("nulls", "injected", "consistency", "existence")),
+    }
+    if true is None:
+        scene.notes.append("no truth given: what is said is what the prediction itself can tell")
+    else:
+        numbers |= _against_truth(scene, true, found, prediction, progress)
+    apart, exists = None, None
+    if "source" in scene.images:
+        progress("holding it against the source image", 0.6)
+        back = None if bundle is None else _brought_back(scene, bundle)
+        numbers["consistency"], apart = consistency(scene, back)
+        if bundle is not None:
+            numbers |= _by_bundle(scene, bundle, psf, progress)
+            if draws:
+                progress("drawing", 0.9)
+                exists = _existence(scene, found, bundle, draws)
+                numbers["existence"] = _reliability(exists, found) if true is not None else None
+    numbers["headline"] = headline(numbers)
+    numbers["notes"] = list(dict.fromkeys(scene.notes))
+    progress("measured", 1.0)
+    return Findings(numbers, scene, true, found, apart, exists)
+
+
+def _against_truth(
+    scene: Scene,
+    true: Catalogue,
+    found: Catalogue,
+    prediction: Image,
+    progress: Callable[[str, float], None],
+) -> dict[str, Any]:
+    done: dict[str, Any] = {"sources": recovery(scene, true, found)}
+    progress("fluxes and colours", 0.2)
+    done["photometry"] = photometry(scene, true)
+    progress("stars and galaxies", 0.35)
+    done["points"] = points(scene, true)
+    progress("structure by scale", 0.5)
+    done["structure"] = structure(scene)
+    given = as_sky(prediction, "prediction") if isinstance(prediction, str | Path) else None
+    if given is not None and given.shape[1:] == scene.valid.shape:
+        names = list(given.bands)
+        if set(scene.bands) <= set(names):
+            order = tuple(names.index(band) for band in scene.bands)
+            done["intervals"] = spread(scene, prediction, order) or None
+    if done.get("intervals") is None:
+        scene.notes.append(
+            "the prediction carries no intervals (translate --samples N --quantiles 0.05,0.95)"
+        )
+    return done
+
+
+# ------------------------------------------------------------------------------- by the model
+
+
+def _like(scene: Scene, made: SkyImage) -> SkyImage:
+    """What the bundle makes, in the bands and the unit of the scene's prediction."""
+    wanted = scene.images["prediction"]
+    return in_unit_of(wanted, with_bands_of(wanted, made, Matched()))
+
+
+def _by_bundle(
+    scene: Scene, bundle: Bundle, psf: float | None, progress: Callable[[str, float], None]
+) -> dict[str, Any]:
+    def translate(image: SkyImage) -> SkyImage:
+        return _like(scene, bundle.translate(image).mean)
+
+    progress("what it makes of noise", 0.65)
+    done: dict[str, Any] = {"nulls": blank(scene, translate)}
+    if psf is None:
+        scene.notes.append("no source was put in: give the FWHM of the source's camera (--psf)")
+        return done
+    progress("putting sources in", 0.75)
+    try:
+        done["injected"] = injected(scene, translate, psf / (scene.pixel_scale or 1.0), _INJECTED)
+    except ImgturboError as reason:
+        scene.notes.append(str(reason))
+    return done
+
+
+def _brought_back(scene: Scene, bundle: Bundle) -> NDArray[np.float64] | None:
+    """The prediction, by the bundle's way back, on the source's bands and unit."""
+    if bundle.encoder is None:
+        return None
+    source = scene.images["source"]
+    made = bundle.translate(scene.images["prediction"], "backward").mean
+    back = in_unit_of(source, with_bands_of(source, made, Matched()))
+    return np.nan_to_num(back.data.astype(np.float64))
+
+
+def _existence(
+    scene: Scene, found: Catalogue, bundle: Bundle, draws: int
+) -> NDArray[np.float64] | None:
+    made = bundle.translate(scene.images["source"], samples=draws, keep_draws=True)
+    if not made.draws:
+        scene.notes.append("the bundle has no noise, so that no source has a probability")
+        return None
+    return existence(scene, found, [_like(scene, draw).data for draw in made.draws])
+
+
+def _reliability(exists: NDArray[np.float64] | None, found: Catalogue) -> list[dict[str, Any]]:
+    """Of the sources that so many of the draws have, what share is real."""
+    if exists is None:
+        return []
+    rows = []
+    for low, high in ((0, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 1.01)):
+        chosen = (exists >= low) & (exists < high)
+        if chosen.any():
+            rows.append(
+                {
+                    "from": low,
+                    "to": min(high, 1.0),
+                    "n": int(chosen.sum()),
+                    "said": float(exists[chosen].mean()),
+                    "real": float(found.matched[chosen].mean()),
+                }
+            )
+    return rows
+
+
+# ----------------------------------------------------------------------------- the headline
+
+
+def headline(numbers: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The few figures of a card, a band each; None is "not measured".
+
+    Returns:
+        ``{band: {"depth", "flux_ratio", "scatter", "fwhm_ratio", "invented_per_arcmin2",
+        "coverage_50", "coverage_90"}}`` and ``{"colours": {"F150W-F277W": bias}}``.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for band in numbers["bands"]:
+        light = (numbers["photometry"] or {"bands": {}})["bands"].get(band)
+        stars = (numbers["points"] or {"stars": {}})["stars"].get(band)
+        sources = (numbers["sources"] or {"bands": {}})["bands"].get(band)
+        rows[band] = {
+            "depth": sources and sources["depth"],
+            "flux_ratio": light and light["total"],
+            "scatter": light and light["scatter"],
+            "fwhm_ratio": stars and stars["fwhm_ratio"],
+            "invented_per_arcmin2": (numbers["nulls"] or {"noise": {}})["noise"].get(band),
+            "coverage_50": _coverage(numbers, band, 0.5),
+            "coverage_90": _coverage(numbers, band, 0.9),
+        }
+    colours = (numbers["photometry"] or {"colours": {}})["colours"]
+    rows["colours"] = {name: colour["bias"] for name, colour in colours.items()}
+    return rows
+
+
+def _coverage(numbers: dict[str, Any], band: str, level: float) -> dict[str, Any] | None:
+    for interval in (numbers["intervals"] or {}).values():
+        if abs(interval["nominal"] - level) < 1e-6:
+            return dict(interval["bands"][band]["all"])
+    return None
