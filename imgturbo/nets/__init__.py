@@ -2,6 +2,7 @@
 
 from imgturbo.nets.build import build_critic, build_generator, count_parameters
 from imgturbo.nets.ensemble import Ensemble
+from imgturbo.nets.gaussian import GaussianHead, Posterior
 from imgturbo.nets.generator import Generator
 from imgturbo.nets.mlp import MLP, DenseCritic
 from imgturbo.nets.noise import FreshNoise, Noise, PositionalNoise, Tempered
@@ -14,11 +15,13 @@ __all__ = [
     "DenseCritic",
     "Ensemble",
     "FreshNoise",
+    "GaussianHead",
     "Generator",
     "MLP",
     "Noise",
     "PatchGAN",
     "PositionalNoise",
+    "Posterior",
     "ResNet",
     "Tempered",
     "UNet",
