@@ -13,61 +13,21 @@ its input is added to μ alone.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from imgturbo.nets.answer import Answer, Posterior
 from imgturbo.nets.generator import Generator
 from imgturbo.nets.layers import shrink
 from imgturbo.nets.noise import Noise
 
-__all__ = ["GaussianHead", "Posterior"]
+__all__ = ["GaussianHead"]
 
 BOUND = 6.0
 """The largest |log σ|."""
-
-_LAYER = -1
-"""What the head's ε is called among the noisy layers of a network, which count from 0."""
-
-
-class Posterior(NamedTuple):
-    """What a network with a Gaussian head says of each of its outputs, N(μ, diag σ²).
-
-    Attributes:
-        mean: μ (B, C, …).
-        log_sigma: log σ (B, C, …).
-    """
-
-    mean: Tensor
-    log_sigma: Tensor
-
-    def draw(self, noise: Noise | None, stride: int = 1) -> Tensor:
-        """μ + σ ε, like μ; with ``noise`` None it is μ.
-
-        Args:
-            noise: the source of ε.
-            stride: pixels of the network's input along one entry of the output.
-        """
-        if noise is None:
-            return self.mean
-        return self.mean + self.log_sigma.exp() * noise(_LAYER, self.mean.shape, stride, self.mean)
-
-    def kl_to_normal(self) -> Tensor:
-        """KL(N(μ, σ²) ‖ N(0, 1)) of each entry in nats, ½ (μ² + σ² − 1) − log σ, like μ.
-
-        >>> Posterior(torch.zeros(1, 2), torch.zeros(1, 2)).kl_to_normal().tolist()
-        [[0.0, 0.0]]
-        """
-        square = self.mean.square() + (2 * self.log_sigma).exp()
-        return 0.5 * (square - 1) - self.log_sigma
-
-    def nats(self, value: Tensor) -> Tensor:
-        """−log N(value; μ, σ²) of each entry in nats, like μ."""
-        error = (value - self.mean) * torch.exp(-self.log_sigma)
-        return 0.5 * error.square() + self.log_sigma + 0.5 * math.log(2 * math.pi)
 
 
 class GaussianHead(Generator):
@@ -77,6 +37,8 @@ class GaussianHead(Generator):
         network: N, a generator with 2 C' outputs, the first half of which is μ.
         residual: add the input to μ; it has C' channels then.
     """
+
+    tells: ClassVar[frozenset[str]] = frozenset({"posterior"})
 
     def __init__(self, network: Generator, residual: bool = False) -> None:
         super().__init__(
@@ -98,13 +60,18 @@ class GaussianHead(Generator):
         there = u.ndim == posterior.mean.ndim == 4
         return posterior.draw(noise, max(1, u.shape[2] // posterior.mean.shape[2]) if there else 1)
 
+    def answer(self, u: Tensor, noise: Noise | None = None) -> Answer:
+        """A draw and the posterior that it is from, in one pass."""
+        posterior = self.posterior(u, noise)
+        return Answer(self.draw(posterior, u, noise), posterior)
+
     def forward(self, u: Tensor, noise: Noise | None = None) -> Tensor:
         """A draw μ + σ ε; with ``noise`` None it is μ.
 
         Raises:
             ImgturboError: what the network raises of an input that it does not read.
         """
-        return self.draw(self.posterior(u, noise), u, noise)
+        return self.answer(u, noise).output
 
     def draws(self, u: Tensor, noises: Sequence[Noise | None]) -> Iterator[Tensor]:
         """Of a network without noise of its own the posterior is computed once."""
