@@ -14,15 +14,18 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from imgturbo.config import (
     Config,
     CycleGANResNetConfig,
     DiffusionConfig,
     FlowConfig,
+    InvertibleConfig,
     MLPConfig,
+    ModelConfig,
     NAFNetConfig,
     NetworkConfig,
     ObjectiveConfig,
@@ -37,11 +40,12 @@ from imgturbo.config import (
 from imgturbo.diffusion import Denoising, DiffusionDecoder
 from imgturbo.errors import ImgturboError
 from imgturbo.flows.decoder import CINNDecoder
+from imgturbo.flows.invertible import InvertibleMap, invertible_pair
 from imgturbo.flows.objective import Likelihood
 from imgturbo.losses import IMAGE_SCORES, Trainable
 from imgturbo.nets import Generator, build_generator
 from imgturbo.side import Side
-from imgturbo.turbo import PRESETS, build_objective
+from imgturbo.turbo import PRESETS, Objective, build_objective
 from imgturbo.turbo.idle import refuse_idle
 
 __all__ = [
@@ -75,6 +79,7 @@ class Engine:
         preset: the one that is meant where none is named.
         score: what ``train.select`` is where it is left open.
         encoder: whether ``model.encoder`` may describe a network for the way back.
+        brings: makes the section of the encoder that comes with a decoder; None: it brings none.
         weights: whether the weights of ``objective`` (paired, marginal, identity) are read.
         reads: which of the keys that not every engine reads it does: those of ``objective`` but
             the preset, and critics' ones; None: any that a config sets is let pass.
@@ -86,6 +91,7 @@ class Engine:
     preset: str
     score: str = "psnr"
     encoder: bool = False
+    brings: Callable[[NetworkConfig], NetworkConfig] | None = None
     weights: bool = False
     reads: frozenset[str] | None = None
 
@@ -99,6 +105,17 @@ def _likelihood(config: Config, source: Space, target: Space) -> Likelihood:
     flow = config.model.decoder
     assert isinstance(flow, FlowConfig)
     return Likelihood(CINNDecoder(flow, channels(source), channels(target)), config.objective.noise)
+
+
+def _one_network_both_ways(config: Config, source: Space, target: Space) -> Objective:
+    section = config.model.decoder
+    assert isinstance(section, InvertibleConfig)
+    pair = invertible_pair(section, channels(source), channels(target))
+    return build_objective(config, source, target, pair)
+
+
+def _turned(section: NetworkConfig) -> NetworkConfig:
+    return section.model_copy(update={"turned": True})
 
 
 def _denoising(config: Config, source: Space, target: Space) -> Denoising:
@@ -134,6 +151,14 @@ def _kind_of(section: type[NetworkConfig]) -> str:
 
 ENGINES: dict[str, Engine] = {
     **{_kind_of(section): _EIGHT_TERMS for section in _PLAIN},
+    "invertible": replace(
+        _EIGHT_TERMS,
+        network=InvertibleMap,
+        trainable=_one_network_both_ways,
+        preset="flow",
+        encoder=False,
+        brings=_turned,
+    ),
     "cinn": Engine(
         CINNDecoder,
         _likelihood,
@@ -246,21 +271,57 @@ def complete(config: Config) -> Config:
                 f"train.select {select} does not score a model.decoder of kind {kind}; only kind "
                 f"{' or '.join(owners)} has it"
             )
-    if config.model.encoder is not None and not engine.encoder:
-        raise ImgturboError(
-            f"a model.decoder of kind {kind} has no encoder beside it; leave it out"
-        )
+    model = _with_its_encoder(config.model, engine)
     if not engine.weights and (objective.paired or objective.marginal or objective.identity):
         raise ImgturboError(
             f"objective: the preset {preset} has no paired, marginal or identity "
             "weights; leave them out, or train another model.decoder"
         )
+    chosen, steps = _by_preset(config, engine, preset)
     return config.model_copy(
         update={
-            "objective": objective.model_copy(update={"preset": preset}),
-            "train": config.train.model_copy(update={"select": select}),
+            "model": model,
+            "objective": objective.model_copy(update={"preset": preset} | chosen),
+            "train": config.train.model_copy(update={"select": select, "critic_steps": steps}),
         }
     )
+
+
+def _with_its_encoder(model: ModelConfig, engine: Engine) -> ModelConfig:
+    """With the encoder that the decoder brings, if it does.
+
+    Raises:
+        ImgturboError: an encoder beside a decoder that has none or another.
+    """
+    kind, brought = model.decoder.kind, engine.brings and engine.brings(model.decoder)
+    if brought is not None and model.encoder in (None, brought):
+        return model.model_copy(update={"encoder": brought})
+    if model.encoder is None:
+        return model
+    if not engine.encoder:
+        raise ImgturboError(
+            f"a model.decoder of kind {kind} has no encoder beside it; leave it out"
+        )
+    if ENGINES[model.encoder.kind].trainable is not engine.trainable:
+        raise ImgturboError(
+            f"model.encoder.kind {model.encoder.kind} does not go with model.decoder.kind {kind}; "
+            "leave it out, or make the decoder of that kind"
+        )
+    return model
+
+
+def _by_preset(config: Config, engine: Engine, preset: str) -> tuple[dict[str, Any], int | None]:
+    """What a preset decides where a config leaves it open: of the objective; steps of critics.
+
+    An engine that reads none of it has them open, however a config says that there is nothing.
+    """
+    row = PRESETS.get(preset) if engine.weights else None
+    keys, steps = ("shared_critics", "r1"), config.train.critic_steps
+    asked = {key: getattr(config.objective, key) for key in keys}
+    if row is None:
+        return {key: value or None for key, value in asked.items()}, None if steps == 1 else steps
+    chosen = {k: getattr(row.terms, k) if v is None else v for k, v in asked.items()}
+    return chosen, row.critic_steps if steps is None else steps
 
 
 def _check_preset(preset: str, kind: str) -> None:

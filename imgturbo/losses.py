@@ -143,8 +143,8 @@ class Trainable(nn.Module, ABC):
         return {name: network for name, network in named.items() if network is not None}
 
     def generator_parameters(self) -> list[nn.Parameter]:
-        """Parameters of the maps that are trained, for the generators' optimiser."""
-        return list(_trained(self.maps().values()))
+        """Parameters of the maps that are trained, for the generators' optimiser; each once."""
+        return list(dict.fromkeys(_trained(self.maps().values())))
 
     def critic_parameters(self) -> list[nn.Parameter]:
         """Parameters of the critics, for their optimiser; empty where there are none."""

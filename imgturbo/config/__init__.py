@@ -20,6 +20,7 @@ from imgturbo.config.flows import (
     FlowConfig,
     FlowDenseConfig,
     FlowStageConfig,
+    InvertibleConfig,
     PyramidConditionConfig,
 )
 from imgturbo.config.networks import (
@@ -74,6 +75,7 @@ __all__ = [
     "FlowDenseConfig",
     "FlowStageConfig",
     "GeneratorConfig",
+    "InvertibleConfig",
     "MLPConfig",
     "ModelConfig",
     "NetworkConfig",

@@ -21,6 +21,7 @@ __all__ = [
     "FlowConfig",
     "FlowDenseConfig",
     "FlowStageConfig",
+    "InvertibleConfig",
     "PyramidConditionConfig",
 ]
 
@@ -115,6 +116,23 @@ class ColorizationConditionConfig(Section):
 ConditionConfig = Annotated[
     PyramidConditionConfig | ColorizationConditionConfig, Field(discriminator="kind")
 ]
+
+
+class InvertibleConfig(NetworkConfig):
+    """One invertible network as encoder and, the other way round, as decoder, of tables (B, C)."""
+
+    reads_rows: ClassVar[bool] = True
+
+    kind: Literal["invertible"] = "invertible"
+    """Which kind of network this is; it decides which other keys there are."""
+    blocks: int = Field(6, ge=1, le=MOST_BLOCKS)
+    """Couplings, each after a learnt mixing of the columns."""
+    width: int = Field(64, ge=1, le=WIDEST)
+    """Numbers in a hidden layer of the couplings' networks."""
+    layers: int = Field(2, ge=1, le=DEEPEST)
+    """Hidden layers of those networks."""
+    turned: bool = False
+    """Whether it leads from x to z, as the encoder does; training sets this by itself."""
 
 
 class FlowConfig(NetworkConfig):

@@ -48,6 +48,9 @@ class UNetConfig(NetworkConfig):
     """Let the network add a correction to its input, where the numbers of channels agree."""
     noise_channels: int = Field(0, ge=0, le=WIDEST)
     """Channels of noise that each layer reads; above 0 the outputs are draws, 0: one answer."""
+    head: Literal["plain", "gaussian"] = "plain"
+    """How outputs end: one answer (plain), or a mean and a spread of each number, of which draws
+    are made (gaussian)."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of the features that are set to zero at random in training; 0: none."""
 
@@ -102,6 +105,9 @@ class ResNetConfig(NetworkConfig):
     """Let the network add a correction to its input, where the numbers of channels agree."""
     noise_channels: int = Field(0, ge=0, le=WIDEST)
     """Channels of noise that each layer reads; above 0 the outputs are draws, 0: one answer."""
+    head: Literal["plain", "gaussian"] = "plain"
+    """How outputs end: one answer (plain), or a mean and a spread of each number, of which draws
+    are made (gaussian)."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of the features that are set to zero at random in training; 0: none."""
 
@@ -153,6 +159,9 @@ class MLPConfig(NetworkConfig):
     """Numbers in each hidden layer."""
     noise_channels: int = Field(0, ge=0, le=WIDEST)
     """Channels of noise that each layer reads; above 0 the outputs are draws, 0: one answer."""
+    head: Literal["plain", "gaussian"] = "plain"
+    """How outputs end: one answer (plain), or a mean and a spread of each number, of which draws
+    are made (gaussian)."""
     residual: bool = False
     """Let the network add a correction to its input, where the numbers of columns agree."""
 

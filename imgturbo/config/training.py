@@ -54,8 +54,9 @@ Output = Literal["z_tilde", "x_hat", "x_tilde", "z_hat"]
 
 
 Distance = Literal[
-    "l1", "l2", "charbonnier", "flux", "shifted", "texture", "lpips", "fourier", "spectrum"
-]
+    "l1", "l2", "charbonnier", "flux", "shifted", "texture", "lpips", "fourier", "spectrum",
+    "features", "gaussian",
+]  # fmt: skip
 DistanceMix = dict[Distance, float]
 
 MarginalTerm = Annotated[
@@ -63,6 +64,8 @@ MarginalTerm = Annotated[
     Discriminator(lambda term: "mix" if isinstance(term, dict) else "one_weight"),
 ]
 """A mix of divergences, such as {critic: 1, mmd: 10}; a bare number is the weight of a critic."""
+
+Reduction = Literal["mean", "sum"]
 
 
 class ObjectiveConfig(Section):
@@ -77,22 +80,27 @@ class ObjectiveConfig(Section):
     model_config = ConfigDict(allow_inf_nan=True)  # weights are checked together, by their terms
 
     preset: str | None = None
-    """The paper whose weights are the defaults: custom (all zero), turbo, pix2pix, cyclegan,
-    one_cycle; or likelihood, diffusion; None: likelihood for a cinn, diffusion for that kind, else
-    turbo."""
+    """The paper whose weights are the defaults; 'imgturbo presets' lists them (turbo, pix2pix,
+    cyclegan, vae, …), custom has all at zero; or likelihood, diffusion; None: what suits the kind
+    of model.decoder (likelihood for a cinn, diffusion and flow for those kinds, else turbo)."""
     noise: float = Field(0.0, ge=0, allow_inf_nan=False)
     """Likelihood: σ of the Gaussian noise added to the stretched target in training."""
     paired: dict[Output, float] = {}
     """Weights of the paired terms L: how far each output is from the truth."""
     marginal: dict[Output, MarginalTerm] = {}
     """Weights of the marginal terms D: how far each output's distribution is from that of real
-    data. A number is the critic's weight; {critic: 1, mmd: 10} weighs several divergences."""
+    data. A number is the critic's weight; {critic: 1, mmd: 10} weighs several divergences: critic,
+    mmd, sliced (sliced Wasserstein), kl (of a Gaussian head from a prior), likelihood (of an
+    invertible network)."""
     identity: dict[Literal["x", "z"], float] = {}
     """Weights of ‖decoder(x) − x‖ (x) and ‖encoder(z) − z‖ (z): what is of its space already shall
     stay."""
     distance: dict[Output, DistanceMix] = {}
     """The distances in L for each output, and their weights; what is left out is the preset's, else
-    {l1: 1}."""
+    {l1: 1}. features are those of the output's critic, gaussian is −log p of a Gaussian head."""
+    reduction: Reduction | None = None
+    """Whether L is the mean over all entries of a batch, or (sum) each sample's sum, as of a
+    log-likelihood; None: as the preset has it."""
     signal: float = Field(0.0, ge=0, allow_inf_nan=False)
     """κ: l1, l2 and charbonnier weigh a pixel by 1 + κ · local level, so that the black sky does
     not rule; 0: all alike."""
@@ -100,19 +108,25 @@ class ObjectiveConfig(Section):
     """The loss of the critics; None: as the preset has it."""
     conditional: bool | None = None
     """Let critics see the network's input beside its output; None: as the preset has it."""
-    shared_critics: bool = False
-    """Use one critic a space instead of one an output."""
+    shared_critics: bool | None = None
+    """Use one critic a space instead of one an output; None: as the preset has it."""
+    detach: bool | None = None
+    """Let the divergences of x̂ and ẑ train the network that made them alone, and not the one
+    before it, at the cost of another pass; None: as the preset has it."""
     pool: int | None = Field(None, ge=0)
     """Earlier outputs that each critic is shown again; 0: none; None: as the preset has it."""
     gradient_penalty: float = Field(10.0, ge=0, allow_inf_nan=False)
     """λ, the weight of the gradient penalty of wgan-gp; see r1 for what D is."""
-    r1: float = Field(0.0, ge=0, allow_inf_nan=False)
-    """γ of the penalty ½γ‖∇D‖² of critics on real samples; 0: none. D is the sum of a sample's N
-    scores over √N, the mean of that over scales, so that γ means the same on tiles of any size."""
+    r1: float | None = Field(None, ge=0, allow_inf_nan=False)
+    """γ of the penalty ½γ‖∇D‖² of critics on real samples; 0: none; None: as the preset has it. D
+    is the sum of a sample's N scores over √N, the mean of that over scales, so that γ means the
+    same on tiles of any size."""
     mmd_scales: list[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
         [0.05, 0.2, 0.9], min_length=1
     )
     """Lengths of the kernels of the divergence mmd: root mean squares over a sample's entries."""
+    slices: int = Field(128, ge=1, le=1 << 16)
+    """Directions that the divergence sliced projects samples on, drawn anew at every step."""
 
 
 class TrainConfig(Section):
@@ -143,9 +157,9 @@ class TrainConfig(Section):
     """How it falls afterwards: along a cosine, or in a line in the second half only."""
     final_lr: float = Field(0.01, ge=0, le=1)
     """Learning rate where the schedule ends, as a share of lr."""
-    critic_steps: int = Field(1, ge=1)
+    critic_steps: int | None = Field(None, ge=1)
     """Updates of the critics, each on batches of its own, in a step; the last of them is together
-    with the generators' one. wgan-gp as published has 5."""
+    with the generators' one; None: as the preset has it, else 1."""
     clip: float | None = Field(1.0, gt=0)
     """Largest norm of each optimiser's gradient; None: not clipped."""
     accumulate: int = Field(1, ge=1)

@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, Field, Tag, ValidationError
 
 from imgturbo.config.diffusion import DiffusionConfig
-from imgturbo.config.flows import FlowConfig
+from imgturbo.config.flows import FlowConfig, InvertibleConfig
 from imgturbo.config.networks import CriticConfig, CriticsConfig, GeneratorConfig, UNetConfig
 from imgturbo.config.preparation import PrepareConfig
 from imgturbo.config.section import NetworkConfig, Section, TruthForNumber
@@ -32,8 +32,9 @@ __all__ = [
 
 
 DecoderConfig = Annotated[
-    GeneratorConfig | FlowConfig | DiffusionConfig, Field(discriminator="kind")
+    GeneratorConfig | InvertibleConfig | FlowConfig | DiffusionConfig, Field(discriminator="kind")
 ]
+EncoderConfig = Annotated[GeneratorConfig | InvertibleConfig, Field(discriminator="kind")]
 
 
 class ModelConfig(Section):
@@ -41,8 +42,9 @@ class ModelConfig(Section):
 
     decoder: DecoderConfig = UNetConfig()
     """The network z → x̃, source to target ('forward')."""
-    encoder: GeneratorConfig | None = None
-    """The network x → z̃, target to source; None: of the decoder's make."""
+    encoder: EncoderConfig | None = None
+    """The network x → z̃, target to source; None: of the decoder's make. Where the decoder is
+    invertible it is the inverse."""
     critic: CriticConfig = CriticConfig()
     """The critics, where the objective has any."""
     critics: CriticsConfig = CriticsConfig()

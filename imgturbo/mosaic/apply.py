@@ -56,7 +56,7 @@ class Applier:
         if samples is not None and not generator.stochastic:
             raise ImgturboError(
                 f"{samples} samples were asked of a deterministic network, which has one output; "
-                "leave --samples out, or train one with noise_channels > 0"
+                "leave --samples out, or train one with noise_channels > 0 or head: gaussian"
             )
         if not temperature >= 0:
             raise ImgturboError(f"the temperature must be zero or more, not {temperature}")

@@ -1,7 +1,9 @@
 """Plain networks: generators that leave no seams, critics, noise, and how far a network sees."""
 
+from imgturbo.nets.answer import Answer, Posterior
 from imgturbo.nets.build import build_critic, build_generator, count_parameters
 from imgturbo.nets.ensemble import Ensemble
+from imgturbo.nets.gaussian import GaussianHead
 from imgturbo.nets.generator import Generator
 from imgturbo.nets.mlp import MLP, DenseCritic
 from imgturbo.nets.noise import FreshNoise, Noise, PositionalNoise, Tempered
@@ -11,14 +13,17 @@ from imgturbo.nets.resnet import ResNet
 from imgturbo.nets.unet import UNet
 
 __all__ = [
+    "Answer",
     "DenseCritic",
     "Ensemble",
     "FreshNoise",
+    "GaussianHead",
     "Generator",
     "MLP",
     "Noise",
     "PatchGAN",
     "PositionalNoise",
+    "Posterior",
     "ResNet",
     "Tempered",
     "UNet",

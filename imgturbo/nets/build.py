@@ -15,6 +15,7 @@ from imgturbo.config import (
     UNetConfig,
 )
 from imgturbo.errors import ImgturboError
+from imgturbo.nets.gaussian import GaussianHead
 from imgturbo.nets.generator import Generator
 from imgturbo.nets.mlp import MLP, DenseCritic
 from imgturbo.nets.nafnet import NAFNet
@@ -32,6 +33,10 @@ def build_generator(config: NetworkConfig, in_channels: int, out_channels: int) 
     Raises:
         ImgturboError: a kind of network that has an engine of its own.
     """
+    if getattr(config, "head", "plain") == "gaussian":
+        residual = getattr(config, "residual", False) and in_channels == out_channels
+        bare = config.model_copy(update={"head": "plain", "residual": False})
+        return GaussianHead(build_generator(bare, in_channels, 2 * out_channels), residual)
     match config:
         case UNetConfig():
             return UNet(config, in_channels, out_channels)

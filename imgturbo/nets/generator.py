@@ -15,11 +15,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from imgturbo.errors import ImgturboError
+from imgturbo.nets.answer import Answer
 from imgturbo.nets.noise import Noise
 
 __all__ = ["GROWTH", "Generator", "ImageGenerator", "carry", "pad_to_multiple"]
@@ -40,7 +42,10 @@ class Generator(nn.Module, ABC):
             over it or in many passes, so that windows of a mosaic cannot agree.
         has_density: whether it gives densities, :meth:`log_prob`, and not draws alone.
         doubt: what is to be known of its draws where their width is judged; empty: nothing.
+        tells: what :meth:`answer` gives beside the output, ``posterior`` or ``log_det``.
     """
+
+    tells: ClassVar[frozenset[str]] = frozenset()
 
     size: int | None = None
     whole_image: bool = False
@@ -59,6 +64,10 @@ class Generator(nn.Module, ABC):
     @abstractmethod
     def forward(self, u: Tensor, noise: Noise | None = None) -> Tensor:
         """(B, C, …) → (B, C', …); ``noise`` is the source of ε, None meaning ε = 0."""
+
+    def answer(self, u: Tensor, noise: Noise | None = None) -> Answer:
+        """The output, beside what ``tells`` says is known of it, in one pass."""
+        return Answer(self(u, noise))
 
     def carry(self, valid: Tensor, output: Tensor) -> Tensor:
         """Which entries of an output are valid, given which ones of the input were.

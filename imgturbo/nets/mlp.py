@@ -96,9 +96,14 @@ class DenseCritic(nn.Module):
             linear(before, after) for before, after in itertools.pairwise(sizes)
         )
 
-    def forward(self, u: Tensor, condition: Tensor | None = None) -> list[Tensor]:
-        """Score rows, beside their condition where the critic was built with one."""
+    def forward(
+        self, u: Tensor, condition: Tensor | None = None, features: bool = False
+    ) -> list[Tensor]:
+        """Score rows, beside their condition where the critic was built with one.
+
+        With ``features`` what the last layer reads, (B, hidden), in the place of the score.
+        """
         h = join(u, condition, self.channels, self.condition_channels, ndim=2)
         for layer in self.layers[:-1]:
             h = F.leaky_relu(layer(h), 0.2)
-        return [self.layers[-1](h)]
+        return [h if features else self.layers[-1](h)]

@@ -48,9 +48,12 @@ class PatchGAN(nn.Module):
         # The smallest side that every scale can score without zeros around it.
         self.smallest = 3 * 2 ** (config.layers + config.scales - 1)
 
-    def forward(self, u: Tensor, condition: Tensor | None = None) -> list[Tensor]:
+    def forward(
+        self, u: Tensor, condition: Tensor | None = None, features: bool = False
+    ) -> list[Tensor]:
         """Score images of any size, beside their condition where the critic was built with one.
 
+        With ``features`` what the last layer reads, (B, 8w, h, w), in the place of the scores.
         Images too small for a single score are set in zeros, the value of sky that was not
         measured.
 
@@ -63,7 +66,7 @@ class PatchGAN(nn.Module):
         for index, scale in enumerate(self.scales):
             if index:
                 h = F.avg_pool2d(h, 3, stride=2, padding=1, count_include_pad=False)
-            scores.append(scale(h))
+            scores.append(scale(h, features))
         return scores
 
 
@@ -98,7 +101,7 @@ class _PatchScale(nn.Module):
         if self.published:
             published_start(self)
 
-    def forward(self, h: Tensor) -> Tensor:
+    def forward(self, h: Tensor, features: bool = False) -> Tensor:
         lacking = [max(self.smallest - side, 0) for side in h.shape[2:]]
         if any(lacking):
             top, left = (side // 2 for side in lacking)
@@ -107,4 +110,4 @@ class _PatchScale(nn.Module):
             h = 2 * h - 1
         for layer, norm in zip(self.layers[:-1], self.norms, strict=False):
             h = F.leaky_relu(norm(layer(h)), 0.2)
-        return self.layers[-1](h)
+        return h if features else self.layers[-1](h)

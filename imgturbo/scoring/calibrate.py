@@ -223,7 +223,7 @@ def _decoder(bundle: Bundle) -> Generator:
     if not decoder.stochastic:
         raise ImgturboError(
             f"{bundle.path}: its decoder is deterministic, so there is no spread to score; train "
-            "a cinn, a diffusion model, or a generator with noise_channels > 0"
+            "a cinn, a diffusion model, or a generator with noise_channels > 0 or head: gaussian"
         )
     return decoder
 

@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from functools import partial
 
 from imgturbo.errors import ImgturboError
 from imgturbo.simulators.linear import Linear
+from imgturbo.simulators.sheet import Sheet
 from imgturbo.simulators.simulator import Simulator
 
-__all__ = ["SIMULATORS", "Linear", "Simulator", "make_simulator"]
+__all__ = ["SIMULATORS", "Linear", "Sheet", "Simulator", "make_simulator"]
 
-SIMULATORS: dict[str, Callable[[], Simulator]] = {"linear": Linear}
+SIMULATORS: dict[str, Callable[[], Simulator]] = {
+    "linear": Linear,
+    "sheet": Sheet,
+    "sheet_4": partial(Sheet, 4, "sheet_4"),
+}
 """How each is made, by the name that ``data.source.name`` gives it."""
 
 

@@ -33,9 +33,8 @@ class EMA:
 
     def __init__(self, networks: Mapping[str, nn.Module], decay: float) -> None:
         self.decay = decay
-        self.networks = nn.ModuleDict(
-            {name: copy.deepcopy(network) for name, network in networks.items()}
-        )
+        # Together, so that two networks which share weights share their averages too.
+        self.networks = copy.deepcopy(nn.ModuleDict(dict(networks)))
         self.networks.float().eval().requires_grad_(False)
         live = named_tensors(nn.ModuleDict(dict(networks)))
         mean = named_tensors(self.networks)

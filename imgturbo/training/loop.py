@@ -182,7 +182,7 @@ def _train(
     with state.writing(), team.together():
         start_trackers(accelerator, config, progress.step)
 
-    batches_a_step = settings.accumulate * settings.critic_steps
+    batches_a_step = settings.accumulate * (settings.critic_steps or 1)
     batches = state.source.iterate(progress.step * batches_a_step)
     earlier, started = progress.seconds, time.monotonic()
     rate = _Rate(progress.step, source.batch_size * batches_a_step * team.size)
@@ -232,7 +232,7 @@ def _update(
     factor = learning_rate_factor(
         step, settings.steps, settings.warmup, settings.final_lr, settings.schedule
     )
-    for _ in range(settings.critic_steps - 1):
+    for _ in range((settings.critic_steps or 1) - 1):
         _descend(state, batches, ("critics",), factor, stop)
     losses, norms, stops = _descend(state, batches, tuple(state.optimizers), factor, stop)
     share_statistics(state.objective, state.team)

@@ -92,7 +92,7 @@ class RunState:
                 network.compile()
         self.model: nn.Module = accelerator.prepare(self.objective)
         self.optimizers = self._optimizers()
-        if config.train.critic_steps > 1 and "critics" not in self.optimizers:
+        if (config.train.critic_steps or 1) > 1 and "critics" not in self.optimizers:
             raise ImgturboError(
                 f"train.critic_steps is {config.train.critic_steps}, but this objective has no "
                 "critic; leave it out, or give objective.marginal a weight"

@@ -95,15 +95,19 @@ def cell_weights(valid: Tensor, score: Tensor) -> Tensor:
     return weights.expand_as(score)
 
 
-def frozen_scores(critic: nn.Module, fake: Tensor, condition: Tensor | None) -> list[Tensor]:
+def frozen_scores(
+    critic: nn.Module, fake: Tensor, condition: Tensor | None, features: bool = False
+) -> list[Tensor]:
     """The critic's scores with its parameters held constant: gradients reach ``fake`` only.
 
-    Buffers are copies, so that the power iteration of spectral normalisation advances in the
-    critic's own pass alone, once a step.
+    With ``features`` what its last layer reads, in the place of the scores. Buffers are copies, so
+    that the power iteration of spectral normalisation advances in the critic's own pass alone, once
+    a step.
     """
     state = {name: parameter.detach() for name, parameter in critic.named_parameters()}
     state |= {name: buffer.clone() for name, buffer in critic.named_buffers()}
-    return in_precision_of(fake, functional_call(critic, state, (fake, condition)))
+    more = {"features": True} if features else {}
+    return in_precision_of(fake, functional_call(critic, state, (fake, condition), more))
 
 
 def in_precision_of(u: Tensor, scores: Sequence[Tensor]) -> list[Tensor]:

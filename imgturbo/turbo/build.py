@@ -9,11 +9,12 @@ import numpy as np
 
 from imgturbo.config import Config
 from imgturbo.errors import ImgturboError
-from imgturbo.nets import FreshNoise, build_critic, build_generator
+from imgturbo.nets import FreshNoise, Generator, build_critic, build_generator
 from imgturbo.side import Side
+from imgturbo.turbo.divergences import DIVERGENCES
 from imgturbo.turbo.objective import Objective
 from imgturbo.turbo.presets import resolve
-from imgturbo.turbo.terms import SPACE, Terms
+from imgturbo.turbo.terms import OUTPUTS, SPACE, Terms
 
 __all__ = ["build_objective"]
 
@@ -22,18 +23,24 @@ class _End(NamedTuple):
     """What is known of a space.
 
     Its channels; whether it holds images, None: may be either; the scales of its stretch, 0 for
-    a linear one, None: not known.
+    a linear one, None: not known; whether it is drawn from N(0, 1), None: not known.
     """
 
     channels: int
     image: bool | None
     scale: tuple[float, ...] | None = None
+    drawn: bool | None = None
 
 
 Ends = dict[str, _End]
 
 
-def build_objective(config: Config, source: int | Side, target: int | Side) -> Objective:
+def build_objective(
+    config: Config,
+    source: int | Side,
+    target: int | Side,
+    pair: tuple[Generator, Generator] | None = None,
+) -> Objective:
     """The objective that ``config`` describes, with freshly initialised networks.
 
     Args:
@@ -41,6 +48,8 @@ def build_objective(config: Config, source: int | Side, target: int | Side) -> O
         source: what z is; or its number of channels (of columns), where both spaces hold images
             or both hold rows of numbers, as the kind of the decoder says.
         target: the same of x.
+        pair: encoder and decoder where they are two ways through one network; None: as
+            ``config.model`` describes them, those of the two that some term trains.
 
     Raises:
         ImgturboError: weights that make no objective (see ``presets.resolve``), identity terms or
@@ -51,10 +60,13 @@ def build_objective(config: Config, source: int | Side, target: int | Side) -> O
     images = not model.decoder.reads_rows
     ends = {"z": _end(source, images), "x": _end(target, images)}
     terms = _with_possible_identity(resolve(config.objective), config, ends)
+    _check_priors(terms, ends)
     _check_critics(terms, config, ends)
     z, x = ends["z"].channels, ends["x"].channels
-    encoder = build_generator(model.encoder or model.decoder, x, z) if terms.needs_encoder else None
-    decoder = build_generator(model.decoder, z, x) if terms.needs_decoder else None
+    encoder, decoder = pair or (
+        build_generator(model.encoder or model.decoder, x, z) if terms.needs_encoder else None,
+        build_generator(model.decoder, z, x) if terms.needs_decoder else None,
+    )
     critics = {}
     for name, output in terms.critics.items():
         own = SPACE[output]
@@ -70,7 +82,21 @@ def _end(end: int | Side, images: bool) -> _End:
     # A latent code may be a vector or a map: its critic finds out.
     stretch = end.stretch
     scale = tuple(np.where(np.isfinite(stretch.softening), stretch.scale, 0.0).tolist())
-    return _End(len(end), None if end.kind == "latent" else end.kind == "image", scale)
+    drawn = end.kind == "latent"
+    return _End(len(end), None if drawn else end.kind == "image", scale, drawn)
+
+
+def _check_priors(terms: Terms, ends: Ends) -> None:
+    """A divergence from N(0, 1) is of a space that is drawn from it."""
+    for output in OUTPUTS:
+        for kind in terms.divergences(output):
+            if DIVERGENCES[kind].of_normal and ends[SPACE[output]].drawn is False:
+                side = "source" if SPACE[output] == "z" else "target"
+                raise ImgturboError(
+                    f"objective.marginal.{output}: {kind} compares with draws from N(0, 1), and "
+                    f"the {side} is data; take mmd, sliced or critic, or draw the {side} "
+                    "(data.source: {kind: prior})"
+                )
 
 
 def _unlike(ends: Ends) -> bool:

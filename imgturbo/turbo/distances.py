@@ -8,7 +8,9 @@ texture for being elsewhere. Two more are of pictures that are not registered to
 pixel: ``shifted``, the least error of a patch over small shifts, and ``texture``, the difference of
 local wavelet energies, for which detail must be there but may be another. And ``flux`` is a
 distance of what telescopes count: the stretch is undone first, so that its minimum is the mean
-of the flux.
+of the flux. ``features`` compares what the critic of the output has learnt to look at (see
+``critics``), and ``gaussian`` is no stand-in for −log q but that itself, where the network tells a
+mean and a spread: −log N(u; μ, σ²), the noise learnt with the rest.
 
 On a sky most pixels are black. With a signal weight κ > 0 the entries of ℓ1, ℓ2 and Charbonnier are
 multiplied by w(p) = 1 + κ s(p), where s(p) = max_c (B ∗ |û_c|)(p) is the largest band's mean
@@ -31,12 +33,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from imgturbo.errors import ImgturboError
+from imgturbo.nets.answer import Posterior
 from imgturbo.nets.lpips import load_lpips, require_backbone
 from imgturbo.nets.weights import MissingWeights
+from imgturbo.turbo.critics import Features
 from imgturbo.turbo.entries import Distance, Total, box, count, difference, require_images
 from imgturbo.turbo.flux import Flux
 from imgturbo.turbo.fourier import fourier, spectrum
@@ -47,6 +51,7 @@ CHARBONNIER_EPSILON = 1e-3
 SIGNAL_BOX = 9  # pixels a side over which the signal is averaged
 SHIFT, SHIFT_PATCH = 1, 7  # pixels: the largest shift, the side of the patch that moves as one
 TEXTURE_SCALES = 4
+GAUSSIAN = "gaussian"
 
 
 def _entrywise(
@@ -203,10 +208,35 @@ DISTANCES: dict[str, Distance] = {
 }
 
 
-def _made(name: str, kappa: float, scale: Sequence[float] | None) -> Distance:
+class Gaussian:
+    """−Σ log N(u; μ, σ²) in nats, of a posterior that the network tells.
+
+    The mean over entries is that of a sample's −log q divided by its number of entries.
+    """
+
+    def __init__(self, posterior: Posterior | None) -> None:
+        assert posterior is not None  # the objective has asked for a map that tells
+        self.posterior = posterior
+
+    def __call__(self, prediction: Tensor, target: Tensor, valid: Tensor) -> Total:
+        nats = self.posterior.nats(torch.where(valid, target, 0.0))
+        return Total(torch.where(valid, nats, 0.0).flatten(1).sum(1), count(target, valid))
+
+
+def _made(
+    name: str, kappa: float, scale: Sequence[float] | None, critic: nn.Module | None
+) -> Distance:
     """The named distance, with the signal weight where it is a sum over entries."""
     if name == "lpips":
         return Lpips()
+    if name == "features":
+        if critic is None:
+            raise ImgturboError(
+                "objective.distance: 'features' are those of the critic of the same output, which "
+                "there is not, or which sees pairs; give it a weight in objective.marginal, and "
+                "set objective.conditional to false"
+            )
+        return Features(critic)
     if name == "spectrum":
         return partial(spectrum, noisy=None if scale is None else [c > 0 for c in scale])
     if name == "flux":
@@ -227,6 +257,10 @@ class Mix:
         kappa: the signal weight of the distances that are sums over entries.
         scale: of the space's stretch, a number a channel, 0 where it is linear, for ``flux`` and
             ``spectrum``; None where there is no stretch.
+        critic: of the same output, for ``features``.
+
+    Attributes:
+        needs: what the map must tell of its output (see ``nets.Generator.tells``); empty: nothing.
 
     Raises:
         ImgturboError: no distance has a positive weight, LPIPS cannot be had, or ``flux`` is asked
@@ -238,17 +272,28 @@ class Mix:
         weights: Mapping[str, float],
         kappa: float = 0.0,
         scale: Sequence[float] | None = None,
+        critic: nn.Module | None = None,
     ) -> None:
         for name, weight in weights.items():
             if not (math.isfinite(weight) and weight >= 0):
                 raise ImgturboError(f"objective.distance: {name} = {weight}; weights are ≥ 0")
-        self.parts = [
-            (weight, _made(name, kappa, scale)) for name, weight in weights.items() if weight
-        ]
-        if not self.parts:
+        used = {name: weight for name, weight in weights.items() if weight}
+        self.exact = used.pop(GAUSSIAN, 0.0)
+        self.needs = "posterior" if self.exact else ""
+        self.parts = [(weight, _made(name, kappa, scale, critic)) for name, weight in used.items()]
+        if not (self.parts or self.exact):
             raise ImgturboError("objective.distance: no distance has a weight; give e.g. {l1: 1}")
 
-    def __call__(self, prediction: Tensor, target: Tensor, valid: Tensor) -> Total:
-        found = [(weight, part(prediction, target, valid)) for weight, part in self.parts]
+    def __call__(
+        self,
+        prediction: Tensor,
+        target: Tensor,
+        valid: Tensor,
+        posterior: Posterior | None = None,
+    ) -> Total:
+        """The sum of its parts; ``posterior`` is what the network tells of the prediction."""
+        exact = [(self.exact, Gaussian(posterior))] if self.exact else []
+        parts: list[tuple[float, Distance]] = [*self.parts, *exact]
+        found = [(weight, part(prediction, target, valid)) for weight, part in parts]
         total = torch.stack([weight * one.total for weight, one in found]).sum(0)
         return Total(total, found[0][1].entries)

@@ -1,8 +1,9 @@
 """Settings of the eight terms that would stand idle, or that contradict another.
 
 A key that a config names and nothing reads looks as if it worked. Each key here has its reader: a
-critic, the divergence mmd, a paired term. What is as the schema has it anyway may stand, and how an
-unused critic is made and what it remembers: a config may go without its critics by their weight.
+critic, the divergence mmd or sliced, a paired term. What is as the schema or the preset has it
+anyway may stand, and how an unused critic is made and what it remembers: a config may go without
+its critics by their weight.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 
 from imgturbo.config import Config, CriticConfig, ObjectiveConfig
 from imgturbo.errors import ImgturboError
-from imgturbo.turbo.presets import resolve
+from imgturbo.turbo.presets import PRESETS, resolve
 from imgturbo.turbo.terms import OUTPUTS, Terms
 
 __all__ = ["refuse_idle"]
@@ -39,7 +40,7 @@ def refuse_idle(config: Config) -> None:
 def _problems(config: Config, terms: Terms) -> Iterator[str]:
     objective = config.objective
     if not terms.critics:
-        names = [f"objective.{key}" for key in _OF_CRITICS if _named(objective, key)]
+        names = [f"objective.{key}" for key in _OF_CRITICS if _asked(objective, key)]
         names += ["train.critic_lr"] if config.train.critic_lr is not None else []
         for name in names:
             yield (
@@ -48,6 +49,15 @@ def _problems(config: Config, terms: Terms) -> Iterator[str]:
             )
     if _named(objective, "mmd_scales") and not any("mmd" in terms.divergences(o) for o in OUTPUTS):
         yield "objective.mmd_scales goes with mmd, which objective.marginal has not; leave it out"
+    if _asked(objective, "slices") and not any("sliced" in terms.divergences(o) for o in OUTPUTS):
+        yield "objective.slices goes with sliced, which objective.marginal has not; leave it out"
+    if _asked(objective, "detach") and not any(terms.divergences(o) for o in ("x_hat", "z_hat")):
+        yield (
+            "objective.detach goes with divergences of x_hat and z_hat, which objective.marginal "
+            "has not; leave it out"
+        )
+    if _asked(objective, "reduction") and not any(terms.paired.values()):
+        yield "objective.reduction goes with objective.paired, which has no weight; leave it out"
     idle = [output for output in objective.distance if not terms.paired[output]]
     for output in idle:
         yield (
@@ -89,6 +99,12 @@ def _problems_of_critics(config: Config, terms: Terms) -> Iterator[str]:
                         f"model.{name}.{key} goes with kind {kind}, not with {critic.kind}; leave "
                         "it out"
                     )
+
+
+def _asked(objective: ObjectiveConfig, key: str) -> bool:
+    """As ``_named``, of a key that the preset has not as it stands anyway."""
+    own = getattr(PRESETS[objective.preset or "turbo"].terms, key)
+    return _named(objective, key) and getattr(objective, key) != own
 
 
 def _named(section: ObjectiveConfig | CriticConfig, key: str) -> bool:

@@ -32,10 +32,11 @@ from torch import Tensor, nn
 
 from imgturbo.errors import ImgturboError
 from imgturbo.losses import Ledger, Losses, Trainable
+from imgturbo.nets.answer import Answer
 from imgturbo.nets.generator import GROWTH
-from imgturbo.turbo.distances import Mix, l1
+from imgturbo.turbo.distances import GAUSSIAN, Mix, l1
 from imgturbo.turbo.divergences import DIVERGENCES
-from imgturbo.turbo.spaces import Contest, Samples, carried, contest, require_like
+from imgturbo.turbo.spaces import Contest, Output, Samples, carried, contest, require_like
 from imgturbo.turbo.terms import OUTPUTS, SPACE, Terms
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ class Objective(Trainable):
 
     Raises:
         ValueError: a network that ``terms`` needs is missing, or one that it does not need is
-            given (DDP would wait for its gradient).
+            given (DDP would wait for its gradient), unless it shares the other's weights.
+        ImgturboError: a term that asks of a network what it does not tell.
     """
 
     def __init__(
@@ -77,7 +79,7 @@ class Objective(Trainable):
             ("encoder", encoder, terms.needs_encoder),
             ("decoder", decoder, terms.needs_decoder),
         ):
-            if (network is not None) != needed:
+            if (network is not None) != needed and (needed or not _one_network(encoder, decoder)):
                 raise ValueError(f"these terms need {'an' if needed else 'no'} {name}")
         if set(critics) != set(terms.critics):
             raise ValueError(f"critics {sorted(critics)} given, {sorted(terms.critics)} needed")
@@ -85,7 +87,12 @@ class Objective(Trainable):
         self.critics = nn.ModuleDict(critics)
         self.terms, self.noise = terms, noise
         self.distances = {
-            name: Mix(terms.distance[name], terms.signal, (scales or {}).get(SPACE[name]))
+            name: Mix(
+                terms.distance[name],
+                terms.signal,
+                (scales or {}).get(SPACE[name]),
+                None if terms.is_conditional(name) else critics.get(terms.critic_of(name)),
+            )
             for name in OUTPUTS
             if terms.paired[name]
         }
@@ -96,6 +103,20 @@ class Objective(Trainable):
             }
             for name in OUTPUTS
         }
+        self._refuse_silent_maps()
+
+    def _refuse_silent_maps(self) -> None:
+        """Refuse terms that ask of a network what it does not tell."""
+        for name in OUTPUTS:
+            way = "encoder" if SPACE[name] == "z" else "decoder"
+            tells = getattr(getattr(self, way), "tells", ())
+            kinds = self.divergences[name].items()
+            asked = {f"marginal.{name}": (kind, judge.needs) for kind, judge in kinds}
+            if name in self.distances:
+                asked[f"distance.{name}"] = (GAUSSIAN, self.distances[name].needs)
+            for key, (kind, needs) in asked.items():
+                if needs and needs not in tells:
+                    raise ImgturboError(f"objective.{key}: {kind} {_REMEDY[needs].format(way)}")
 
     # ------------------------------------------------------------------------------ forward
 
@@ -114,16 +135,20 @@ class Objective(Trainable):
         outputs = self._outputs(**real)
         for name in OUTPUTS:
             if weight := terms.paired[name]:
-                output, truth = outputs[name], real[SPACE[name]]
+                (output, posterior, _), truth = outputs[name], real[SPACE[name]]
                 valid = truth.valid & output.valid
                 if name.endswith("_tilde"):
                     valid = valid & batch.paired.view(-1, *[1] * (valid.ndim - 1))
-                found = self.distances[name](output.data, truth.data, valid)
-                ledger.add(f"L/{name}", "generator", weight, *found)
+                total, entries = self.distances[name](output.data, truth.data, valid, posterior)
+                if terms.reduction == "sum":
+                    entries = entries > 0
+                ledger.add(f"L/{name}", "generator", weight, total, entries)
         for space, network in (("x", self.decoder), ("z", self.encoder)):
             if weight := terms.identity[space]:
-                same = self._run(f"identity of {space}", network, real[space], real[space]).data
-                ledger.add(f"identity/{space}", "generator", weight, *l1(same, *real[space]))
+                same, *_ = self._run(f"identity of {space}", network, real[space], real[space])
+                found = l1(same.data, *real[space])
+                ledger.add(f"identity/{space}", "generator", weight, *found)
+        outputs |= self._again(outputs, **real) if terms.detach else {}
         for name in OUTPUTS:
             own, other = (real[space] for space in ("zx" if SPACE[name] == "z" else "xz"))
             for kind, divergence in self.divergences[name].items():
@@ -144,32 +169,49 @@ class Objective(Trainable):
 
     def _run(
         self, name: str, network: nn.Module | None, samples: Samples, truth: Samples
-    ) -> Samples:
+    ) -> Output:
         """An output, not yet masked; ``truth`` are the data of the space that it lives in."""
         assert network is not None  # __init__ has checked it against the terms
         noise = self.noise if getattr(network, "stochastic", False) else None
         data = samples.data
-        output = network(data, noise).to(data.dtype)  # autocast may have halved the precision
+        answer = getattr(network, "answer", None)  # any module may be a map
+        output, *told = answer(data, noise) if answer else Answer(network(data, noise))
+        output = output.to(data.dtype)  # autocast may have halved the precision
         require_like(name, output, truth.data)
-        return Samples(output, carried(network, samples.valid, output))
+        return Output(Samples(output, carried(network, samples.valid, output)), *told)
 
-    def _outputs(self, z: Samples, x: Samples) -> dict[str, Samples]:
+    def _outputs(self, z: Samples, x: Samples) -> dict[str, Output]:
         """Those of z̃, x̂, x̃, ẑ that some term needs, each computed once.
 
         The second network of a path sees 0 where its input is not valid, as it does in data.
         """
-        needs, outputs = self.terms.needs, {}
+        needs = self.terms.needs
+        outputs: dict[str, Output] = {}
         if needs("z_tilde") or needs("x_hat"):
             outputs["z_tilde"] = self._run("z_tilde", self.encoder, x, z)
         if needs("x_hat"):
-            z_tilde = outputs["z_tilde"].masked()
+            z_tilde = outputs["z_tilde"].samples.masked()
             outputs["x_hat"] = self._run("x_hat", self.decoder, z_tilde, x)
         if needs("x_tilde") or needs("z_hat"):
             outputs["x_tilde"] = self._run("x_tilde", self.decoder, z, x)
         if needs("z_hat"):
-            x_tilde = outputs["x_tilde"].masked()
+            x_tilde = outputs["x_tilde"].samples.masked()
             outputs["z_hat"] = self._run("z_hat", self.encoder, x_tilde, z)
         return outputs
+
+    def _again(self, outputs: Mapping[str, Output], z: Samples, x: Samples) -> dict[str, Output]:
+        """Hats made once more of tildes without gradient, where a divergence looks at them."""
+        paths = {
+            "x_hat": ("z_tilde", self.decoder, x),
+            "z_hat": ("x_tilde", self.encoder, z),
+        }
+        found = {}
+        for name, (before, network, truth) in paths.items():
+            if self.divergences[name]:
+                given = outputs[before].samples.masked()
+                alone = Samples(given.data.detach(), given.valid)
+                found[name] = self._run(name, network, alone, truth)
+        return found
 
     # ------------------------------------------------------------------- parameters, state
 
@@ -230,6 +272,25 @@ class Objective(Trainable):
                 prefix = f"{_label(name, kind)}."
                 own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
                 divergence.load_state(own, device)
+
+
+def _one_network(encoder: nn.Module | None, decoder: nn.Module | None) -> bool:
+    """Whether the two are ways through the same weights, so that training one trains both."""
+    if encoder is None or decoder is None:
+        return False
+    return {id(p) for p in encoder.parameters()} == {id(p) for p in decoder.parameters()}
+
+
+_REMEDY = {
+    "posterior": (
+        "asks for the spread of each output, and the {0} gives one answer; set model.{0}.head to "
+        "gaussian"
+    ),
+    "log_det": (
+        "is of an invertible network, which the {0} is not; set model.decoder.kind to invertible"
+    ),
+}
+"""What is said where a map does not tell what a term asks for."""
 
 
 def _label(output: str, divergence: str) -> str:

@@ -8,19 +8,10 @@ Turbo-Sim (Quétant et al. 2021, arXiv:2112.10629) minimises
     L^Turbo   = L^Direct + γ L^Reverse                                                     (8)
 
 and since every L also has the λ of its exponential likelihood, all eight weights are free. They
-are written out here one by one: ``paired`` the Ls, ``marginal`` the Ds, each D that of a critic.
+are written out one by one: ``paired`` the Ls, ``marginal`` the Ds.
 
-    turbo       all eight; L(z̃) = L(x̃) = 10, L(x̂) = L(ẑ) = 1, every D = 1
-    pix2pix     L(x̃) = 100, D(x̃) = 1, the critic conditional on z, vanilla (arXiv:1611.07004)
-    cyclegan    L(x̂) = L(ẑ) = 10, D(z̃) = D(x̃) = 1, identity 5 + 5, lsgan, a pool of 50
-                (arXiv:1703.10593)
-    one_cycle   the reverse path alone: L(x̃), D(x̃), L(ẑ), D(ẑ), weights as in turbo
-    custom      nothing: the user says what
-
-The cycles of ``turbo`` are light on purpose. What z lacks, x̃ must invent, and what it invents a
-faithful cycle must be able to undo: with L(x̂) = L(ẑ) = 10 as well the pair hides the input's noise
-in its outputs instead of denoising (on a small simulated pair the mean squared error of x̃ was
-0.021 with 10, 0.013 with 1, 0.011 with neither cycles nor critics).
+A published model is a row of such weights: ``turbo_side`` and ``bottleneck_side`` hold them, each
+with what it leaves out and why. ``custom`` has none: the user says what.
 
 L(x̂) and L(ẑ) compare an output with the network's own input and need no pairs; L(z̃) and L(x̃) do.
 """
@@ -35,49 +26,37 @@ from typing import Any, TypeVar
 
 from imgturbo.config import ObjectiveConfig
 from imgturbo.errors import ImgturboError
+from imgturbo.turbo.bottleneck_side import BOTTLENECK_SIDE
 from imgturbo.turbo.divergences import DIVERGENCES
+from imgturbo.turbo.family import Preset
 from imgturbo.turbo.terms import OUTPUTS, Terms
+from imgturbo.turbo.turbo_side import TURBO_SIDE
 
 __all__ = ["PRESETS", "resolve"]
 
 T = TypeVar("T")
 
 
-def _outputs(**weights: float) -> dict[str, float]:
-    return {name: weights.get(name, 0.0) for name in OUTPUTS}
-
-
-def _critics(**weights: float) -> dict[str, dict[str, float]]:
-    return {name: {"critic": weights[name]} if name in weights else {} for name in OUTPUTS}
-
-
-PRESETS: dict[str, Terms] = {
-    "custom": Terms(),
-    "turbo": Terms(
-        paired=_outputs(z_tilde=10, x_hat=1, x_tilde=10, z_hat=1),
-        marginal=_critics(z_tilde=1, x_hat=1, x_tilde=1, z_hat=1),
+PRESETS: dict[str, Preset] = {
+    "custom": Preset(
+        about="None of the terms: a config gives the weights that it wants.",
+        paper="",
+        z="anything",
+        x="anything",
+        terms=Terms(),
     ),
-    "pix2pix": Terms(
-        paired=_outputs(x_tilde=100),
-        marginal=_critics(x_tilde=1),
-        adversarial="vanilla",
-        conditional=True,
-    ),
-    "cyclegan": Terms(
-        paired=_outputs(x_hat=10, z_hat=10),
-        marginal=_critics(z_tilde=1, x_tilde=1),
-        identity={"x": 5.0, "z": 5.0},
-        pool=50,
-    ),
-    "one_cycle": Terms(
-        paired=_outputs(x_tilde=10, z_hat=1),
-        marginal=_critics(x_tilde=1, z_hat=1),
-    ),
+    **TURBO_SIDE,
+    **BOTTLENECK_SIDE,
 }
+"""What ``objective.preset`` may be with the eight terms, in the order in which they are listed."""
 
 
 def _merged(preset: Mapping[str, T], user: Mapping[Any, Any]) -> dict[str, T]:
     return {**preset, **user}
+
+
+def _or(asked: T | None, otherwise: T) -> T:
+    return otherwise if asked is None else asked
 
 
 def _explicit(term: float | Mapping[str, float]) -> dict[str, float]:
@@ -93,7 +72,7 @@ def resolve(config: ObjectiveConfig) -> Terms:
             that there is not, or conditional critics that would have to be shared with
             unconditional ones.
     """
-    preset = PRESETS[config.preset or "turbo"]
+    preset = PRESETS[config.preset or "turbo"].terms
     terms = replace(
         preset,
         paired=_merged(preset.paired, config.paired),
@@ -101,13 +80,16 @@ def resolve(config: ObjectiveConfig) -> Terms:
         identity=_merged(preset.identity, config.identity),
         distance=_merged(preset.distance, config.distance),
         adversarial=config.adversarial or preset.adversarial,
-        conditional=preset.conditional if config.conditional is None else config.conditional,
-        shared_critics=config.shared_critics,
-        pool=preset.pool if config.pool is None else config.pool,
+        conditional=_or(config.conditional, preset.conditional),
+        shared_critics=_or(config.shared_critics, preset.shared_critics),
+        pool=_or(config.pool, preset.pool),
         gradient_penalty=config.gradient_penalty,
-        r1=config.r1,
+        r1=_or(config.r1, preset.r1),
         signal=config.signal,
         mmd_scales=tuple(config.mmd_scales),
+        slices=config.slices,
+        reduction=config.reduction or preset.reduction,
+        detach=_or(config.detach, preset.detach),
     )
     _check_weights(config)
     if not (terms.needs_encoder or terms.needs_decoder):

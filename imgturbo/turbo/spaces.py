@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from imgturbo.errors import ImgturboError
+from imgturbo.nets.answer import Posterior
 from imgturbo.nets.generator import carry
 
-__all__ = ["Contest", "Samples", "carried", "contest", "require_like"]
+__all__ = ["Contest", "Output", "Samples", "carried", "contest", "require_like"]
 
 
 class Samples(NamedTuple):
@@ -36,6 +37,20 @@ class Samples(NamedTuple):
         return Samples(self.data, self.valid & known).masked()
 
 
+class Output(NamedTuple):
+    """What a network made of samples, not yet masked, and what it tells of it.
+
+    Attributes:
+        samples: values, and where they are valid.
+        posterior: what they were drawn from, of a Gaussian head.
+        log_det: (B,) of an invertible network.
+    """
+
+    samples: Samples
+    posterior: Posterior | None = None
+    log_det: Tensor | None = None
+
+
 class Contest(NamedTuple):
     """What a divergence compares: samples of data and of outputs, 0 where not valid.
 
@@ -46,11 +61,14 @@ class Contest(NamedTuple):
         real: data of the space, without gradient.
         fake: outputs of a network, through which the gradient goes.
         condition: (B, C', …), the network's input, where pairs are judged; None: outputs alone.
+        posterior, log_det: what the network tells of its outputs, see ``Output``.
     """
 
     real: Samples
     fake: Samples
     condition: Tensor | None
+    posterior: Posterior | None = None
+    log_det: Tensor | None = None
 
 
 def carried(network: nn.Module, valid: Tensor, output: Tensor) -> Tensor:
@@ -72,7 +90,7 @@ def require_like(name: str, output: Tensor, truth: Tensor) -> None:
 
 
 def contest(
-    name: str, fake: Samples, own: Samples, other: Samples, paired: Tensor, conditional: bool
+    name: str, output: Output, own: Samples, other: Samples, paired: Tensor, conditional: bool
 ) -> Contest:
     """Real and fake as those who judge the output ``name`` see them.
 
@@ -81,7 +99,7 @@ def contest(
 
     Args:
         name: of the output, for the message.
-        fake: the output, not yet masked.
+        output: of the network.
         own, other: the data of the space that it lives in, and those of the other space.
         paired: (B,) bool; where pairs are judged, those alone count.
         conditional: whether pairs are judged: (output, input).
@@ -89,8 +107,9 @@ def contest(
     Raises:
         ImgturboError: conditional, but the two spaces are of unlike shape.
     """
+    fake, *told = output
     if not conditional:
-        return Contest(own.where(fake.valid), fake.where(own.valid), None)
+        return Contest(own.where(fake.valid), fake.where(own.valid), None, *told)
     if own.data.shape[2:] != other.data.shape[2:]:
         raise ImgturboError(
             f"objective.conditional: the critic of {name} cannot see {tuple(own.data.shape[1:])} "
@@ -98,4 +117,4 @@ def contest(
         )
     known = paired.view(-1, *[1] * (fake.data.ndim - 1)) & own.valid & fake.valid
     condition = torch.where(known, other.data, 0.0)
-    return Contest(own.where(known), fake.where(known), condition)
+    return Contest(own.where(known), fake.where(known), condition, *told)

@@ -44,7 +44,12 @@ class Terms:
         gradient_penalty: λ of wgan-gp.
         r1: γ of ½γ‖∇D‖² on real samples; what D is of a score map says ``adversarial``.
         signal: κ of the weights that keep the black sky from ruling (see ``distances``).
-        mmd_scales: h of the kernels of ``mmd`` (see ``divergences``).
+        mmd_scales: h of the kernels of ``mmd`` (see ``mmd``).
+        slices: directions of ``sliced`` (see ``sliced``).
+        reduction: whether L is the mean over the entries of all samples, or each sample's sum, as
+            of a log-likelihood.
+        detach: whether the divergences of x̂ and ẑ train the map that made them alone, and not the
+            one before (VAE/GAN).
     """
 
     paired: Mapping[str, float] = field(default_factory=_nothing)
@@ -59,6 +64,9 @@ class Terms:
     r1: float = 0.0
     signal: float = 0.0
     mmd_scales: tuple[float, ...] = (0.05, 0.2, 0.9)
+    slices: int = 128
+    reduction: Literal["mean", "sum"] = "mean"
+    detach: bool = False
 
     def divergences(self, output: str) -> dict[str, float]:
         """The divergences that judge this output, with their weights; zeros are left out."""

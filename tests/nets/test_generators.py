@@ -29,6 +29,7 @@ CONFIGS = {
     "unet-stem3": UNetConfig(width=6, depth=1, blocks=1, stem=3),
     "unet-flat": UNetConfig(width=6, depth=0, blocks=2, norm="none", residual=False),
     "unet-noise": UNetConfig(width=6, depth=2, blocks=1, stem=2, noise_channels=3),
+    "unet-gaussian": UNetConfig(width=6, depth=1, blocks=1, head="gaussian"),
     "nafnet": NAFNetConfig(width=6, depth=2, blocks=1, middle=1),
     "nafnet-depthwise": NAFNetConfig(
         width=6, depth=1, blocks=1, middle=2, stem=3, mixing="depthwise"
@@ -37,6 +38,7 @@ CONFIGS = {
     "resnet": ResNetConfig(width=6, downs=2, blocks=2),
     "resnet-flat": ResNetConfig(width=6, downs=0, blocks=1, norm="none"),
     "resnet-noise": ResNetConfig(width=6, downs=1, blocks=2, noise_channels=2),
+    "resnet-both": ResNetConfig(width=6, downs=1, blocks=1, noise_channels=2, head="gaussian"),
 }
 BANDS = [(1, 1), (1, 3), (5, 2), (3, 3)]
 every_config = pytest.mark.parametrize("name", CONFIGS)

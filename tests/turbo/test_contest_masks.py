@@ -15,7 +15,7 @@ from imgturbo.data.batch import Batch
 from imgturbo.turbo.divergences import Critic as CriticDivergence
 from imgturbo.turbo.objective import Objective
 from imgturbo.turbo.presets import PRESETS
-from imgturbo.turbo.spaces import Contest, Samples, contest
+from imgturbo.turbo.spaces import Contest, Output, Samples, contest
 from imgturbo.turbo.terms import Terms
 
 SHAPES = {"conv": (9, 7), "dense": ()}
@@ -47,8 +47,10 @@ def alike(n, holes, tail, generator):
 
 
 def terms(**settings):
-    marginal = {name: {} for name in PRESETS["custom"].marginal} | {"x_tilde": {"critic": 1.0}}
-    return replace(PRESETS["custom"], marginal=marginal, **settings)
+    marginal = {name: {} for name in PRESETS["custom"].terms.marginal} | {
+        "x_tilde": {"critic": 1.0}
+    }
+    return replace(PRESETS["custom"].terms, marginal=marginal, **settings)
 
 
 @pytest.mark.parametrize("kind", ["conv", "dense"])
@@ -82,7 +84,7 @@ def test_a_critic_that_trains_stays_at_a_quarter(kind, pool, holes):
 def test_every_row_of_both_wears_one_mask(seed, pool, kind, preset, conditional):
     """Pairs or not, conditional or not, fakes of this step or of the past."""
     chosen = replace(
-        PRESETS[preset], pool=pool, conditional=conditional, identity={"x": 0.0, "z": 0.0}
+        PRESETS[preset].terms, pool=pool, conditional=conditional, identity={"x": 0.0, "z": 0.0}
     )
     objective = make_objective(chosen, kind)
     for step in range(4):
@@ -113,7 +115,7 @@ def test_a_fake_of_the_past_brings_its_own_condition_in_the_shared_mask():
         own = Samples(torch.full((3, 2, 5, 4), -1.0), valid[0]).masked()
         other = Samples(torch.full((3, 1, 5, 4), 10.0 * step), valid[1]).masked()
         fake = Samples(torch.full((3, 2, 5, 4), float(step)), valid[1])
-        list(divergence.opponent(contest("x_tilde", fake, own, other, paired, True)))
+        list(divergence.opponent(contest("x_tilde", Output(fake), own, other, paired, True)))
         (real, past), (beside_real, beside_past) = (both.chunk(2) for both in seen[-1])
         assert torch.equal(real != 0, past != 0)
         assert not real[2].any()
@@ -142,8 +144,8 @@ def test_a_contest_in_two_masks_is_judged_in_one():
 def test_mmd_stays_at_zero_whosever_the_holes(holes):
     """The mean over many batches of one distribution, in units of its error."""
     draw = torch.Generator().manual_seed(4)
-    marginal = {name: {} for name in PRESETS["custom"].marginal} | {"x_tilde": {"mmd": 1.0}}
-    objective = Objective(None, Same(), {}, replace(PRESETS["custom"], marginal=marginal))
+    marginal = {name: {} for name in PRESETS["custom"].terms.marginal} | {"x_tilde": {"mmd": 1.0}}
+    objective = Objective(None, Same(), {}, replace(PRESETS["custom"].terms, marginal=marginal))
     found = []
     for _ in range(400):
         batch = alike(5, holes, (5, 3), draw)

@@ -17,7 +17,7 @@ from imgturbo.turbo.distances import Lpips
 from imgturbo.turbo.presets import PRESETS, resolve
 from imgturbo.turbo.terms import OUTPUTS
 
-TURBO = PRESETS["turbo"]
+TURBO = PRESETS["turbo"].terms
 
 
 def only(section, name, weight=1.0, **changes):
@@ -164,7 +164,7 @@ def test_a_conditional_critic_judges_pairs_only():
     batch = make_batch(pairs=[True, True, False, True], full=True)
     moved = batch.z.clone()
     moved[2] += 1
-    objective = make_objective(PRESETS["pix2pix"])
+    objective = make_objective(PRESETS["pix2pix"].terms)
     before, after = objective(batch), objective(replace(batch, z=moved))
     assert torch.equal(before.critic, after.critic)
     assert torch.equal(before.generator, after.generator)
@@ -183,7 +183,7 @@ def test_real_and_fake_wear_the_mask_that_both_have():
 @pytest.mark.parametrize("preset", ["turbo", "pix2pix"])
 @pytest.mark.parametrize("empty", ["pairs", "masks"])
 def test_nothing_to_act_on_is_zero_not_nan(mode, preset, empty):
-    terms = replace(PRESETS[preset], adversarial=mode, r1=1.0)
+    terms = replace(PRESETS[preset].terms, adversarial=mode, r1=1.0)
     batch = make_batch(pairs=[empty == "masks"] * 4)
     if empty == "masks":
         nothing = torch.zeros_like(batch.z_valid)
@@ -207,19 +207,19 @@ def test_each_output_is_computed_once():
     objective = make_objective(TURBO)
     objective(make_batch())
     assert (objective.encoder.calls, objective.decoder.calls) == (2, 2)
-    objective = make_objective(PRESETS["one_cycle"])
+    objective = make_objective(PRESETS["one_cycle"].terms)
     objective(make_batch())
     assert (objective.encoder.calls, objective.decoder.calls) == (1, 1)
 
 
 def test_pix2pix_owns_no_encoder_and_needless_networks_are_refused():
-    objective = make_objective(PRESETS["pix2pix"])
+    objective = make_objective(PRESETS["pix2pix"].terms)
     assert objective.encoder is None
     assert len(objective.generator_parameters()) == len(list(objective.decoder.parameters()))
     whole = make_objective(TURBO)
     with pytest.raises(ValueError, match="need no encoder"):
         objective_module.Objective(
-            whole.encoder, objective.decoder, objective.critics, PRESETS["pix2pix"]
+            whole.encoder, objective.decoder, objective.critics, PRESETS["pix2pix"].terms
         )
     with pytest.raises(ValueError, match="need an encoder"):
         objective_module.Objective(None, whole.decoder, whole.critics, TURBO)
@@ -305,7 +305,7 @@ def test_losses_are_summed_in_single_precision_under_autocast(mode):
 
 
 def test_the_whole_step_resumes_exactly_with_pools():
-    terms = replace(PRESETS["turbo"], pool=5, conditional=True)
+    terms = replace(PRESETS["turbo"].terms, pool=5, conditional=True)
 
     def run(objective, first, last):
         optimiser = torch.optim.SGD(objective.parameters(), lr=1e-2)

@@ -38,7 +38,7 @@ def mse(score, label):
 @pytest.mark.parametrize("kind", KINDS)
 def test_pix2pix(kind):
     """Isola et al. 2017, eq. 1, 3, 4; λ = 100; D's objective halved (section 3.3)."""
-    objective, z, x, D, losses = setting(PRESETS["pix2pix"], kind)
+    objective, z, x, D, losses = setting(PRESETS["pix2pix"].terms, kind)
     G = objective.decoder
     torch.testing.assert_close(
         losses.generator, bce(D("x_tilde", G(z), z), 1) + 100 * F.l1_loss(G(z), x)
@@ -53,7 +53,7 @@ def test_pix2pix(kind):
 def test_cyclegan(kind):
     """Zhu et al. 2017, eq. 1-3 with the least squares of section 4, λ = 10, identity 0.5 λ."""
     # The first step fills the pool, so it answers with the fakes it is given.
-    objective, z, x, D, losses = setting(PRESETS["cyclegan"], kind, c=2, c2=2)
+    objective, z, x, D, losses = setting(PRESETS["cyclegan"].terms, kind, c=2, c2=2)
     G, Fx = objective.decoder, objective.encoder
     gan = mse(D("x_tilde", G(z)), 1) + mse(D("z_tilde", Fx(x)), 1)
     cycle = F.l1_loss(Fx(G(z)), z) + F.l1_loss(G(Fx(x)), x)
@@ -99,7 +99,7 @@ def test_turbo(kind, shared):
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_cycle_is_the_reverse_path(kind):
     """Quétant et al. 2021, eq. 7; λ = 10 of x̃, 1 of ẑ, β = 1."""
-    objective, z, x, D, losses = setting(PRESETS["one_cycle"], kind)
+    objective, z, x, D, losses = setting(PRESETS["one_cycle"].terms, kind)
     x_tilde = objective.decoder(z)
     z_hat = objective.encoder(x_tilde)
     reverse = 10 * F.l1_loss(x_tilde, x) + mse(D("x_tilde", x_tilde), 1)
@@ -156,7 +156,7 @@ def test_aae_on_a_sampled_latent():
 @pytest.mark.parametrize("preset", ["turbo", "pix2pix"])
 def test_masks_leave_means_over_what_is_valid(preset):
     """The same losses, by boolean indexing, where masks and pair flags differ."""
-    terms = replace(PRESETS[preset], conditional=False)
+    terms = replace(PRESETS[preset].terms, conditional=False)
     objective = make_objective(terms, "conv").double()
     batch = to_double(make_batch(pairs=[True, False, True, True]))
     terms_found = objective(batch).terms

@@ -18,17 +18,17 @@ from imgturbo.turbo.presets import PRESETS
 
 SPLIT = {0: slice(0, 2), 1: slice(2, 6)}  # unequal batches too
 CASES = {
-    "turbo": (PRESETS["turbo"], {}),
-    "pix2pix": (PRESETS["pix2pix"], {}),
-    "cyclegan": (replace(PRESETS["cyclegan"], pool=0), {"c": 2, "c2": 2}),
+    "turbo": (PRESETS["turbo"].terms, {}),
+    "pix2pix": (PRESETS["pix2pix"].terms, {}),
+    "cyclegan": (replace(PRESETS["cyclegan"].terms, pool=0), {"c": 2, "c2": 2}),
     "hinge": (
-        replace(PRESETS["turbo"], adversarial="hinge", r1=0.7, shared_critics=True),
+        replace(PRESETS["turbo"].terms, adversarial="hinge", r1=0.7, shared_critics=True),
         {"scales": 2, "spectral": True},
     ),
-    "wgan-gp": (replace(PRESETS["one_cycle"], adversarial="wgan-gp", conditional=True), {}),
+    "wgan-gp": (replace(PRESETS["one_cycle"].terms, adversarial="wgan-gp", conditional=True), {}),
     "mmd": (
         replace(
-            PRESETS["turbo"],
+            PRESETS["turbo"].terms,
             marginal={
                 "z_tilde": {"mmd": 10.0},
                 "x_hat": {"critic": 1.0, "mmd": 3.0},
@@ -38,9 +38,35 @@ CASES = {
         ),
         {},
     ),
+    "sliced": (
+        replace(
+            PRESETS["turbo"].terms,
+            marginal={
+                "z_tilde": {"sliced": 10.0},
+                "x_hat": {"sliced": 1.0},
+                "x_tilde": {"sliced": 1.0, "critic": 1.0},
+                "z_hat": {"sliced": 2.0},
+            },
+            slices=7,
+        ),
+        {},
+    ),
+    "posterior": (
+        replace(
+            PRESETS["vae_gan"].terms,
+            paired=PRESETS["turbo"].terms.paired,
+            distance={
+                "z_tilde": {"gaussian": 1.0},
+                "x_hat": {"features": 1.0},
+                "x_tilde": {"features": 1.0, "l1": 1.0},
+                "z_hat": {"gaussian": 0.5, "l2": 1.0},
+            },
+        ),
+        {"headed": ("encoder",)},
+    ),
     "distances": (
         replace(
-            PRESETS["one_cycle"],
+            PRESETS["one_cycle"].terms,
             distance={
                 "x_tilde": {"charbonnier": 1.0, "fourier": 0.3},
                 "z_hat": {"l2": 1.0, "spectrum": 0.2},
@@ -75,6 +101,7 @@ def step(case: str, pairs: str, rows: slice, wrap=lambda module: module):
     objective = make_objective(terms, **kwargs).double()
     batch = part_of(joint_batch(pairs, channels), rows)
     module = wrap(objective)  # named: DDP reduces nothing once it is collected
+    torch.manual_seed(0)
     draw, torch.rand = torch.rand, lambda n, **_: EPSILON[rows][:n]  # ε goes with its sample
     try:
         losses = module(batch)

@@ -19,7 +19,7 @@ def reached(gradients, module):
     )
 
 
-@pytest.mark.parametrize("divergence", ["critic", "mmd"])
+@pytest.mark.parametrize("divergence", ["critic", "mmd", "sliced"])
 def test_every_pattern_computes_what_it_needs_and_trains_whom_it_should(divergence):
     batch = make_batch("dense", n=5, full=True, pairs=[True] * 5)
     for pattern in PATTERNS:

@@ -18,7 +18,7 @@ from imgturbo.side import Side
 from imgturbo.sky.stretch import Stretch
 from imgturbo.turbo import PRESETS, build_objective
 from imgturbo.turbo.objective import Objective
-from imgturbo.turbo.spaces import Samples, carried, contest
+from imgturbo.turbo.spaces import Output, Samples, carried, contest
 from imgturbo.turbo.terms import SPACE
 
 HEIGHT, WIDTH = 5, 4
@@ -101,7 +101,7 @@ def test_a_network_may_carry_validity_its_own_way():
 
 @pytest.mark.parametrize("vector", ["z", "x"])
 def test_the_network_s_own_carry_decides_who_counts(vector):
-    terms = PRESETS["turbo"]
+    terms = PRESETS["turbo"].terms
     objective, batch = mixed_objective(terms, vector), mixed_batch(vector, pairs=[True] * 4)
     network = objective.encoder if vector == "z" else objective.decoder
     before = objective(batch).terms
@@ -118,7 +118,7 @@ def test_the_network_s_own_carry_decides_who_counts(vector):
 
 @pytest.mark.parametrize("vector", ["z", "x"])
 def test_turbo_between_vectors_and_images_is_its_means_over_what_is_valid(vector):
-    objective, batch = mixed_objective(PRESETS["turbo"], vector), mixed_batch(vector)
+    objective, batch = mixed_objective(PRESETS["turbo"].terms, vector), mixed_batch(vector)
     found = objective(batch).terms
     z, x = (torch.where(v, u, 0.0) for u, v in ((batch.z, batch.z_valid), (batch.x, batch.x_valid)))
 
@@ -150,7 +150,9 @@ def test_turbo_between_vectors_and_images_is_its_means_over_what_is_valid(vector
 @pytest.mark.parametrize("kind", ["critic", "mmd"])
 def test_one_backward_trains_everybody_and_nothing_under_a_mask_is_felt(vector, kind):
     marginal = {name: {kind: 1.0} for name in SPACE}
-    terms = replace(PRESETS["turbo"], marginal=marginal, adversarial="wgan-gp", r1=1.0, pool=2)
+    terms = replace(
+        PRESETS["turbo"].terms, marginal=marginal, adversarial="wgan-gp", r1=1.0, pool=2
+    )
     batch = mixed_batch(vector)
     dirty = replace(
         batch,
@@ -176,7 +178,7 @@ def test_real_and_fake_wear_one_mask_in_their_own_space(vector):
     z, x = Samples(batch.z, batch.z_valid).masked(), Samples(batch.x, batch.x_valid).masked()
     for name, own, other in (("x_tilde", x, z), ("x_hat", x, z), ("z_hat", z, x)):
         fake = Samples(torch.randn_like(own.data), carry(other.valid, own.data))
-        judged = contest(name, fake, own, other, batch.paired, conditional=False)
+        judged = contest(name, Output(fake), own, other, batch.paired, conditional=False)
         assert judged.condition is None
         both = own.valid & fake.valid
         assert torch.equal(judged.real.valid, both)
@@ -187,10 +189,10 @@ def test_real_and_fake_wear_one_mask_in_their_own_space(vector):
 
 def test_what_cannot_be_compared_is_named():
     batch = mixed_batch()
-    terms = replace(PRESETS["turbo"], conditional=True)
+    terms = replace(PRESETS["turbo"].terms, conditional=True)
     with pytest.raises(ImgturboError, match=r"objective\.conditional: .*set it to false"):
         mixed_objective(terms)(batch)
-    terms = replace(PRESETS["turbo"], identity={"x": 0.0, "z": 1.0})
+    terms = replace(PRESETS["turbo"].terms, identity={"x": 0.0, "z": 1.0})
     objective = mixed_objective(terms)
     objective.encoder.forward = lambda u, noise=None: torch.zeros(len(u), 3, 2)
     with pytest.raises(ImgturboError, match="z_tilde is of shape"):

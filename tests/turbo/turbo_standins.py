@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from imgturbo.data.batch import Batch
+from imgturbo.nets import Answer, Posterior
 from imgturbo.turbo.objective import Objective
 from imgturbo.turbo.terms import SPACE, Terms
 
@@ -48,13 +49,31 @@ class Critic(nn.Module):
         )
         self.seen: list[torch.Tensor] = []
 
-    def forward(self, u, condition=None):
+    def forward(self, u, condition=None, features=False):
         self.seen.append(u.detach())
         u = u if condition is None else torch.cat([u, condition], 1)
         return [
-            head(u if i == 0 else u[..., ::2]) if u.ndim == 4 else head(u)
+            (head[:-1] if features else head)(u if i == 0 or u.ndim == 2 else u[..., ::2])
             for i, head in enumerate(self.heads)
         ]
+
+
+class Headed(Generator):
+    """A Gaussian head on the stand-in: μ and log σ side by side."""
+
+    tells = frozenset({"posterior"})
+
+    def __init__(self, kind: str, channels_in: int, channels_out: int):
+        super().__init__(kind, channels_in, 2 * channels_out)
+        self.stochastic = True
+
+    def posterior(self, u):
+        self.calls += 1
+        return Posterior(*self.net(u).chunk(2, 1))
+
+    def answer(self, u, noise=None):
+        posterior = self.posterior(u)
+        return Answer(posterior.draw(noise), posterior)
 
 
 def make_batch(kind="conv", n=4, c=2, c2=3, seed=0, size=(9, 7), full=False, pairs=None):
@@ -82,11 +101,18 @@ def make_objective(
     spectral=False,
     stochastic=False,
     noise=None,
+    headed=(),
 ) -> Objective:
     torch.manual_seed(seed)
     channels = {"z": c, "x": c2}
-    encoder = Generator(kind, c2, c, stochastic) if terms.needs_encoder else None
-    decoder = Generator(kind, c, c2, stochastic) if terms.needs_decoder else None
+
+    def network(name, before, after):
+        if name in headed:
+            return Headed(kind, before, after)
+        return Generator(kind, before, after, stochastic)
+
+    encoder = network("encoder", c2, c) if terms.needs_encoder else None
+    decoder = network("decoder", c, c2) if terms.needs_decoder else None
     critics = {}
     for name, output in terms.critics.items():
         space = SPACE[output]
