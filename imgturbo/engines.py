@@ -18,16 +18,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imgturbo.config import (
+    CoarsenConfig,
+    CodeToImageConfig,
     Config,
     CycleGANResNetConfig,
     DiffusionConfig,
     FlowConfig,
+    ImageToCodeConfig,
     MLPConfig,
     NAFNetConfig,
     NetworkConfig,
     ObjectiveConfig,
     Pix2PixUNetConfig,
     ResNetConfig,
+    SRResNetConfig,
     TrainConfig,
     UNetConfig,
     accept_decoder,
@@ -125,6 +129,7 @@ _EIGHT_TERMS = Engine(
 )
 _PLAIN = (
     UNetConfig, NAFNetConfig, ResNetConfig, MLPConfig, Pix2PixUNetConfig, CycleGANResNetConfig,
+    CodeToImageConfig, ImageToCodeConfig, SRResNetConfig, CoarsenConfig,
 )  # fmt: skip
 
 

@@ -197,10 +197,12 @@ class Trainable(nn.Module, ABC):
                 f"objective ({', '.join(terms)}), so that nothing would be trained; give tiles "
                 "that both sides measured (prepare.tile.min_valid keeps those)"
             )
-        for network in self.maps().values():
-            if (check := getattr(network, "check", None)) is not None:  # any module may be a map
-                for extent in dict.fromkeys((source.whole, source.extent)):
-                    check(extent)
+        for name, network in self.maps().items():
+            if (check := getattr(network, "check", None)) is None:  # any module may be a map
+                continue
+            for extents in dict.fromkeys((source.extents(whole=True), source.extents())):
+                given, wanted = extents if name == "decoder" else extents[::-1]
+                check(given, wanted)
 
     def account(self, source: Source) -> str:
         """What of the data counts in the loss, in a line for the log."""

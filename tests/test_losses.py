@@ -57,7 +57,8 @@ def source(pairs=5, counting=True):
         measured = counting if isinstance(counting, bool) else set(sides) <= set(counting)
         return measured and not (by_pairs and pairs == 0)
 
-    return SimpleNamespace(name="tiles", pairs=pairs, counts=counts, whole=None, extent=None)
+    extents = lambda whole=False: (None, None)  # noqa: E731
+    return SimpleNamespace(name="tiles", pairs=pairs, counts=counts, extents=extents)
 
 
 BOTH = {"L/x_tilde": True, "L/x_hat": False}
@@ -111,11 +112,16 @@ def test_data_of_which_nothing_counts_is_refused():
 
 def test_a_map_is_asked_about_the_whole_and_the_crop_once_each():
     asked = []
-    engine = Engine(BOTH)
-    engine.decoder.check = asked.append
-    for whole, extent, expected in ((64, 32, [64, 32]), (64, 64, [64]), (None, 48, [None, 48])):
+    engine = Engine(BOTH, encoder=nn.Linear(3, 2))
+    engine.decoder.check = engine.encoder.check = lambda *sides: asked.append(sides)
+    for whole, extent, expected in (
+        ((64, 64), (32, 32), [(64, 64), (32, 32)] * 2),
+        ((64, 64), (64, 64), [(64, 64)] * 2),
+        ((None, 48), (None, 32), [(None, 48), (None, 32), (48, None), (32, None)]),
+        ((8, 16), (8, 16), [(8, 16), (16, 8)]),
+    ):
         asked.clear()
         data = source()
-        data.whole, data.extent = whole, extent
+        data.extents = lambda whole=False, w=whole, e=extent: w if whole else e
         engine.check(data)
         assert asked == expected

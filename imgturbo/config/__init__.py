@@ -23,14 +23,18 @@ from imgturbo.config.flows import (
     PyramidConditionConfig,
 )
 from imgturbo.config.networks import (
+    CoarsenConfig,
+    CodeToImageConfig,
     CriticConfig,
     CriticsConfig,
     CycleGANResNetConfig,
     GeneratorConfig,
+    ImageToCodeConfig,
     MLPConfig,
     NAFNetConfig,
     Pix2PixUNetConfig,
     ResNetConfig,
+    SRResNetConfig,
     UNetConfig,
 )
 from imgturbo.config.preparation import (
@@ -61,6 +65,8 @@ from imgturbo.config.whole import (
 )
 
 __all__ = [
+    "CoarsenConfig",
+    "CodeToImageConfig",
     "ColorizationConditionConfig",
     "ConditionConfig",
     "Config",
@@ -74,6 +80,7 @@ __all__ = [
     "FlowDenseConfig",
     "FlowStageConfig",
     "GeneratorConfig",
+    "ImageToCodeConfig",
     "MLPConfig",
     "ModelConfig",
     "NetworkConfig",
@@ -86,6 +93,7 @@ __all__ = [
     "PyramidConditionConfig",
     "RegisterConfig",
     "ResNetConfig",
+    "SRResNetConfig",
     "SimulatorConfig",
     "SplitConfig",
     "StretchConfig",

@@ -245,6 +245,12 @@ def prepare(
         ImgturboError: settings that make no sense or cannot be met.
     """
     device = pick_device(settings.device)
+    if not generator.on_the_sky:
+        raise ImgturboError(
+            "this network leads between images and codes, which have no place on the sky, so there "
+            "is nothing to translate; draw images with imgturbo sample, or bring some there and "
+            "back with its --reconstruct"
+        )
     generator = _ensemble(generator, settings)
     apply = Applier(
         generator,

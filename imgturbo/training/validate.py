@@ -26,6 +26,7 @@ from imgturbo.data.source import Source
 from imgturbo.losses import DIRECTIONS, Trainable
 from imgturbo.metrics.image import ssim
 from imgturbo.nets import FreshNoise
+from imgturbo.nets.generator import carry
 from imgturbo.team import Team
 
 __all__ = ["Samples", "validate", "write_samples"]
@@ -77,18 +78,21 @@ def validate(
         for name, network in directions.items():
             given, given_valid, truth, truth_valid = _sides(batch, name)
             predicted = network(given).float()  # a stochastic network in eval mode: without noise
-            pairs, both = batch.paired, given_valid & truth_valid
-            found = _sums(predicted[pairs], truth[pairs], both[pairs])
-            _add(sums, keys, {f"{name}/{score}": sum_of for score, sum_of in found.items()})
-            if number == 0 and given.ndim == 4:
+            made = getattr(network, "carry", carry)(given_valid, predicted)
+            pairs = batch.paired
+            if predicted.shape == truth.shape:
+                both = made & truth_valid
+                found = _sums(predicted[pairs], truth[pairs], both[pairs])
+                _add(sums, keys, {f"{name}/{score}": sum_of for score, sum_of in found.items()})
+            if number == 0 and given.ndim == predicted.ndim == truth.ndim == 4:
                 known_truth = truth_valid & pairs.view(-1, 1, 1, 1)
                 draw = None
                 if getattr(network, "stochastic", False):
                     noisy = network(given[:_SHOWN], FreshNoise()).float()
-                    draw = _shown(noisy, given_valid)
+                    draw = _shown(noisy, made)
                 samples[name] = Samples(
-                    _shown(given, given_valid),
-                    _shown(predicted, given_valid),
+                    _like(_shown(given, given_valid), predicted),
+                    _shown(predicted, made),
                     draw,
                     _shown(truth, known_truth),
                 )
@@ -134,6 +138,14 @@ def _sums(predicted: Tensor, truth: Tensor, valid: Tensor) -> dict[str, tuple[Te
 
 def _shown(image: Tensor, valid: Tensor) -> NDArray[np.float32]:
     return image[:_SHOWN].where(valid[:_SHOWN], torch.nan).cpu().numpy()
+
+
+def _like(image: NDArray[np.float32], other: Tensor) -> NDArray[np.float32]:
+    """Pixels repeated, or left out, until there are as many as another image has."""
+    for axis in (2, 3):
+        places = np.arange(other.shape[axis]) * image.shape[axis] // other.shape[axis]
+        image = image.take(places, axis)
+    return image
 
 
 def write_samples(path: Path, samples: Samples, unit: str, caption: str) -> None:
