@@ -19,6 +19,7 @@ from imgturbo.cli import (
     config,
     data,
     demos,
+    sample,
     scoring,
     training,
     translate,
@@ -37,7 +38,7 @@ app = typer.Typer(
     help="Translate the sky as one telescope saw it into what another would have seen.",
     epilog="Start with 'imgturbo demo --out demo': the whole job on a simulated sky, in minutes.",
 )
-for group in (data, training, translate, scoring, bundles, color, config, demos):
+for group in (data, training, translate, sample, scoring, bundles, color, config, demos):
     app.add_typer(group.commands)
 
 

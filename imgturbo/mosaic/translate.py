@@ -31,6 +31,7 @@ from imgturbo.mosaic.reducers import Reduction
 from imgturbo.mosaic.sweep import Layout, sweep
 from imgturbo.mosaic.windows import choose_window, plan
 from imgturbo.nets import Ensemble, Generator
+from imgturbo.side import Side
 from imgturbo.sky import SkyImage, Stretch
 from imgturbo.sky.overlap import require_common
 from imgturbo.sky.provenance import derived_header, history_of, prediction_cards
@@ -39,6 +40,7 @@ from imgturbo.symmetries import GROUPS
 
 __all__ = [
     "in_unit",
+    "matched",
     "prepare",
     "softening_of",
     "translate_array",
@@ -190,18 +192,8 @@ def translate_sky(
             way.input.names,
         )
     what = str(image.path or "the image")
-    order = band_order(way.input.names, image.bands, what, stated=image.named)
-    if way.input.unit and any(image.scales[k].unit.kind == "none" for k in order):
-        warn_assumed(way.input, what)
-        check_values(image.data[order], way.input, what)
-        image = replace(image, unit=way.input.unit, zeropoints=())
-    image = at_scale(image, way.input.pixel_scale)
-    measured = np.isfinite(image.data[order])
-    require_common([measured], [image.bands[k] for k in order], what)
-    scales = [image.scales[k] for k in order]
-    factors = flux_factors(scales, way.input, what)
-    output = way.output.on(scales[0].pixel_area)
-    array = in_unit(image.data[order], factors)
+    image, array = matched(image, way.input, what)
+    output = way.output.on(image.scales[0].pixel_area)
     found = _translated(
         way.generator,
         array,
@@ -231,6 +223,29 @@ def translate_sky(
     return found.map(
         lambda plane: replace(like, data=plane, valid=np.all(np.isfinite(plane), axis=0))
     )
+
+
+def matched(image: SkyImage, side: Side, what: str) -> tuple[SkyImage, Planes]:
+    """An image on the pixel scale of a side, and its values (C, H, W) as the side has them.
+
+    Args:
+        image: bands in any order, in a unit that can be brought to the side's.
+        side: whose bands, unit and pixel scale are wanted.
+        what: the file, for messages.
+
+    Raises:
+        ImgturboError: bands or unit that do not fit, or no pixel measured in all bands.
+    """
+    order = band_order(side.names, image.bands, what, stated=image.named)
+    if side.unit and any(image.scales[k].unit.kind == "none" for k in order):
+        warn_assumed(side, what)
+        check_values(image.data[order], side, what)
+        image = replace(image, unit=side.unit, zeropoints=())
+    image = at_scale(image, side.pixel_scale)
+    measured = np.isfinite(image.data[order])
+    require_common([measured], [image.bands[k] for k in order], what)
+    factors = flux_factors([image.scales[k] for k in order], side, what)
+    return image, in_unit(image.data[order], factors)
 
 
 # ----------------------------------------------------------- shared with the road through files

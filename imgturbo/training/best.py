@@ -86,6 +86,7 @@ def _write_bundle(state: RunState, networks: Mapping[str, nn.Module]) -> None:
             "device": device_name(state.team),
             "validation": progress.best_scores,
             "tiles": state.source.digest,
+            "extent": state.source.extent,
             "versions": versions(),
         },
     )
