@@ -69,9 +69,13 @@ def test_maps_and_their_scores():
     assert list(one.maps()) == ["decoder"]
     assert two.maps() == {"decoder": two.decoder, "encoder": two.encoder}
     assert DIRECTIONS == {"forward": "decoder", "backward": "encoder"}
-    assert one.all_scores() == {"forward/psnr": True, "forward/ssim": True, "forward/l1": False}
-    assert {name for name in two.all_scores() if name.startswith("backward")} == {
-        "backward/psnr", "backward/ssim", "backward/l1",
+    assert one.all_scores() == {
+        "forward/psnr": True, "forward/ssim": True, "forward/l1": False,
+        "forward/mmd": False, "forward/frechet": False,
+    }  # fmt: skip
+    assert {name for name in two.all_scores() if not name.startswith("forward")} == {
+        "backward/psnr", "backward/ssim", "backward/l1", "backward/mmd", "backward/frechet",
+        "direct/psnr", "reverse/psnr",
     }  # fmt: skip
     two.own_scores = {"forward/bits": False}
     assert two.all_scores()["forward/bits"] is False
