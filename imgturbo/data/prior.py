@@ -71,7 +71,7 @@ class PriorSource(Source):
         self.batch_size, self.workers, self.seed = config.batch_size, config.workers, seed
         self.prior, self.store, self._kept = prior, store, name
         self._reader = Reader(store, config)
-        self.extent, self.whole = self._reader.extent, store.tile
+        self.extent, self.whole, self.factor = self._reader.extent, store.tile, store.factor
         split, rows = store.split("train"), training_rows(store, name)
         if config.focus:
             values, valid = getattr(split, name), getattr(split, f"{name}_valid")
@@ -93,7 +93,7 @@ class PriorSource(Source):
         split = self.store.split("train")
         values, valid = getattr(split, self._kept), getattr(split, f"{self._kept}_valid")
         read = self._reader.read(values, valid, rows, places[:, _SIDES.index(self._kept)])
-        drawn = self._draw(self.seed, Use.DRAW, numbers, self.extent)
+        drawn = self._draw(self.seed, Use.DRAW, numbers)
         return self._batch("train", (drawn, numbers), (*read, rows))
 
     def counts(self, sides: Collection[str], pairs: bool) -> bool:
@@ -113,15 +113,16 @@ class PriorSource(Source):
         for first in range(0, len(chosen), batch_size):
             numbers = chosen[first : first + batch_size]
             part = rows[numbers]
-            drawn = self._draw(0, Use.VALIDATE, numbers, self.whole)
+            drawn = self._draw(0, Use.VALIDATE, numbers, whole=True)
             read = values.take(part), valid.take(part)[:, None]
             yield self._batch("validation", (drawn, numbers), (*read, part))
 
     def _draw(
-        self, seed: int, use: Use, numbers: NDArray[np.int64], extent: int | None
+        self, seed: int, use: Use, numbers: NDArray[np.int64], whole: bool = False
     ) -> NDArray[np.float32]:
         """(B, n) or (B, n, S, S)."""
-        side = extent if self.prior.shape == "map" else None
+        extents = self.extents(whole)
+        side = extents.source if self.prior.side == "source" else extents.target
         return draw_codes(self.prior.numbers, side, seed, use, numbers)
 
     def _batch(

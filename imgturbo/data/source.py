@@ -54,6 +54,7 @@ class Source(ABC):
         batch_size: samples a process and step.
         workers: threads that prepare batches ahead.
         rank, world: which process it reads for, and how many there are.
+        factor: pixels of the target across one of the source; 1: both on one grid.
         pairs: how many different pairs its training samples hold, 0 where all are unpaired; None:
             ever new ones.
     """
@@ -65,6 +66,7 @@ class Source(ABC):
     digest: str
     extent: int | None
     whole: int | None
+    factor: int = 1
     batch_size: int
     workers: int = 0
     rank: int = 0
@@ -83,8 +85,10 @@ class Source(ABC):
             whole: of validation's, which no crop cuts; else of the batches'.
         """
         extent = self.whole if whole else self.extent
+        source = None if extent is None else extent // self.factor
         return Extents(
-            *(extent if side.kind == "image" else None for side in (self.source, self.target))
+            source if self.source.kind == "image" else None,
+            extent if self.target.kind == "image" else None,
         )
 
     @abstractmethod
