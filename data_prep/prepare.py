@@ -151,7 +151,14 @@ def _prepare(
     factors = [_flux_factors(piece, staged) for piece in staged]
     stretches = _fit_stretches(staged, factors, areas, excluded, config, out)
     windows = [
-        lay_tiles([piece.valid(side) for side in piece.sides], area, mask, config.tile, guard)
+        lay_tiles(
+            [piece.seen(side) for side in piece.sides],
+            area,
+            mask,
+            config.tile,
+            guard,
+            config.factor,
+        )
         for piece, area, mask in zip(staged, areas, excluded, strict=True)
     ]
     laid = [len(window) for window in windows]
@@ -182,6 +189,7 @@ def _prepare(
         target=_side("target", staged, stretches),
         fields=tuple(report.name for report in reports),
         recipe=recipe,
+        factor=config.factor,
     )
     with TileStore.create(out, spec) as writer:
         for index, piece in enumerate(staged):
@@ -204,7 +212,10 @@ def _prepare(
 
 def _config_content(config: PrepareConfig) -> dict[str, Any]:
     """The part of a config that tiles depend on."""
-    return config.model_dump(mode="json", by_alias=True, exclude={"workers", "out"})
+    content = config.model_dump(mode="json", by_alias=True, exclude={"workers", "out"})
+    if config.factor == 1:
+        del content["factor"]  # as in stores that are older than it
+    return content
 
 
 def _store_key(config: PrepareConfig, inputs: dict[str, str]) -> str:
@@ -323,7 +334,9 @@ def _training_pixels(
     mask = np.zeros(excluded.shape, bool)
     for y0, y1, x0, x1 in areas.train:
         mask[y0:y1, x0:x1] = True
-    mask &= ~excluded & piece.valid(side)
+    mask &= ~excluded & piece.seen(side)
+    if (wide := piece.factor(side)) > 1:
+        mask = np.logical_and.reduce([mask[y::wide, x::wide] for y, x in np.ndindex(wide, wide)])
     index = np.flatnonzero(mask)
     index = index[:: max(1, len(index) // share)]
     return np.stack([plane.reshape(-1)[index] for plane in piece.data(side)])
@@ -338,7 +351,7 @@ def _side(side: str, staged: Sequence[Staged], stretches: dict[str, Stretch]) ->
                 names=tuple(facts["bands"]),
                 unit=facts["unit"],
                 stretch=stretches[side],
-                pixel_scale=piece.pixel_scale,
+                pixel_scale=piece.pixel_scale(side),
                 zeropoints=tuple(facts["zeropoints"]),
             )
     return None
@@ -376,10 +389,11 @@ def _append(
         y, x = (positions + (tile.size - 1) / 2).T
         sky = np.stack([x, y] if piece.sky is None else icrs(piece.sky, x, y), axis=1)
         residual = _residual(piece, positions, tile)
-        cuts = {
-            side: cut(piece.data(side), piece.valid(side), positions, tile.size, stretches[side])
-            for side in piece.sides
-        }
+        cuts = {}
+        for side in piece.sides:
+            wide = piece.factor(side)
+            size, places = tile.size // wide, positions // wide
+            cuts[side] = cut(piece.data(side), piece.valid(side), places, size, stretches[side])
         first = 0
         while first < len(positions):
             parts = {side: next(tiles) for side, tiles in cuts.items()}

@@ -57,6 +57,9 @@ def write_aligned(
                 image = piece.image(side)
                 if part:
                     y0, y1, x0, x1 = area.validation[0]
-                    image = image.window(slice(y0, y1), slice(x0, x1))
+                    # From where a pixel of the coarser side begins; it ends with one already.
+                    wide, own = piece.factor("source"), piece.factor(side)
+                    y0, y1 = -(-y0 // wide) * wide, y1 // wide * wide
+                    image = image.window(slice(y0 // own, y1 // own), slice(x0 // own, x1 // own))
                 path = folder / f"{field.config.name}_{part}{side}.fits"
                 write_sky(path, image, header_cards=[_CREATOR], overwrite=True)

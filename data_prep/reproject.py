@@ -6,11 +6,16 @@ is what errors are measured on. The source goes there in a single interpolation,
 own pixels through the *registered* WCS. ``prepare.pixel_scale`` asks for another scale: the
 target's pixel axes and sky centre stay, both sides are resampled. Fluxes are kept, of surface
 brightness and of fluxes per pixel (:mod:`imgturbo.sky.resampling`).
+
+For super-resolution the source goes to a grid ``factor`` times as coarse, each of whose pixels
+covers ``factor`` × ``factor`` of the target's; rows and columns of the target that fill no such
+pixel are left out.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 from astropy.wcs import WCS
@@ -20,10 +25,10 @@ from data_prep.register import Registration, register
 from imgturbo.config import RegisterConfig
 from imgturbo.errors import ImgturboError
 from imgturbo.sky import SkyImage, SkyReader, resample
-from imgturbo.sky.grids import SAME_SCALE, scaled_grid
+from imgturbo.sky.grids import SAME_SCALE, scaled_grid, zoomed_grid
 from imgturbo.sky.overlap import require_common
 
-__all__ = ["Aligned", "align"]
+__all__ = ["Aligned", "align", "repeated"]
 
 Seen = SkyImage | SkyReader
 """An image in memory, or in its files: then bands that lie on other grids are moved once, too."""
@@ -34,15 +39,18 @@ class Aligned:
     """The sides of a field on one grid.
 
     Attributes:
-        source, target: images of the same height and width, or None for an absent side.
+        source, target: images of the same height and width, or None for an absent side; with a
+            ``factor`` the source has so many times fewer rows and columns.
         registration: how the source was moved onto the target; None where a side is absent.
         scale: pixels of this grid a pixel of the target as it was read.
+        factor: pixels of this grid, the target's, across one of the source.
     """
 
     source: SkyImage | None
     target: SkyImage | None
     registration: Registration | None
     scale: float
+    factor: int = 1
 
     @property
     def reference(self) -> SkyImage:
@@ -50,6 +58,14 @@ class Aligned:
         image = self.target or self.source
         assert image is not None
         return image
+
+    @property
+    def grid(self) -> tuple[WCS | None, tuple[int, int]]:
+        """The grid that both sides are counted in, the target's, and its shape (H, W)."""
+        wcs, (height, width) = self.reference.wcs, self.reference.valid.shape
+        if self.target is not None or self.factor == 1 or wcs is None:
+            return wcs, (height, width)
+        return zoomed_grid(wcs, (height, width), Fraction(self.factor))
 
     def residuals(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
         """Registration residual in pixels of this grid at pixels (x, y) of it; NaN if unknown."""
@@ -65,6 +81,7 @@ def align(
     target: Seen | None,
     config: RegisterConfig,
     pixel_scale: float | None = None,
+    factor: int = 1,
 ) -> Aligned:
     """Register the source onto the target and bring both onto one grid.
 
@@ -73,6 +90,7 @@ def align(
             scale.
         config: how to register.
         pixel_scale: arcsec, or None to keep the target's grid (the source's, without a target).
+        factor: pixels of that grid across one of the source's; a source alone has its own.
 
     Raises:
         ImgturboError: no common sky, no valid pixel, no WCS for a pixel scale, or a registration
@@ -83,25 +101,50 @@ def align(
         alone, image = source or target, ours or theirs
         assert alone is not None
         assert image is not None
-        wcs, shape, factor = _grid(image, pixel_scale)
-        moved = image if factor == 1 or wcs is None else _move(alone, image.wcs, wcs, shape)
-        return Aligned(moved if source else None, moved if target else None, None, factor)
+        wcs, shape, scale = _grid(image, pixel_scale)
+        moved = image if scale == 1 or wcs is None else _move(alone, image.wcs, wcs, shape)
+        if target is not None:
+            moved = _whole_cells(moved, factor)
+        return Aligned(moved if source else None, moved if target else None, None, scale, factor)
 
-    wcs, shape, factor = _grid(theirs, pixel_scale)
+    wcs, shape, scale = _grid(theirs, pixel_scale)
     registration = register(ours, theirs, config)
     # Pictures get a nominal WCS here, so that the files of both sides say the same.
     moved_target = replace(theirs, wcs=registration.target_wcs)
-    if factor == 1 or wcs is None:
+    if scale == 1 or wcs is None:
         wcs = registration.target_wcs
     else:
         moved_target = _move(target, registration.target_wcs, wcs, shape)
+    if factor > 1:
+        moved_target = _whole_cells(moved_target, factor)
+        assert moved_target.wcs is not None
+        wcs, shape = zoomed_grid(moved_target.wcs, moved_target.valid.shape, Fraction(1, factor))
     moved = _move(source, registration.source_wcs, wcs, shape, f"the grid of {theirs.path}")
-    if not (moved.valid & moved_target.valid).any():
+    if not (repeated(moved.valid, factor) & moved_target.valid).any():
         raise ImgturboError(
             f"{ours.path} and {theirs.path} have no valid pixel in common; pair files of the "
             "same field, or put them into two fields as an unpaired set"
         )
-    return Aligned(moved, moved_target, registration, factor)
+    return Aligned(moved, moved_target, registration, scale, factor)
+
+
+def repeated(mask: NDArray[np.bool_], factor: int) -> NDArray[np.bool_]:
+    """A mask (h, w) of the source on the grid of the target, ``factor`` times as fine."""
+    return mask if factor == 1 else mask.repeat(factor, 0).repeat(factor, 1)
+
+
+def _whole_cells(image: SkyImage, factor: int) -> SkyImage:
+    """Without the last rows and columns that fill no pixel ``factor`` times as wide.
+
+    Raises:
+        ImgturboError: nothing is left.
+    """
+    height, width = (side - side % factor for side in image.valid.shape)
+    if not height or not width:
+        raise ImgturboError(f"{image.path}: is smaller than one pixel of the source; give more sky")
+    return (
+        image if (height, width) == image.valid.shape else image.window(slice(height), slice(width))
+    )
 
 
 def _image(side: Seen | None) -> SkyImage | None:

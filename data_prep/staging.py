@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,12 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-from data_prep.reproject import Aligned, align
+from data_prep.reproject import Aligned, align, repeated
 from data_prep.survey import FieldSurvey
 from imgturbo.door import door
 from imgturbo.files import sha256, whole, write_durably
 from imgturbo.sky import SkyImage, open_sky
+from imgturbo.sky.grids import zoomed_grid
 from imgturbo.sky.headers import celestial_wcs, wcs_cards
 
 __all__ = ["Staged", "piece_key", "stage"]
@@ -50,6 +52,7 @@ def piece_key(field: FieldSurvey, checksums: dict[str, str]) -> str:
         "bands": [side and side.bands for side in (field.source, field.target)],
         "register": field.register.model_dump(mode="json"),
         "pixel_scale": field.pixel_scale,
+        **({} if field.factor == 1 else {"factor": field.factor}),
     }
     digest = sha256(json.dumps(content, sort_keys=True).encode())
     return f"{field.config.name}-{digest[:16]}"
@@ -76,7 +79,7 @@ def stage(
             for side in (field.source, field.target)
         )
         say(f"{name}: registering and resampling", 0.2)
-        aligned = align(source, target, field.register, field.pixel_scale)
+        aligned = align(source, target, field.register, field.pixel_scale, field.factor)
     say(f"{name}: storing", 0.9)
     remedy = "free some space or choose another 'prepare.out'"
     with whole(folder, remedy, "the work folder cannot be written") as aside:
@@ -99,8 +102,7 @@ def _write(aligned: Aligned, field: FieldSurvey, folder: Path) -> None:
             "header": image.header.tostring(sep="\n") if image.header is not None else None,
             "path": str(image.path),
         }
-    grid = aligned.reference
-    _, height, width = grid.shape
+    wcs, (height, width) = aligned.grid
     y = np.arange(0, height + _LATTICE, _LATTICE, dtype=float)
     x = np.arange(0, width + _LATTICE, _LATTICE, dtype=float)
     xx, yy = np.meshgrid(x, y)
@@ -109,10 +111,11 @@ def _write(aligned: Aligned, field: FieldSurvey, folder: Path) -> None:
     sources = registration if registration and registration.method != "none" else None
     content = {
         "sides": sides,
-        "wcs": None if grid.wcs is None else wcs_cards(grid.wcs).tostring(),
+        "wcs": None if wcs is None else wcs_cards(wcs).tostring(),
         # The nominal WCS of pictures says nothing of their place in the sky.
         "celestial": field.reference.pixel_scale is not None,
         "scale": aligned.scale,
+        "factor": aligned.factor,
         "registration": None if registration is None else _json(registration.to_dict()),
         "matched": sources and int(sources.matched),
         "rejected": sources and int(sources.rejected),
@@ -148,7 +151,7 @@ class Staged:
     Attributes:
         folder: where it lies.
         facts: the content of its ``field.json``.
-        wcs: of the grid; for pictures the nominal one of the registration, or None.
+        wcs: of the grid, the target's; for pictures the nominal one of the registration, or None.
     """
 
     folder: Path
@@ -168,10 +171,13 @@ class Staged:
             if facts["wcs"] is not None:
                 wcs = celestial_wcs(fits.Header.fromstring(facts["wcs"]), str(folder))
             piece = cls(folder, facts, wcs)
-            shapes = {piece.data(side).shape[1:] for side in facts["sides"]}
-            shapes |= {piece.valid(side).shape for side in facts["sides"]}
+            shapes = {piece.seen(side).shape for side in facts["sides"]}
+            for side in facts["sides"]:
+                sides = piece.data(side).shape[1:]
+                shapes.add(tuple(pixels * piece.factor(side) for pixels in sides))
+            (shape,) = shapes
             if wcs is not None:
-                (wcs.array_shape,) = shapes
+                wcs.array_shape = shape
             return piece
 
     @property
@@ -184,10 +190,12 @@ class Staged:
         """The WCS if it is true, None for pictures."""
         return self.wcs if self.facts["celestial"] else None
 
-    @property
-    def pixel_scale(self) -> float | None:
-        """Arcsec a pixel, None for pictures."""
-        side = next(iter(self.sides))
+    def factor(self, side: str) -> int:
+        """Pixels of the grid across one of this side."""
+        return int(self.facts["factor"]) if side == "source" else 1
+
+    def pixel_scale(self, side: str) -> float | None:
+        """Arcsec a pixel of this side, None for pictures."""
         return None if self.sky is None else self.image(side).pixel_scale
 
     def data(self, side: str) -> NDArray[np.float32]:
@@ -195,12 +203,16 @@ class Staged:
         return np.load(self.folder / f"{side}.npy", mmap_mode="r", allow_pickle=False)
 
     def valid(self, side: str) -> NDArray[np.bool_]:
-        """Mask (H, W) of a side."""
+        """Mask (H, W) of a side, on its own pixels."""
         return np.load(self.folder / f"{side}_valid.npy", mmap_mode="r", allow_pickle=False)
+
+    def seen(self, side: str) -> NDArray[np.bool_]:
+        """The mask of a side on the grid, (H, W)."""
+        return repeated(self.valid(side), self.factor(side))
 
     def all_valid(self) -> NDArray[np.bool_]:
         """(H, W) True where every side was measured."""
-        return np.logical_and.reduce([self.valid(side) for side in self.sides])
+        return np.logical_and.reduce([self.seen(side) for side in self.sides])
 
     def residual(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float32]:
         """Registration residual at pixels (x, y), in pixels of the grid; NaN where unknown."""
@@ -214,10 +226,13 @@ class Staged:
         header = None
         if facts["header"] is not None:
             header = fits.Header.fromstring(facts["header"], sep="\n")
+        wcs, factor = self.wcs, self.factor(side)
+        if wcs is not None and factor > 1:
+            wcs, _ = zoomed_grid(wcs, wcs.array_shape, Fraction(1, factor))
         return SkyImage(
             data=self.data(side),
             valid=self.valid(side),
-            wcs=self.wcs,
+            wcs=wcs,
             unit=facts["unit"],
             bands=tuple(facts["bands"]),
             header=header,

@@ -38,7 +38,8 @@ class SideSurvey:
 class FieldSurvey:
     """One field by its headers, and how it will be registered and resampled.
 
-    ``pixel_scale`` is the one that it will be brought to; None: its own.
+    ``pixel_scale`` is the one that it will be brought to; None: its own. ``factor`` is how many
+    pixels of the target lie across one of the source.
     """
 
     config: FieldConfig
@@ -46,6 +47,7 @@ class FieldSurvey:
     target: SideSurvey | None
     pixel_scale: float | None
     register: RegisterConfig
+    factor: int = 1
 
     @property
     def kind(self) -> Literal["pair", "source", "target"]:
@@ -93,10 +95,11 @@ def survey(config: PrepareConfig) -> list[FieldSurvey]:
         _check_agreement(side, [look for look in looks if look])
     pairs = list(zip(config.fields, sides["source"], sides["target"], strict=True))
     fields = [
-        FieldSurvey(field, source, target, None, field.register_ or config.register_)
+        FieldSurvey(field, source, target, None, field.register_ or config.register_, config.factor)
         for field, source, target in pairs
     ]
     _check_distinct_pictures(fields)
+    _check_grids(fields, config.factor)
     scale = config.pixel_scale or _common_scale(fields)
     return [replace(field, pixel_scale=_scale_of(field, scale, config)) for field in fields]
 
@@ -156,6 +159,24 @@ def _check_distinct_pictures(fields: Sequence[FieldSurvey]) -> None:
                     )
 
 
+def _check_grids(fields: Sequence[FieldSurvey], factor: int) -> None:
+    """Two grids of pixels are two scales on the sky, of which the target's is the finer."""
+    if factor == 1:
+        return
+    if not any(field.target for field in fields):
+        raise ImgturboError(
+            f"'prepare.factor' is {factor}, but no field has a target whose pixels it counts; "
+            "leave it out"
+        )
+    for field in fields:
+        for side in (field.source, field.target):
+            if side is not None and side.pixel_scale is None:
+                raise ImgturboError(
+                    f"{side.paths[0]}: has no WCS, so 'prepare.factor' means nothing to it; leave "
+                    "it out"
+                )
+
+
 def _common_scale(fields: Sequence[FieldSurvey]) -> float | None:
     """The first target's pixel scale, or the first source's where there is no target."""
     looks = [f.target for f in fields if f.target] or [f.source for f in fields if f.source]
@@ -165,6 +186,8 @@ def _common_scale(fields: Sequence[FieldSurvey]) -> float | None:
 def _scale_of(field: FieldSurvey, scale: float | None, config: PrepareConfig) -> float | None:
     """The scale that a field must be resampled to; None where its own grid will do."""
     own, where = field.reference.pixel_scale, field.reference.paths[0]
+    if scale is not None and field.target is None:
+        scale *= field.factor  # the field has the source's pixels alone
     if own is None and config.pixel_scale is not None:
         raise ImgturboError(
             f"{where}: has no WCS, so 'prepare.pixel_scale' means nothing to it; leave it out"

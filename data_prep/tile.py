@@ -48,6 +48,7 @@ def lay_tiles(
     excluded: NDArray[np.bool_],
     config: TileConfig,
     guard: int = 0,
+    step: int = 1,
 ) -> Windows:
     """Choose the tiles of a field.
 
@@ -57,10 +58,12 @@ def lay_tiles(
         excluded: (H, W), True where no training tile may reach.
         config: size, stride and least valid fraction.
         guard: pixels by which a training tile may be slid away from the exclusion.
+        step: tiles begin at multiples of so many pixels, those of the coarser side.
     """
     size = config.size
-    train = _slid(_positions(areas.train, config), excluded, areas.train, size, guard)
-    chosen = {"train": train, "validation": _positions(areas.validation, config)}
+    train = _positions(areas.train, config, step)
+    train = _slid(train, excluded, areas.train, size, guard, step)
+    chosen = {"train": train, "validation": _positions(areas.validation, config, step)}
     least = config.min_valid * size * size - 1e-6  # a product of decimals is never exact
     for name, positions in chosen.items():
         for valid in valids:
@@ -69,13 +72,14 @@ def lay_tiles(
     return Windows(**chosen)
 
 
-def _positions(rects: Sequence[Rect], config: TileConfig) -> NDArray[np.int32]:
+def _positions(rects: Sequence[Rect], config: TileConfig, step: int) -> NDArray[np.int32]:
     """Corners of all tiles that lie within one of the rectangles, each tile once."""
-    step = config.stride or config.size
+    stride = config.stride or config.size
     found = [np.empty((0, 2), np.int32)]
     for rect in rects:
-        y = np.arange(rect.y0, rect.y1 - config.size + 1, step, dtype=np.int32)
-        x = np.arange(rect.x0, rect.x1 - config.size + 1, step, dtype=np.int32)
+        top, left = (-(-first // step) * step for first in (rect.y0, rect.x0))
+        y = np.arange(top, rect.y1 - config.size + 1, stride, dtype=np.int32)
+        x = np.arange(left, rect.x1 - config.size + 1, stride, dtype=np.int32)
         found.append(np.stack(np.meshgrid(y, x, indexing="ij"), -1).reshape(-1, 2))
     return np.unique(np.concatenate(found), axis=0)
 
@@ -86,6 +90,7 @@ def _slid(
     rects: Sequence[Rect],
     size: int,
     guard: int,
+    step: int,
 ) -> NDArray[np.int32]:
     """The tiles that touch no excluded pixel, the others moved a little where that frees them."""
     table = _summed(excluded)
@@ -93,7 +98,7 @@ def _slid(
     chosen, blocked = [positions[clear]], positions[~clear]
     ways = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if y or x]
     ways.sort(key=lambda way: abs(way[0]) + abs(way[1]))
-    for distance in range(1, guard + 1):
+    for distance in range(step, guard + 1, step):
         for way in ways:
             moved = blocked + np.array(way, np.int32) * distance
             free = np.zeros(len(moved), bool)

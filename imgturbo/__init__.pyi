@@ -1,5 +1,6 @@
 from .bundle import Bundle, load_bundle
 from .mosaic import translate_sky
+from .sampling import sample
 from .scoring.evaluate import evaluate
 from .sky import SkyImage, Stretch, read_sky, write_sky
 from .tables import translate_table
@@ -13,6 +14,7 @@ __all__ = [
     "evaluate",
     "load_bundle",
     "read_sky",
+    "sample",
     "translate_sky",
     "translate_table",
     "write_sky",

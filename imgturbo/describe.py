@@ -163,6 +163,9 @@ def _tiles(path: Path) -> Facts:
         "what": "tile store",
         "tile": f"{store.tile} pixels" if store.tile else "a row of a table",
     }
+    if store.factor > 1:
+        assert store.tile is not None
+        facts["tile"] += f" of the target, {store.tile // store.factor} of the source"
     warnings = []
     if not store.listed:
         warnings.append(

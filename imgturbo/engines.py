@@ -19,10 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from imgturbo.config import (
+    CoarsenConfig,
+    CodeToImageConfig,
     Config,
     CycleGANResNetConfig,
     DiffusionConfig,
     FlowConfig,
+    ImageToCodeConfig,
     InvertibleConfig,
     MLPConfig,
     ModelConfig,
@@ -31,6 +34,7 @@ from imgturbo.config import (
     ObjectiveConfig,
     Pix2PixUNetConfig,
     ResNetConfig,
+    SRResNetConfig,
     TrainConfig,
     UNetConfig,
     accept_decoder,
@@ -142,6 +146,7 @@ _EIGHT_TERMS = Engine(
 )
 _PLAIN = (
     UNetConfig, NAFNetConfig, ResNetConfig, MLPConfig, Pix2PixUNetConfig, CycleGANResNetConfig,
+    CodeToImageConfig, ImageToCodeConfig, SRResNetConfig, CoarsenConfig,
 )  # fmt: skip
 
 

@@ -27,13 +27,28 @@ if TYPE_CHECKING:
     from imgturbo.data.batch import Batch
     from imgturbo.data.source import Source
 
-__all__ = ["DIRECTIONS", "IMAGE_SCORES", "Ledger", "Losses", "Part", "Trainable"]
+__all__ = [
+    "CYCLE_SCORES",
+    "DIRECTIONS",
+    "IMAGE_SCORES",
+    "UNPAIRED_SCORES",
+    "Ledger",
+    "Losses",
+    "Part",
+    "Trainable",
+]
 
 DIRECTIONS = {"forward": "decoder", "backward": "encoder"}
 """Which map a direction is: the decoder leads from source to target."""
 
 IMAGE_SCORES = {"psnr": True, "ssim": True, "l1": False}
 """What validation computes of every map's outputs, each with whether higher is better."""
+
+UNPAIRED_SCORES = {"mmd": False, "frechet": False}
+"""What tells how like the data every map's outputs are, pairs or not; likewise."""
+
+CYCLE_SCORES = {"direct/psnr": True, "reverse/psnr": True}
+"""What is left of x → z̃ → x̂ and of z → x̃ → ẑ, where there are both maps; likewise."""
 
 Part = Literal["generator", "critic"]
 """Whose loss a term belongs to."""
@@ -197,10 +212,12 @@ class Trainable(nn.Module, ABC):
                 f"objective ({', '.join(terms)}), so that nothing would be trained; give tiles "
                 "that both sides measured (prepare.tile.min_valid keeps those)"
             )
-        for network in self.maps().values():
-            if (check := getattr(network, "check", None)) is not None:  # any module may be a map
-                for extent in dict.fromkeys((source.whole, source.extent)):
-                    check(extent)
+        for name, network in self.maps().items():
+            if (check := getattr(network, "check", None)) is None:  # any module may be a map
+                continue
+            for extents in dict.fromkeys((source.extents(whole=True), source.extents())):
+                given, wanted = extents if name == "decoder" else extents[::-1]
+                check(given, wanted)
 
     def account(self, source: Source) -> str:
         """What of the data counts in the loss, in a line for the log."""
@@ -214,8 +231,10 @@ class Trainable(nn.Module, ABC):
         """Names of all that validation may score it by, each with whether higher is better."""
         maps = self.maps()
         there = [direction for direction, name in DIRECTIONS.items() if name in maps]
-        images = {f"{way}/{name}": up for way in there for name, up in IMAGE_SCORES.items()}
-        return {**images, **self.own_scores}
+        every = {**IMAGE_SCORES, **UNPAIRED_SCORES}
+        named = {f"{way}/{name}": up for way in there for name, up in every.items()}
+        cycles = CYCLE_SCORES if len(there) == len(DIRECTIONS) else {}
+        return {**named, **cycles, **self.own_scores}
 
     def scores(
         self, maps: Mapping[str, nn.Module], batch: Batch, number: int

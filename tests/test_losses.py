@@ -57,7 +57,8 @@ def source(pairs=5, counting=True):
         measured = counting if isinstance(counting, bool) else set(sides) <= set(counting)
         return measured and not (by_pairs and pairs == 0)
 
-    return SimpleNamespace(name="tiles", pairs=pairs, counts=counts, whole=None, extent=None)
+    extents = lambda whole=False: (None, None)  # noqa: E731
+    return SimpleNamespace(name="tiles", pairs=pairs, counts=counts, extents=extents)
 
 
 BOTH = {"L/x_tilde": True, "L/x_hat": False}
@@ -68,9 +69,13 @@ def test_maps_and_their_scores():
     assert list(one.maps()) == ["decoder"]
     assert two.maps() == {"decoder": two.decoder, "encoder": two.encoder}
     assert DIRECTIONS == {"forward": "decoder", "backward": "encoder"}
-    assert one.all_scores() == {"forward/psnr": True, "forward/ssim": True, "forward/l1": False}
-    assert {name for name in two.all_scores() if name.startswith("backward")} == {
-        "backward/psnr", "backward/ssim", "backward/l1",
+    assert one.all_scores() == {
+        "forward/psnr": True, "forward/ssim": True, "forward/l1": False,
+        "forward/mmd": False, "forward/frechet": False,
+    }  # fmt: skip
+    assert {name for name in two.all_scores() if not name.startswith("forward")} == {
+        "backward/psnr", "backward/ssim", "backward/l1", "backward/mmd", "backward/frechet",
+        "direct/psnr", "reverse/psnr",
     }  # fmt: skip
     two.own_scores = {"forward/bits": False}
     assert two.all_scores()["forward/bits"] is False
@@ -111,11 +116,16 @@ def test_data_of_which_nothing_counts_is_refused():
 
 def test_a_map_is_asked_about_the_whole_and_the_crop_once_each():
     asked = []
-    engine = Engine(BOTH)
-    engine.decoder.check = asked.append
-    for whole, extent, expected in ((64, 32, [64, 32]), (64, 64, [64]), (None, 48, [None, 48])):
+    engine = Engine(BOTH, encoder=nn.Linear(3, 2))
+    engine.decoder.check = engine.encoder.check = lambda *sides: asked.append(sides)
+    for whole, extent, expected in (
+        ((64, 64), (32, 32), [(64, 64), (32, 32)] * 2),
+        ((64, 64), (64, 64), [(64, 64)] * 2),
+        ((None, 48), (None, 32), [(None, 48), (None, 32), (48, None), (32, None)]),
+        ((8, 16), (8, 16), [(8, 16), (16, 8)]),
+    ):
         asked.clear()
         data = source()
-        data.whole, data.extent = whole, extent
+        data.extents = lambda whole=False, w=whole, e=extent: w if whole else e
         engine.check(data)
         assert asked == expected

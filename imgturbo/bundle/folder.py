@@ -26,6 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack, overload
 
+import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors.torch import save
@@ -167,6 +168,28 @@ class Bundle:
         if "table" in (way.input.kind, way.output.kind):
             return imgturbo.translate_table(self, image, direction, **settings)
         return imgturbo.translate_sky(self, image, direction, **settings)
+
+    def sample(
+        self, n: int, seed: int = 0, *, temperature: float = 1.0, size: int | None = None
+    ) -> NDArray[np.float32]:
+        """Draw images (or rows) from the prior that one side of this model is.
+
+        Sample k is a function of (seed, k): the first 4 of 64 are the 4 of 4.
+
+        Args:
+            n: how many.
+            seed: of codes and noise.
+            temperature: standard deviation of both; 1 is the prior's own.
+            size: side in pixels, of codes that are maps; None: as in training.
+
+        Returns:
+            (n, C, S, S), or (n, C) of rows, in the unit of the side that is no code.
+
+        Raises:
+            ImgturboError: no side of this model is drawn from a prior; fewer than one sample.
+        """
+        batches = imgturbo.sample(self, n, seed, temperature=temperature, size=size)
+        return np.concatenate(list(batches))
 
 
 # --------------------------------------------------------------------------------- writing

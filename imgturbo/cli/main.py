@@ -20,6 +20,7 @@ from imgturbo.cli import (
     data,
     demos,
     presets,
+    sample,
     scoring,
     training,
     translate,
@@ -38,7 +39,9 @@ app = typer.Typer(
     help="Translate the sky as one telescope saw it into what another would have seen.",
     epilog="Start with 'imgturbo demo --out demo': the whole job on a simulated sky, in minutes.",
 )
-for group in (data, training, translate, scoring, bundles, color, config, presets, demos):
+for group in (
+    data, training, translate, sample, scoring, bundles, color, config, presets, demos,
+):  # fmt: skip
     app.add_typer(group.commands)
 
 

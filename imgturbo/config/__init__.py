@@ -24,14 +24,18 @@ from imgturbo.config.flows import (
     PyramidConditionConfig,
 )
 from imgturbo.config.networks import (
+    CoarsenConfig,
+    CodeToImageConfig,
     CriticConfig,
     CriticsConfig,
     CycleGANResNetConfig,
     GeneratorConfig,
+    ImageToCodeConfig,
     MLPConfig,
     NAFNetConfig,
     Pix2PixUNetConfig,
     ResNetConfig,
+    SRResNetConfig,
     UNetConfig,
 )
 from imgturbo.config.preparation import (
@@ -64,6 +68,8 @@ from imgturbo.config.whole import (
 )
 
 __all__ = [
+    "CoarsenConfig",
+    "CodeToImageConfig",
     "ColorizationConditionConfig",
     "ConditionConfig",
     "Config",
@@ -78,6 +84,7 @@ __all__ = [
     "FlowStageConfig",
     "GeneratorConfig",
     "InvertibleConfig",
+    "ImageToCodeConfig",
     "MLPConfig",
     "ModelConfig",
     "NetworkConfig",
@@ -90,6 +97,7 @@ __all__ = [
     "PyramidConditionConfig",
     "RegisterConfig",
     "ResNetConfig",
+    "SRResNetConfig",
     "SimulatorConfig",
     "SplitConfig",
     "StretchConfig",

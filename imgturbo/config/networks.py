@@ -9,20 +9,25 @@ from pydantic import Field, field_validator, model_validator
 from imgturbo.config.section import NetworkConfig, Section
 
 __all__ = [
+    "CoarsenConfig",
+    "CodeToImageConfig",
     "CriticConfig",
     "CriticsConfig",
     "CycleGANResNetConfig",
     "GeneratorConfig",
+    "ImageToCodeConfig",
     "MLPConfig",
     "NAFNetConfig",
     "Pix2PixUNetConfig",
     "ResNetConfig",
+    "SRResNetConfig",
     "UNetConfig",
 ]
 
 
 # No network that fits a machine is beyond these; a damaged or careless number is.
 WIDEST, DEEPEST, MOST_BLOCKS, LARGEST_STEM, WIDEST_KERNEL = 1 << 16, 16, 1024, 256, 4095
+LARGEST_IMAGE, LARGEST_FACTOR = 4096, 16
 
 Width = Annotated[int, Field(ge=1, le=WIDEST)]
 
@@ -166,8 +171,113 @@ class MLPConfig(NetworkConfig):
     """Let the network add a correction to its input, where the numbers of columns agree."""
 
 
+class CodeToImageConfig(NetworkConfig):
+    """An image of one size, made of a code: a row of numbers, such as a prior draws."""
+
+    reads_rows: ClassVar[bool] = True
+
+    kind: Literal["code_to_image"] = "code_to_image"
+    """Which kind of network this is; it decides which other keys there are."""
+    size: int = Field(64, ge=1, le=LARGEST_IMAGE)
+    """Side of the images in pixels, any number: that of the tiles, or of data.crop."""
+    width: int = Field(32, ge=1, le=WIDEST)
+    """Channels at full resolution; they double with every halving, up to eight times as many."""
+    depth: int = Field(3, ge=0, le=DEEPEST)
+    """How often the resolution is doubled on the way from the code."""
+    blocks: int = Field(1, ge=1, le=MOST_BLOCKS)
+    """Residual blocks a level."""
+    norm: Literal["none", "channel"] = "channel"
+    """Norm of the features: each pixel over its channels, or none. Neither has statistics of the
+    image or the batch."""
+    noise_channels: int = Field(0, ge=0, le=WIDEST)
+    """Channels of noise that each layer reads; above 0 the outputs are draws, 0: one answer."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of the features that are set to zero at random in training; 0: none."""
+
+
+class ImageToCodeConfig(NetworkConfig):
+    """The way back: a code, a row of numbers, of an image of one size."""
+
+    kind: Literal["image_to_code"] = "image_to_code"
+    """Which kind of network this is; it decides which other keys there are."""
+    size: int = Field(64, ge=1, le=LARGEST_IMAGE)
+    """Side of the images in pixels, any number: that of the tiles, or of data.crop."""
+    width: int = Field(32, ge=1, le=WIDEST)
+    """Channels at full resolution; they double with every halving, up to eight times as many."""
+    depth: int = Field(3, ge=0, le=DEEPEST)
+    """How often the resolution is halved on the way to the code."""
+    blocks: int = Field(1, ge=1, le=MOST_BLOCKS)
+    """Residual blocks a level."""
+    norm: Literal["none", "channel"] = "channel"
+    """Norm of the features: each pixel over its channels, or none. Neither has statistics of the
+    image or the batch."""
+    noise_channels: int = Field(0, ge=0, le=WIDEST)
+    """Channels of noise that each layer reads; above 0 the outputs are draws, 0: one answer."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of the features that are set to zero at random in training; 0: none."""
+
+
+class SRResNetConfig(NetworkConfig):
+    """Super-resolution: from a coarse grid of pixels to one several times as fine."""
+
+    other_grid: ClassVar[bool] = True
+
+    kind: Literal["srresnet"] = "srresnet"
+    """Which kind of network this is; it decides which other keys there are."""
+    factor: int = Field(2, ge=2, le=LARGEST_FACTOR)
+    """Pixels of the target across one of the source: what prepare.factor says."""
+    width: int = Field(64, ge=1, le=WIDEST)
+    """Channels of the features."""
+    blocks: int = Field(16, ge=1, le=MOST_BLOCKS)
+    """Residual blocks, on the coarse grid."""
+    norm: Literal["none", "channel"] = "channel"
+    """Norm of the features: each pixel over its channels, or none. Neither has statistics of the
+    image or the batch."""
+    residual: bool = True
+    """Let the network add a correction to its input brought to the fine grid by cubic convolution,
+    where the numbers of channels agree."""
+    noise_channels: int = Field(0, ge=0, le=WIDEST)
+    """Channels of noise that each layer reads; above 0 the outputs are draws, 0: one answer."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of the features that are set to zero at random in training; 0: none."""
+
+
+class CoarsenConfig(NetworkConfig):
+    """The way back of super-resolution: from a fine grid of pixels to a coarse one."""
+
+    other_grid: ClassVar[bool] = True
+
+    kind: Literal["coarsen"] = "coarsen"
+    """Which kind of network this is; it decides which other keys there are."""
+    factor: int = Field(2, ge=2, le=LARGEST_FACTOR)
+    """Pixels of the target across one of the source: what prepare.factor says."""
+    width: int = Field(64, ge=1, le=WIDEST)
+    """Channels of the features."""
+    blocks: int = Field(4, ge=1, le=MOST_BLOCKS)
+    """Residual blocks, on the coarse grid."""
+    norm: Literal["none", "channel"] = "channel"
+    """Norm of the features: each pixel over its channels, or none. Neither has statistics of the
+    image or the batch."""
+    residual: bool = True
+    """Let the network add a correction to the mean over each coarse pixel, where the numbers of
+    channels agree."""
+    noise_channels: int = Field(0, ge=0, le=WIDEST)
+    """Channels of noise that each layer reads; above 0 the outputs are draws, 0: one answer."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of the features that are set to zero at random in training; 0: none."""
+
+
 GeneratorConfig = Annotated[
-    UNetConfig | NAFNetConfig | ResNetConfig | MLPConfig | Pix2PixUNetConfig | CycleGANResNetConfig,
+    UNetConfig
+    | NAFNetConfig
+    | ResNetConfig
+    | MLPConfig
+    | Pix2PixUNetConfig
+    | CycleGANResNetConfig
+    | CodeToImageConfig
+    | ImageToCodeConfig
+    | SRResNetConfig
+    | CoarsenConfig,
     Field(discriminator="kind"),
 ]
 

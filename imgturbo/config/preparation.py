@@ -247,6 +247,9 @@ class PrepareConfig(Section):
     """The tile store to write."""
     pixel_scale: float | None = Field(None, gt=0)
     """Pixel size of all tiles in arcsec; None keeps the first target's grid."""
+    factor: int = Field(1, ge=1, le=16)
+    """Pixels of the target across one of the source, for super-resolution: 2 or 4 brings the
+    source to pixels so many times as wide; 1: both sides on one grid."""
     register_: RegisterConfig = Field(RegisterConfig(), alias="register")
     """How sources are aligned to targets."""
     tile: TileConfig = TileConfig()
@@ -259,3 +262,15 @@ class PrepareConfig(Section):
     """Fields, or pictures, that are prepared at the same time."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    @model_validator(mode="after")
+    def _tiles_have_whole_pixels_of_both_sides(self) -> PrepareConfig:
+        for key, pixels in (("size", self.tile.size), ("stride", self.tile.stride or 0)):
+            if pixels % self.factor:
+                raise ValueError(
+                    f"tile.{key} is {pixels}, in pixels of the target, of which the source's are "
+                    f"{self.factor} wide (factor); make it a multiple of {self.factor}"
+                )
+        if self.factor > 1 and self.pictures is not None:
+            raise ValueError("factor is of FITS files with coordinates, not of pictures")
+        return self

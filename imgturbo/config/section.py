@@ -54,6 +54,7 @@ class NetworkConfig(Section):
     """Base of every section that describes a network which translates."""
 
     reads_rows: ClassVar[bool] = False  # tables of numbers, (B, C), and no images
+    other_grid: ClassVar[bool] = False  # its output has more or fewer pixels than its input
 
     kind: str
     """Which kind of network this is; it decides which other keys there are."""

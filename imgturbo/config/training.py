@@ -185,7 +185,10 @@ class TrainConfig(Section):
     select: str | None = None
     """The score on validation tiles by which the best weights are told, such as forward/psnr,
     backward/ssim or forward/bits; without a direction (psnr, ssim, l1, bits) it is the forward one
-    where there is one; last: the newest; None: bits for a cinn, else psnr."""
+    where there is one; last: the newest; None: bits for a cinn, else psnr. These need pairs;
+    without any there are direct/psnr (of x → z → x) and reverse/psnr (of z → x → z) where there are
+    both maps, and forward/mmd and forward/frechet (or backward/…), how like the data the outputs
+    are. Where the score is not to be had the newest weights are the best."""
     channels_last: bool = True
     """Keep image tensors channels last in memory, which is faster on most devices."""
     compile: bool = False

@@ -10,7 +10,9 @@ Layout, for images with tiles of T pixels, under ``train/`` and ``validation/``:
     position      (N, 2)        int32       y, x of the first pixel in the field's grid
     residual      (N,)          float32     registration residual in pixels, NaN where unknown
 
-A table of numbers is the same without the T axes: source (N, C), source_valid (N,).
+A table of numbers is the same without the T axes: source (N, C), source_valid (N,). For
+super-resolution the source lies on pixels ``factor`` times as wide: its T is ``factor`` times
+smaller, and both sides of a row begin at the same place.
 """
 
 from __future__ import annotations
@@ -34,10 +36,11 @@ class TileSpec:
     """What a store holds, before any tile is written.
 
     Attributes:
-        tile: side of a tile in pixels; None for a table of numbers.
+        tile: side of a tile in pixels, of the target's; None for a table of numbers.
         source, target: what the two sides are; None for a store without that side.
         fields: names of the patches of sky that the rows' ``field`` points into.
         recipe: everything needed to make the same store again; must be JSON.
+        factor: pixels of the target across one of the source.
     """
 
     tile: int | None
@@ -45,10 +48,12 @@ class TileSpec:
     target: Side | None
     fields: tuple[str, ...]
     recipe: dict[str, Any]
+    factor: int = 1
 
     def shape(self, side: str) -> tuple[int, ...]:
         """Shape of one row of an array, ``(C, T, T)`` for ``source`` and ``target``."""
-        spatial = () if self.tile is None else (self.tile, self.tile)
+        wide = self.factor if side.startswith("source") else 1
+        spatial = () if self.tile is None else (self.tile // wide, self.tile // wide)
         if side in ("source", "target"):
             description: Side | None = getattr(self, side)
             return (len(description) if description else 0, *spatial)

@@ -58,7 +58,7 @@ class StoreSource(Source):
         self._fraction = _paired_fraction(self.split, config, self.name)
         self.pairs = len(pools[_PAIRS]) if self._fraction else 0
         self._reader = Reader(store, config)
-        self.extent, self.whole = self._reader.extent, store.tile
+        self.extent, self.whole, self.factor = self._reader.extent, store.tile, store.factor
         if config.focus:
             z, x = (
                 (self.split.source, self.split.source_valid),

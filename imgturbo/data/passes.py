@@ -73,10 +73,11 @@ class Reader:
 
     Args:
         store: the tiles.
-        config: ``crop`` and ``augment``.
+        config: ``crop``, in pixels of the target, and ``augment``.
 
     Raises:
-        ImgturboError: a crop larger than the tiles, or of tables.
+        ImgturboError: a crop larger than the tiles, of no whole number of the source's pixels, or
+            of tables.
     """
 
     def __init__(self, store: TileStore, config: DataConfig) -> None:
@@ -91,8 +92,13 @@ class Reader:
                 f"{store.path}: 'data.crop' is {config.crop} but the tiles are {tile} pixels wide; "
                 "make it smaller"
             )
+        if config.crop is not None and config.crop % store.factor:
+            raise ImgturboError(
+                f"{store.path}: 'data.crop' is {config.crop}, in pixels of the target, of which "
+                f"the source's are {store.factor} wide; make it a multiple of {store.factor}"
+            )
         self.extent = config.crop or tile
-        self._room = 0 if tile is None or self.extent is None else tile - self.extent
+        self._tile, self._factor = tile, store.factor
         self._group = GROUPS[config.augment]
 
     def read(
@@ -101,7 +107,7 @@ class Reader:
         """Rows of one side with their masks.
 
         Args:
-            values: (N, C, T, T) or (N, C).
+            values: (N, C, T, T) or (N, C); T is that of the side.
             valid: (N, T, T) or (N,).
             rows: (B,).
             places: (B, 3), see :func:`placements`.
@@ -112,8 +118,12 @@ class Reader:
         data, mask = values.take(rows), valid.take(rows)[:, None]
         if self.extent is None:
             return data, mask
-        size = self.extent
-        corners = (places[:, :2] * (self._room + 1)).astype(int)
+        assert self._tile is not None
+        # Both sides are cut at pixels of the coarser one, so that a pair stays one piece of sky.
+        step = self._tile // data.shape[-1]
+        room = (self._tile - self.extent) // self._factor
+        size = self.extent // step
+        corners = (places[:, :2] * (room + 1)).astype(int) * (self._factor // step)
         elements = (places[:, 2] * len(self._group)).astype(int)
         cropped = np.empty((*data.shape[:2], size, size), data.dtype)
         cropped_mask = np.empty((len(rows), 1, size, size), bool)

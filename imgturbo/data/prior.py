@@ -20,14 +20,14 @@ from imgturbo.data.batch import Batch
 from imgturbo.data.loader import evenly, side_of, training_rows
 from imgturbo.data.passes import Passes, Reader, any_measured, focused, placements
 from imgturbo.data.philox import Use, stream
-from imgturbo.data.source import Source, asked_fraction, numbers_of
+from imgturbo.data.source import Extents, Source, asked_fraction, numbers_of
 from imgturbo.data.store import SplitName, TileStore
 from imgturbo.errors import ImgturboError
 from imgturbo.files import sha256
 from imgturbo.side import Side
 from imgturbo.sky.stretch import Stretch
 
-__all__ = ["PriorSource"]
+__all__ = ["PriorSource", "draw_codes"]
 
 _VECTORS = 64  # drawn together; maps are drawn one by one
 _SIDES = ("source", "target")  # in the order of their passes and placements
@@ -71,12 +71,19 @@ class PriorSource(Source):
         self.batch_size, self.workers, self.seed = config.batch_size, config.workers, seed
         self.prior, self.store, self._kept = prior, store, name
         self._reader = Reader(store, config)
-        self.extent, self.whole = self._reader.extent, store.tile
+        self.extent, self.whole, self.factor = self._reader.extent, store.tile, store.factor
         split, rows = store.split("train"), training_rows(store, name)
         if config.focus:
             values, valid = getattr(split, name), getattr(split, f"{name}_valid")
             rows = focused(rows, values, valid, config.focus)
         self._passes = Passes(rows, seed, 1 + _SIDES.index(name))
+
+    def extents(self, whole: bool = False) -> Extents:
+        """A drawn map is as wide as the tiles beside it, a vector has no width."""
+        known = super().extents(whole)
+        kept = known.target if self._kept == "target" else known.source
+        drawn = kept if self.prior.shape == "map" else None
+        return Extents(drawn, kept) if self._kept == "target" else Extents(kept, drawn)
 
     def batch(self, step: int) -> Batch:
         """The batch of a step (from 0), always the same for the same step."""
@@ -86,7 +93,7 @@ class PriorSource(Source):
         split = self.store.split("train")
         values, valid = getattr(split, self._kept), getattr(split, f"{self._kept}_valid")
         read = self._reader.read(values, valid, rows, places[:, _SIDES.index(self._kept)])
-        drawn = self._draw(self.seed, Use.DRAW, numbers, self.extent)
+        drawn = self._draw(self.seed, Use.DRAW, numbers)
         return self._batch("train", (drawn, numbers), (*read, rows))
 
     def counts(self, sides: Collection[str], pairs: bool) -> bool:
@@ -106,21 +113,17 @@ class PriorSource(Source):
         for first in range(0, len(chosen), batch_size):
             numbers = chosen[first : first + batch_size]
             part = rows[numbers]
-            drawn = self._draw(0, Use.VALIDATE, numbers, self.whole)
+            drawn = self._draw(0, Use.VALIDATE, numbers, whole=True)
             read = values.take(part), valid.take(part)[:, None]
             yield self._batch("validation", (drawn, numbers), (*read, part))
 
     def _draw(
-        self, seed: int, use: Use, numbers: NDArray[np.int64], extent: int | None
+        self, seed: int, use: Use, numbers: NDArray[np.int64], whole: bool = False
     ) -> NDArray[np.float32]:
         """(B, n) or (B, n, S, S)."""
-        pixels = (extent, extent) if self.prior.shape == "map" and extent is not None else ()
-        shape = (self.prior.numbers, *pixels)
-
-        def normal(generator: np.random.Generator, n: int) -> tuple[NDArray[np.float32]]:
-            return (generator.standard_normal((n, *shape), dtype=np.float32),)
-
-        return stream(normal, seed, use, numbers, 1 if pixels else _VECTORS)[0]
+        extents = self.extents(whole)
+        side = extents.source if self.prior.side == "source" else extents.target
+        return draw_codes(self.prior.numbers, side, seed, use, numbers)
 
     def _batch(
         self,
@@ -151,6 +154,28 @@ class PriorSource(Source):
             x_index=x_index,
             labels=tuple(f"{letter} {label(int(row))}" for row in rows),
         )
+
+
+def draw_codes(
+    coordinates: int, side: int | None, seed: int, use: Use, numbers: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Codes z_g ~ N(0, 1), each a function of (seed, use, g) alone.
+
+    Args:
+        coordinates: n, numbers of a vector or channels of a map.
+        side: S of maps in pixels; None: vectors.
+        seed, use: which stream of draws.
+        numbers: g of those that are wanted, (B,).
+
+    Returns:
+        (B, n) or (B, n, S, S).
+    """
+    shape = (coordinates, *(() if side is None else (side, side)))
+
+    def normal(generator: np.random.Generator, n: int) -> tuple[NDArray[np.float32]]:
+        return (generator.standard_normal((n, *shape), dtype=np.float32),)
+
+    return stream(normal, seed, use, numbers, _VECTORS if side is None else 1)[0]
 
 
 def _drawn_side(prior: PriorConfig) -> Side:

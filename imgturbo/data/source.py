@@ -20,7 +20,7 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,14 @@ from imgturbo.data.batch import Batch
 from imgturbo.errors import ImgturboError
 from imgturbo.side import Side
 
-__all__ = ["Source", "asked_fraction", "numbers_of", "pairs_among"]
+__all__ = ["Extents", "Source", "asked_fraction", "numbers_of", "pairs_among"]
+
+
+class Extents(NamedTuple):
+    """Sides in pixels of the images of z and of x; None: rows of numbers, which have none."""
+
+    source: int | None
+    target: int | None
 
 
 class Source(ABC):
@@ -41,11 +48,13 @@ class Source(ABC):
         path: the tile store that it reads, which ``imgturbo inspect`` shows; None without one.
         source, target: what z and x are.
         digest: 16 hexadecimal digits that change with the data.
-        extent: the side in pixels of the images of its batches; None where both are tables.
+        extent: the side in pixels of the images of its batches, of the target's where the two are
+            unlike; None where both are tables.
         whole: the side in pixels of its validation images, which no crop cuts; None likewise.
         batch_size: samples a process and step.
         workers: threads that prepare batches ahead.
         rank, world: which process it reads for, and how many there are.
+        factor: pixels of the target across one of the source; 1: both on one grid.
         pairs: how many different pairs its training samples hold, 0 where all are unpaired; None:
             ever new ones.
     """
@@ -57,6 +66,7 @@ class Source(ABC):
     digest: str
     extent: int | None
     whole: int | None
+    factor: int = 1
     batch_size: int
     workers: int = 0
     rank: int = 0
@@ -67,6 +77,19 @@ class Source(ABC):
     def sides(self) -> dict[str, Side]:
         """Both sides, as a bundle holds them."""
         return {"source": self.source, "target": self.target}
+
+    def extents(self, whole: bool = False) -> Extents:
+        """Sides in pixels of the images of z and of x, each by itself.
+
+        Args:
+            whole: of validation's, which no crop cuts; else of the batches'.
+        """
+        extent = self.whole if whole else self.extent
+        source = None if extent is None else extent // self.factor
+        return Extents(
+            source if self.source.kind == "image" else None,
+            extent if self.target.kind == "image" else None,
+        )
 
     @abstractmethod
     def batch(self, step: int) -> Batch:

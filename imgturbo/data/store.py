@@ -144,7 +144,9 @@ class TileStore:
 
     def _checked(self, name: str, found: dict[str, Any]) -> dict[str, zarr.Array[Any]]:
         """The arrays of a split, each of its shape, and all of their files listed."""
-        spec = TileSpec(self.tile, self.source, self.target, tuple(self.fields), self.recipe)
+        spec = TileSpec(
+            self.tile, self.source, self.target, tuple(self.fields), self.recipe, self.factor
+        )
         count = getattr(found["paired"], "shape", ())[:1]
         arrays = {}
         for column, array in found.items():
@@ -186,8 +188,13 @@ class TileStore:
 
     @property
     def tile(self) -> int | None:
-        """Side of a tile in pixels; None for a table of numbers."""
+        """Side of a tile in pixels, of the target's; None for a table of numbers."""
         return self._attributes.tile
+
+    @property
+    def factor(self) -> int:
+        """Pixels of the target across one of the source; 1: both on one grid."""
+        return self._attributes.factor
 
     @property
     def source(self) -> Side | None:
@@ -262,6 +269,7 @@ class TileWriter:
 
     def _attrs(self, complete: bool) -> dict[str, Any]:
         spec = self.spec
+        grids = {} if spec.factor == 1 else {"factor": spec.factor}
         return {
             "format": FORMAT,
             "complete": complete,
@@ -270,6 +278,7 @@ class TileWriter:
             "target": spec.target and spec.target.to_dict(),
             "fields": list(spec.fields),
             "recipe": spec.recipe,
+            **grids,
             "listed": True,
         }
 

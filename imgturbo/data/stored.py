@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import zarr
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from imgturbo.door import Schema, door, room_for, typed
 from imgturbo.errors import ImgturboError
@@ -65,6 +65,13 @@ class Attributes(_Stamp):
     fields: list[str]
     recipe: dict[str, Any]
     listed: bool = False
+    factor: int = Field(1, ge=1, le=1 << 10)
+
+    @model_validator(mode="after")
+    def _tiles_have_whole_pixels(self) -> Attributes:
+        if self.factor > 1 and (self.tile or 1) % self.factor:
+            raise ValueError(f"tiles of {self.tile} pixels have no {self.factor} times wider ones")
+        return self
 
 
 class _Described(Schema):

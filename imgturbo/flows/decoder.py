@@ -106,22 +106,21 @@ class CINNDecoder(ImageGenerator):
         self.flow.condition.compile(*args, **kwargs)
         self.flow.compile(*args, **kwargs)
 
-    def check(self, extent: int | None) -> None:
+    def check(self, given: int | None, wanted: int | None) -> None:
         """Refuse tables, and images of a side that the flow cannot read.
 
         Raises:
             ImgturboError: naming the sides that fit.
         """
-        super().check(extent)
-        if extent is None:
-            return
-        named = f"data.crop or prepare.tile.size is {extent}"
-        if self.size is not None and extent != self.size:
+        super().check(given, wanted)
+        assert given is not None
+        named = f"data.crop or prepare.tile.size is {given}"
+        if self.size is not None and given != self.size:
             raise ImgturboError(
                 f"{named}, but the flow has a dense backend for {self.size} pixels; make them "
                 "agree (model.decoder.dense.size counts pixels of the target)"
             )
-        if extent % self.stride:
+        if given % self.stride:
             raise ImgturboError(
                 f"{named}, but this flow reads images whose sides are multiples of {self.stride}; "
                 "use one"

@@ -39,11 +39,12 @@ from imgturbo.mosaic.matching import (
 )
 from imgturbo.mosaic.reading import Reading
 from imgturbo.mosaic.sweep import sweep
-from imgturbo.mosaic.translate import in_unit, prepare, softening_of, unstretch
+from imgturbo.mosaic.translate import area_of, in_unit, prepare, softening_of, unstretch
 from imgturbo.places import free_place
 from imgturbo.sky import SkyReader, SkySpec, SkyWriter, open_sky
 from imgturbo.sky.bands import stem
 from imgturbo.sky.flags import flag_line
+from imgturbo.sky.grids import zoomed_grid
 from imgturbo.sky.overlap import require_common_in
 from imgturbo.sky.picture import is_picture
 from imgturbo.sky.provenance import history_of, prediction_cards
@@ -136,16 +137,21 @@ class _Source:
         reader = open_sky(files, unit=self.way.input.unit, names=bands)
         self.reader: SkyReader = reader
         try:
+            zoom, asked = self.way.generator.zoom, None
             if grid is not None:
-                self.reader = on_grid_of(reader, grid)
+                self.reader, asked = on_grid_of(reader, grid, zoom)
             else:
                 self.reader = reader.at_scale(self.way.input.pixel_scale)
+            self.output_wcs, self.output_size = self.reader.wcs, asked
+            if self.output_wcs is not None and zoom != 1:
+                self.output_wcs, whole = zoomed_grid(self.output_wcs, self.size, zoom)
+                self.output_wcs.array_shape = asked or whole
             what = ", ".join(map(str, files))
             stems = [stem(path) for path in files]
             self.order = band_order(self.way.input.names, reader.bands, what, stems, reader.named)
             scales = [self.reader.scales[k] for k in self.order]
             self.factors = flux_factors(scales, self.way.input, what)
-            self.output = self.way.output.on(scales[0].pixel_area)
+            self.output = self.way.output.on(area_of(scales[0].pixel_area, zoom))
             if self.reader.unit_is_assumed:
                 warn_assumed(self.way.input, what)
                 check_values(self.reader.glance()[self.order], self.way.input, what)
@@ -200,7 +206,9 @@ class _Job:
     ) -> None:
         self.source, self.out, self.bundle, self.settings = source, out, bundle, settings
         self.overwrite = overwrite
-        self.apply, self.layout = prepare(source.way.generator, *source.size, settings)
+        self.apply, self.layout = prepare(
+            source.way.generator, *source.size, settings, source.output_size
+        )
         self.target = source.output.stretch
         self.read = Reading(
             source.flux,
@@ -247,7 +255,7 @@ class _Job:
                         writer.detach()
             with team.together():
                 if team.first and writer is not None:
-                    line = flag_line(writer.flag_counts(), math.prod(self.source.size))
+                    line = flag_line(writer.flag_counts(), math.prod(self.layout.size))
                     writer.close()
                     if line is not None and log is not None:
                         log(f"{self.out.name}: {line}")
@@ -325,7 +333,6 @@ class _Job:
     def _spec(self, digests: Sequence[str]) -> SkySpec:
         """What the output holds, and where it came from."""
         way, reader = self.source.way, self.source.reader
-        _, height, width = reader.shape
         bands = way.output.names
         cards: list[tuple[str, Any, str]] = [
             ("CREATOR", _CREATOR, "translated by"),
@@ -367,9 +374,9 @@ class _Job:
             shifts = zip(way.input.names, self.source.background.shift, strict=True)
             history += [f"sky {band} - {v:.6g} {way.input.unit}" for band, v in shifts]
         return SkySpec(
-            shape=(len(bands), height, width),
+            shape=(len(bands), *self.layout.size),
             bands=bands,
-            wcs=reader.wcs,
+            wcs=self.source.output_wcs,
             unit=way.output.unit,
             zeropoints=self.source.output.zeropoints,
             header_cards=cards,
@@ -392,6 +399,7 @@ class _Job:
             "order": self.source.order,
             "model": [self.bundle.hash, self.source.way.name],
             "windows": [[*w.origin, *w.shape] for w in self.layout.windows],
+            "size": self.layout.size,
             "exact": self.layout.exact,
             "computed": [self.layout.batch, self.apply.device.type],
             "ensemble": self.settings.ensemble,

@@ -6,11 +6,12 @@ what it saw in training.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 from imgturbo.errors import ImgturboError
 from imgturbo.sky import SkyImage, SkyReader, open_sky, resample
-from imgturbo.sky.grids import grid_at
+from imgturbo.sky.grids import grid_at, zoomed_grid
 
 __all__ = ["GridReader", "at_scale", "on_grid_of"]
 
@@ -22,8 +23,18 @@ def at_scale(image: SkyImage, pixel_scale: float | None) -> SkyImage:
     return image if grid is None else resample(image, *grid)
 
 
-def on_grid_of(reader: SkyReader, grid: Path | str) -> SkyReader:
-    """The reader's bands on the grid of another file.
+def on_grid_of(
+    reader: SkyReader, grid: Path | str, zoom: Fraction = Fraction(1)
+) -> tuple[SkyReader, tuple[int, int]]:
+    """The reader's bands where a network reads them whose output has the grid of another file.
+
+    Args:
+        reader: of the input.
+        grid: the file.
+        zoom: of the network; with 2 the input lies on pixels twice as wide as the file's.
+
+    Returns:
+        The reader on that grid, and (H, W) of the file.
 
     Raises:
         ImgturboError: either side has no WCS, they have no sky in common, or the unit does not say
@@ -36,11 +47,18 @@ def on_grid_of(reader: SkyReader, grid: Path | str) -> SkyReader:
         raise ImgturboError(
             f"{missing}: has no celestial WCS, which --grid needs; leave --grid out"
         )
-    return reader.on(wcs, (height, width), name=f"the grid of {grid}")
+    size = (height, width)
+    if zoom != 1:
+        wcs, size = zoomed_grid(wcs, size, 1 / zoom)
+    return reader.on(wcs, size, name=f"the grid of {grid}"), (height, width)
 
 
 class GridReader:
     """The names that 0.1.0 had for a reader on another grid, for scripts that use them."""
 
     at_scale = staticmethod(SkyReader.at_scale)
-    of_file = staticmethod(on_grid_of)
+
+    @staticmethod
+    def of_file(reader: SkyReader, grid: Path | str) -> SkyReader:
+        """The reader's bands on the grid of another file."""
+        return on_grid_of(reader, grid)[0]

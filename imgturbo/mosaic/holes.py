@@ -24,6 +24,7 @@ import numpy.typing as npt
 import torch
 from scipy.ndimage import correlate1d, distance_transform_edt, maximum_filter, minimum_filter
 
+from imgturbo.mosaic.zoom import flags_on
 from imgturbo.nets import Generator
 from imgturbo.sky import Stretch
 
@@ -130,7 +131,8 @@ def influence(
         for u in (shown, masked)
     ]
     noticed = _NOTICED * _noise(target, generator.out_channels, softening)[:, None, None]
-    changed = (np.abs(outputs[0] - outputs[1]) > noticed).any(0)
+    changed = flags_on((np.abs(outputs[0] - outputs[1]) > noticed).any(0), 1 / generator.zoom)
+    changed = changed[:side, :side]
     far = distance_transform_edt(~hole)[changed]
     return min(FARTHEST, max(1, int(np.ceil(far.max(initial=0)))))
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ from imgturbo.mosaic.lane import Lane, ahead
 from imgturbo.mosaic.reading import Piece
 from imgturbo.mosaic.reducers import Reducer, Reduction
 from imgturbo.mosaic.windows import Window, batches
+from imgturbo.mosaic.zoom import flags_on, mask_on
 
 __all__ = ["Layout", "sweep"]
 
@@ -44,25 +46,35 @@ class Layout:
         exact: cores are cropped; else overlaps are blended.
         batch: equal windows that go through the network together.
         reduction: what is made of the draws.
+        size: (H, W) of the output.
+        zoom: pixels of the output across one of the input, in which windows are counted.
     """
 
     windows: Sequence[Window]
     exact: bool
     batch: int
     reduction: Reduction
+    size: tuple[int, int]
+    zoom: Fraction = Fraction(1)
 
     @property
     def units(self) -> range:
         """Numbers of the units: windows, or rows of windows."""
         return range(len(self.windows) if self.exact else self.windows[-1].row + 1)
 
+    def output(self, window: Window) -> Window:
+        """A window on the grid of the output."""
+        return window.zoomed(self.zoom, self.size)
+
     def places(self, unit: int) -> tuple[Place, Place]:
-        """Where a unit's pixels and its flags lie in the image, as (rows, cols)."""
+        """Where a unit's pixels and its flags lie in the output, as (rows, cols)."""
         if self.exact:
-            core = self.windows[unit].core_rows, self.windows[unit].core_cols
+            window = self.output(self.windows[unit])
+            core = window.core_rows, window.core_cols
             return core, core
-        rows = {window.row: window for window in self.windows if window.row in (unit, unit + 1)}
-        mine, width = rows[unit], slice(0, self.windows[-1].cols.stop)
+        beside = [window for window in self.windows if window.row in (unit, unit + 1)]
+        rows = {window.row: self.output(window) for window in beside}
+        mine, width = rows[unit], slice(0, self.size[1])
         end = rows[unit + 1].rows.start if unit + 1 in rows else mine.rows.stop
         return (slice(mine.rows.start, end), width), (mine.core_rows, width)
 
@@ -112,18 +124,23 @@ def sweep(
         ):
             if group.joined is None and unit is None:
                 continue  # finished before: here for its neighbours' sake
-            planes = reducer.planes()
+            planes, made = reducer.planes(), layout.output(window)
+            valid = mask_on(piece.valid, layout.zoom)
             for plane in planes.values():
-                plane[:, ~piece.valid] = np.nan
+                plane[:, ~valid] = np.nan
             if not group.quiet:
-                put_flags(piece.flags, window.core_rows, window.core_cols)
+                flags = flags_on(piece.flags, layout.zoom)
+                size = [part.stop - part.start for part in (made.core_rows, made.core_cols)]
+                put_flags(flags[: size[0], : size[1]], made.core_rows, made.core_cols)
             if group.joined is None:
                 for name, plane in planes.items():
-                    core = plane[:, *window.crop].astype(np.float32)
-                    put(core, window.core_rows, window.core_cols, name)
+                    core = plane[:, *made.crop].astype(np.float32)
+                    put(core, made.core_rows, made.core_cols, name)
             else:
+                height, width = made.shape
                 stacked = np.concatenate([planes[name] for name in extensions])
-                for block, rows, cols in group.joined.add(window, stacked, group.quiet):
+                joined = group.joined.add(made, stacked[:, :height, :width], group.quiet)
+                for block, rows, cols in joined:
                     shares = np.split(block.astype(np.float32), len(extensions))
                     for name, share in zip(extensions, shares, strict=True):
                         put(share, rows, cols, name)
@@ -151,7 +168,8 @@ def _update(
 
 
 def _nothing(stack: npt.NDArray[np.float32], apply: Applier) -> Iterator[npt.NDArray[np.float32]]:
-    shape = (len(stack), apply.channels, *stack.shape[2:])
+    sides = map(apply.generator.written, stack.shape[2:])
+    shape = (len(stack), apply.channels, *sides)
     for _ in range(apply.draws):
         yield np.zeros(shape, np.float32)
 
@@ -172,7 +190,8 @@ def _groups(layout: Layout, units: Sequence[int], apply: Applier) -> Iterator[_G
     before = -1
     for row in units:
         if blender is None or row != before + 1:
-            blender = Blender(layout.windows, apply.channels * len(layout.reduction.extensions))
+            made = [layout.output(window) for window in layout.windows]
+            blender = Blender(made, apply.channels * len(layout.reduction.extensions))
             for earlier in blender.reaching(row):
                 for group in batches(rows[earlier], layout.batch):
                     yield _Group(group, [None] * len(group), blender, quiet=True)

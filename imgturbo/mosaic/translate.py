@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any, Unpack, overload
 
 import numpy as np
@@ -31,14 +32,18 @@ from imgturbo.mosaic.reducers import Reduction
 from imgturbo.mosaic.sweep import Layout, sweep
 from imgturbo.mosaic.windows import choose_window, plan
 from imgturbo.nets import Ensemble, Generator
+from imgturbo.side import Side
 from imgturbo.sky import SkyImage, Stretch
+from imgturbo.sky.grids import zoomed_grid
 from imgturbo.sky.overlap import require_common
 from imgturbo.sky.provenance import derived_header, history_of, prediction_cards
 from imgturbo.sky.units import DISPLAY
 from imgturbo.symmetries import GROUPS
 
 __all__ = [
+    "area_of",
     "in_unit",
+    "matched",
     "prepare",
     "softening_of",
     "translate_array",
@@ -74,7 +79,8 @@ def translate_array(
         settings: see `imgturbo.mosaic.Settings`.
 
     Returns:
-        Arrays (C', H, W) float32; NaN where any band of the input is; and the flags.
+        Arrays (C', H, W) float32, on the network's finer or coarser grid if it has one; NaN where
+        any band of the input is; and the flags.
 
     Raises:
         ImgturboError: an array or settings that do not fit.
@@ -118,9 +124,9 @@ def _translated(
         background,
         layout.exact,
     )
-    shape = (apply.channels, height, width)
+    shape = (apply.channels, *layout.size)
     planes = {name: np.empty(shape, np.float32) for name in layout.reduction.extensions}
-    flags = np.zeros((height, width), np.uint8)
+    flags = np.zeros(layout.size, np.uint8)
 
     def put(block: Array, rows: slice, cols: slice, name: str) -> None:
         planes[name][:, rows, cols] = block
@@ -154,9 +160,10 @@ def translate_sky(
 
     Args:
         bundle: a loaded bundle.
-        image: a `SkyImage`, bands in any order, brought to the pixel scale of the bundle if it has
-            a WCS with another one; or an array (C, H, W) in the unit and the band order of the
-            bundle's input side, NaN where not measured.
+        image: a `SkyImage`, bands in any order, brought to the pixel scale of the bundle's input if
+            it has a WCS with another one (a network for super-resolution gives finer pixels); or an
+            array (C, H, W) in the unit and the band order of the bundle's input side, NaN where not
+            measured.
         direction: ``"forward"``, source to target, or ``"backward"``.
         settings: see `imgturbo.mosaic.Settings`.
 
@@ -190,18 +197,11 @@ def translate_sky(
             way.input.names,
         )
     what = str(image.path or "the image")
-    order = band_order(way.input.names, image.bands, what, stated=image.named)
-    if way.input.unit and any(image.scales[k].unit.kind == "none" for k in order):
-        warn_assumed(way.input, what)
-        check_values(image.data[order], way.input, what)
-        image = replace(image, unit=way.input.unit, zeropoints=())
-    image = at_scale(image, way.input.pixel_scale)
-    measured = np.isfinite(image.data[order])
-    require_common([measured], [image.bands[k] for k in order], what)
-    scales = [image.scales[k] for k in order]
-    factors = flux_factors(scales, way.input, what)
-    output = way.output.on(scales[0].pixel_area)
-    array = in_unit(image.data[order], factors)
+    image, array = matched(image, way.input, what)
+    zoom, wcs = way.generator.zoom, image.wcs
+    output = way.output.on(area_of(image.scales[0].pixel_area, zoom))
+    if wcs is not None and zoom != 1:
+        wcs, _ = zoomed_grid(wcs, image.valid.shape, zoom)
     found = _translated(
         way.generator,
         array,
@@ -221,6 +221,7 @@ def translate_sky(
     like = replace(
         image,
         header=header,
+        wcs=wcs,
         unit=output.unit,
         bands=output.names,
         zeropoints=output.zeropoints,
@@ -233,18 +234,62 @@ def translate_sky(
     )
 
 
+def area_of(area: float | None, zoom: Fraction) -> float | None:
+    """Of a pixel of the output, where the input's pixels have this one; None: not known."""
+    return None if area is None else area / float(zoom) ** 2
+
+
+def matched(image: SkyImage, side: Side, what: str) -> tuple[SkyImage, Planes]:
+    """An image on the pixel scale of a side, and its values (C, H, W) as the side has them.
+
+    Args:
+        image: bands in any order, in a unit that can be brought to the side's.
+        side: whose bands, unit and pixel scale are wanted.
+        what: the file, for messages.
+
+    Raises:
+        ImgturboError: bands or unit that do not fit, or no pixel measured in all bands.
+    """
+    order = band_order(side.names, image.bands, what, stated=image.named)
+    if side.unit and any(image.scales[k].unit.kind == "none" for k in order):
+        warn_assumed(side, what)
+        check_values(image.data[order], side, what)
+        image = replace(image, unit=side.unit, zeropoints=())
+    image = at_scale(image, side.pixel_scale)
+    measured = np.isfinite(image.data[order])
+    require_common([measured], [image.bands[k] for k in order], what)
+    factors = flux_factors([image.scales[k] for k in order], side, what)
+    return image, in_unit(image.data[order], factors)
+
+
 # ----------------------------------------------------------- shared with the road through files
 
 
 def prepare(
-    generator: Generator, height: int, width: int, settings: Settings
+    generator: Generator,
+    height: int,
+    width: int,
+    settings: Settings,
+    size: tuple[int, int] | None = None,
 ) -> tuple[Applier, Layout]:
     """The network on its device, and the windows that suit it, the image and the memory.
+
+    Args:
+        generator: not yet there.
+        height, width: of the input.
+        settings: how to compute.
+        size: (H, W) of the output, no more than the network writes; None: all of that.
 
     Raises:
         ImgturboError: settings that make no sense or cannot be met.
     """
     device = pick_device(settings.device)
+    if not generator.on_the_sky:
+        raise ImgturboError(
+            "this network leads between images and codes, which have no place on the sky, so there "
+            "is nothing to translate; draw images with imgturbo sample, or bring some there and "
+            "back with its --reconstruct"
+        )
     generator = _ensemble(generator, settings)
     apply = Applier(
         generator,
@@ -269,7 +314,7 @@ def prepare(
     budget = _budget(device)
     cost = bytes_per_pixel(generator, generator.in_channels)
     if device.type == "cpu":  # where the reducers' planes lie, with one float32 draw
-        cost += (8 * reduction.held + 4) * generator.out_channels
+        cost += (8 * reduction.held + 4) * generator.out_channels * float(generator.zoom) ** 2
     side = generator.size or settings.window or choose_window(halo, stride, cost, budget)
     windows = plan(height, width, side, halo, stride)
     batch = settings.batch
@@ -280,7 +325,8 @@ def prepare(
         raise ImgturboError(f"batches of {batch} windows make no image; use 1 or more")
     # A single window has no neighbour to be blended with.
     exact = exact or len(windows) == 1
-    return apply, Layout(windows, exact, batch, reduction)
+    size = size or (generator.written(height), generator.written(width))
+    return apply, Layout(windows, exact, batch, reduction, size, generator.zoom)
 
 
 def _ensemble(generator: Generator, settings: Settings) -> Generator:

@@ -19,7 +19,8 @@ memory; `choose_window` weighs them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from itertools import pairwise
 from math import ceil, isqrt
 
@@ -63,6 +64,27 @@ class Window:
         return (
             slice(self.core_rows.start - y, self.core_rows.stop - y),
             slice(self.core_cols.start - x, self.core_cols.stop - x),
+        )
+
+    def zoomed(self, zoom: Fraction, size: tuple[int, int]) -> Window:
+        """The same window on the grid of an output, ``zoom`` times as fine, (H, W) pixels large.
+
+        Where a window begins, a pixel of both grids begins: its origin is a multiple of the stride.
+        """
+        if zoom == 1:
+            return self
+        height, width = size
+
+        def on(pixels: slice, length: int) -> slice:
+            ends = (min(ceil(end * zoom), length) for end in (pixels.start, pixels.stop))
+            return slice(*ends)
+
+        return replace(
+            self,
+            rows=on(self.rows, height),
+            cols=on(self.cols, width),
+            core_rows=on(self.core_rows, height),
+            core_cols=on(self.core_cols, width),
         )
 
 

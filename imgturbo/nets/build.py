@@ -5,16 +5,21 @@ from __future__ import annotations
 from torch import nn
 
 from imgturbo.config import (
+    CoarsenConfig,
+    CodeToImageConfig,
     CriticConfig,
     CycleGANResNetConfig,
+    ImageToCodeConfig,
     MLPConfig,
     NAFNetConfig,
     NetworkConfig,
     Pix2PixUNetConfig,
     ResNetConfig,
+    SRResNetConfig,
     UNetConfig,
 )
 from imgturbo.errors import ImgturboError
+from imgturbo.nets.codes import CodeToImage, ImageToCode
 from imgturbo.nets.gaussian import GaussianHead
 from imgturbo.nets.generator import Generator
 from imgturbo.nets.mlp import MLP, DenseCritic
@@ -22,6 +27,7 @@ from imgturbo.nets.nafnet import NAFNet
 from imgturbo.nets.patchgan import PatchGAN
 from imgturbo.nets.published import CycleGANResNet, Pix2PixUNet
 from imgturbo.nets.resnet import ResNet
+from imgturbo.nets.super_resolution import Coarsen, SRResNet
 from imgturbo.nets.unet import UNet
 
 __all__ = ["build_critic", "build_generator", "count_parameters"]
@@ -50,6 +56,14 @@ def build_generator(config: NetworkConfig, in_channels: int, out_channels: int) 
             return Pix2PixUNet(config, in_channels, out_channels)
         case CycleGANResNetConfig():
             return CycleGANResNet(config, in_channels, out_channels)
+        case CodeToImageConfig():
+            return CodeToImage(config, in_channels, out_channels)
+        case ImageToCodeConfig():
+            return ImageToCode(config, in_channels, out_channels)
+        case SRResNetConfig():
+            return SRResNet(config, in_channels, out_channels)
+        case CoarsenConfig():
+            return Coarsen(config, in_channels, out_channels)
         case _:
             raise ImgturboError(
                 f"model.decoder.kind {config.kind} is not trained by the eight terms; leave "

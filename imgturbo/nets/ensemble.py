@@ -27,7 +27,7 @@ __all__ = ["Ensemble"]
 
 
 class Ensemble(Generator):
-    """E above, itself a generator, which makes no noise; (B, C, H, W) → (B, C', H, W).
+    """E above, itself a generator, which makes no noise; (B, C, H, W) → (B, C', sH, sW).
 
     Args:
         generator: N, of images.
@@ -41,6 +41,7 @@ class Ensemble(Generator):
         # In this order sums have been taken, and to the last bit they depend on it.
         self.elements = sorted(elements, key=lambda g: (g[0], 0 in g[1], 1 in g[1]))
         self.size, self.whole_image = generator.size, generator.whole_image
+        self.zoom = generator.zoom
 
     def reach(self) -> int:
         """As far as N, whose reach is the largest of those that the symmetries exchange.
@@ -67,4 +68,5 @@ class Ensemble(Generator):
             output = output.transpose(2, 3) if transposed else output
             total = output if total is None else total + output
         assert total is not None
-        return total[..., : u.shape[2], : u.shape[3]] / len(self.elements)
+        height, width = map(self.written, u.shape[2:])
+        return total[..., :height, :width] / len(self.elements)

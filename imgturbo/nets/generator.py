@@ -13,18 +13,21 @@ the networks here are built of nothing else:
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from imgturbo.errors import ImgturboError
 from imgturbo.nets.answer import Answer
 from imgturbo.nets.noise import Noise
 
-__all__ = ["GROWTH", "Generator", "ImageGenerator", "carry", "pad_to_multiple"]
+__all__ = ["GROWTH", "Generator", "ImageGenerator", "carry", "on_grid", "pad_to_multiple"]
 
 GROWTH = 4
 """By how many times its side an image may have to grow to be read by a network."""
@@ -40,6 +43,10 @@ class Generator(nn.Module, ABC):
         size: the side of the only images it reads; None: any.
         whole_image: whether every output depends on all of the image that is given, by a statistic
             over it or in many passes, so that windows of a mosaic cannot agree.
+        zoom: pixels of the output across one of the input: 1 on one grid, 2 on one twice as fine,
+            1/2 on one twice as coarse. The first pixels of both grids begin at the same place.
+        on_the_sky: whether pixels of its input have their place in its output, so that it can be
+            applied to a mosaic by windows; not so between images and codes.
         has_density: whether it gives densities, :meth:`log_prob`, and not draws alone.
         doubt: what is to be known of its draws where their width is judged; empty: nothing.
         tells: what :meth:`answer` gives beside the output, ``posterior`` or ``log_det``.
@@ -49,6 +56,8 @@ class Generator(nn.Module, ABC):
 
     size: int | None = None
     whole_image: bool = False
+    zoom: Fraction = Fraction(1)
+    on_the_sky: bool = True
     has_density: bool = False
     doubt: str = ""
 
@@ -89,15 +98,20 @@ class Generator(nn.Module, ABC):
         """How far it sees in pixels, where it knows; None: that has to be measured."""
         return None
 
-    def check(self, extent: int | None) -> None:
-        """Refuse training data that it cannot read, before anything is computed.
+    def check(self, given: int | None, wanted: int | None) -> None:
+        """Refuse training data that it cannot read or cannot make, before anything is computed.
 
         Args:
-            extent: side of the images in pixels; None: they are rows of a table.
+            given: side in pixels of the images that it reads; None: they are rows of numbers.
+            wanted: the same of the images that it is to write.
 
         Raises:
             ImgturboError: naming the setting that does not fit, and what would.
         """
+
+    def written(self, pixels: int) -> int:
+        """How many pixels its output has along a side where its input has so many."""
+        return math.ceil(pixels * self.zoom)
 
     def draws(self, u: Tensor, noises: Sequence[Noise | None]) -> Iterator[Tensor]:
         """One output for each source of noise; what they share is computed once where it can be."""
@@ -126,24 +140,45 @@ class Generator(nn.Module, ABC):
 
 
 class ImageGenerator(Generator):
-    """A generator of images: (B, C, H, W) → (B, C', H, W) for any H, W ≥ 1."""
+    """A generator of images: (B, C, H, W) → (B, C', sH, sW) for any H, W ≥ 1, s its scale."""
 
-    def check(self, extent: int | None) -> None:
-        """Refuse rows of a table, and images that would have to grow many times to be read.
+    def check(self, given: int | None, wanted: int | None) -> None:
+        """Refuse rows of numbers, images far smaller than the stride, and those of another grid.
 
         Raises:
-            ImgturboError: there are no images, or they are far smaller than the stride.
+            ImgturboError: one of the two ends is no image, images would have to grow many times to
+                be read, or the other side has more or fewer pixels than it writes.
         """
-        if extent is None:
+        name = type(self).__name__
+        if given is None and wanted is None:
             raise ImgturboError(
-                f"{type(self).__name__} translates images, but the data are a table of numbers; "
+                f"{name} translates images, but the data are a table of numbers; "
                 "set model.decoder.kind: mlp (and model.critic.kind: mlp, where there are critics)"
             )
-        if self.stride > GROWTH * extent:
+        if given is None or wanted is None:
+            kind = "code_to_image" if given is None else "image_to_code"
             raise ImgturboError(
-                f"{type(self).__name__} reads images whose sides are multiples of {self.stride} "
-                f"pixels, and data.crop or prepare.tile.size is {extent}; halve the resolution "
+                f"{name} leads from image to image, but one of the sides holds rows of numbers; "
+                f"set the kind of this network (model.decoder or model.encoder) to {kind}"
+            )
+        if self.stride > GROWTH * given:
+            raise ImgturboError(
+                f"{name} reads images whose sides are multiples of {self.stride} "
+                f"pixels, and data.crop or prepare.tile.size is {given}; halve the resolution "
                 "less often (model.decoder: depth, downs, stem or the stages), or make larger tiles"
+            )
+        if self.written(given) != wanted:
+            kind = "srresnet" if wanted > given else "coarsen"
+            fine, coarse = max(given, wanted), min(given, wanted)
+            remedy = f"a kind {kind} with factor: {fine // coarse}"
+            if given == wanted:
+                remedy = "a kind that keeps the grid, such as unet"
+            elif fine % coarse:
+                remedy = "sides whose numbers of pixels are multiples of each other"
+            key = "model.decoder" if wanted >= given else "model.encoder"
+            raise ImgturboError(
+                f"{name} makes images of {self.written(given)} pixels of those of {given}, but the "
+                f"other side's have {wanted}; give {key} {remedy}"
             )
 
     def forward(self, u: Tensor, noise: Noise | None = None) -> Tensor:
@@ -155,13 +190,18 @@ class ImageGenerator(Generator):
                 take no notice.
 
         Returns:
-            (B, C', H, W).
+            (B, C', H, W), or as many pixels more or fewer as ``zoom`` says.
 
         Raises:
             ImgturboError: ``u`` is no image, or has another number of bands.
         """
         padded = self.padded(u)
-        return self.translate(padded, noise)[..., : u.shape[2], : u.shape[3]]
+        height, width = map(self.written, u.shape[2:])
+        return self.translate(padded, noise)[..., :height, :width]
+
+    def carry(self, valid: Tensor, output: Tensor) -> Tensor:
+        """As of :func:`carry`; on another grid, what :func:`on_grid` makes of a mask."""
+        return on_grid(valid, self.zoom) if self.zoom != 1 else super().carry(valid, output)
 
     def padded(self, u: Tensor) -> Tensor:
         """The input grown to multiples of ``stride``, if it is one that this network reads."""
@@ -179,7 +219,23 @@ class ImageGenerator(Generator):
 
     @abstractmethod
     def translate(self, u: Tensor, noise: Noise | None) -> Tensor:
-        """(B, C, H, W) → (B, C', H, W), with H and W multiples of ``stride``."""
+        """(B, C, H, W) → (B, C', sH, sW), with H and W multiples of ``stride``."""
+
+
+def on_grid(valid: Tensor, zoom: Fraction) -> Tensor:
+    """A mask (…, H, W) on a grid of ``zoom`` times as many pixels a side.
+
+    A finer pixel is valid where the one that it lies in is, a coarser one where all in it are.
+    """
+    fine, coarse = zoom.numerator, zoom.denominator
+    if fine > 1:
+        valid = valid.repeat_interleave(fine, -2).repeat_interleave(fine, -1)
+    if coarse == 1:
+        return valid
+    bottom, right = (-side % coarse for side in valid.shape[-2:])
+    whole = functional.pad(valid, (0, right, 0, bottom), value=True)
+    cells = whole.unflatten(-1, (-1, coarse)).unflatten(-3, (-1, coarse))
+    return cells.all(-1).all(-2)
 
 
 def carry(valid: Tensor, output: Tensor) -> Tensor:

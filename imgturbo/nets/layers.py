@@ -13,11 +13,12 @@ et al. 2017, arXiv:1707.02937): without that its output starts as a checkerboard
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from imgturbo.config import ResNetConfig, UNetConfig
 from imgturbo.nets.noise import Noise, NoiseLayer
 
 __all__ = [
@@ -80,13 +81,26 @@ class ResidualBlock(nn.Module):
         return h + self.second(self.dropout(F.silu(branch)))
 
 
+class BlocksConfig(Protocol):
+    """What a section of a config says of its residual blocks."""
+
+    @property
+    def blocks(self) -> int: ...
+    @property
+    def norm(self) -> str: ...
+    @property
+    def dropout(self) -> float: ...
+    @property
+    def noise_channels(self) -> int: ...
+
+
 class ResidualStage(nn.Module):
     """``blocks`` residual blocks in a row, whose noise layers count on from ``layer``."""
 
     def __init__(
         self,
         channels: int,
-        config: UNetConfig | ResNetConfig,
+        config: BlocksConfig,
         layer: int,
         stride: int,
     ) -> None:

@@ -49,13 +49,18 @@ class MLP(Generator):
         """0: rows have no neighbours."""
         return 0
 
-    def check(self, extent: int | None) -> None:
+    def check(self, given: int | None, wanted: int | None) -> None:
         """Refuse images.
 
         Raises:
-            ImgturboError: there are no rows.
+            ImgturboError: there are no rows, or no rows are wanted.
         """
-        if extent is not None:
+        if given is None and wanted is not None:
+            raise ImgturboError(
+                "the dense network writes rows of numbers, but the other side holds images; set "
+                "the kind of this network (model.decoder or model.encoder) to code_to_image"
+            )
+        if given is not None:
             raise ImgturboError(
                 "the dense network reads tables of numbers, but the data are images; set "
                 "model.decoder.kind: unet (and model.critic.kind: patchgan, where there are "

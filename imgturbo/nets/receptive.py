@@ -24,6 +24,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -217,6 +218,7 @@ def _prober(
     if axis == 2:
         clean = clean.transpose(2, 3).contiguous()
     modes = {part: part.training for part in module.modules()}
+    zoom: Fraction = getattr(module, "zoom", Fraction(1))
 
     def probe(first: int, last: int) -> Tensor:
         u = clean.clone()
@@ -224,7 +226,10 @@ def _prober(
         with torch.no_grad(), torch.autocast("cpu", enabled=False), _OneChannel():
             given = (u, _NoiseIn(first, last, axis)) if noisy else (u,)
             output = functional_call(module, state, given)
-        return output.isnan().any(1)[0].any(3 - axis)
+        reached = output.isnan().any(1)[0].any(3 - axis)
+        # An output on another grid counts for the pixels of the input that it lies in, or holds.
+        finer = reached.unflatten(0, (-1, zoom.numerator)).any(1)
+        return finer.repeat_interleave(zoom.denominator)
 
     module.eval()
     try:

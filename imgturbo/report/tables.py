@@ -41,6 +41,7 @@ _MEANING = {  # of the columns beside the prediction's
     "perfect": "a perfect prediction, resampled as this one was",
     "input": "the input as it is",
     "affine": "the best affine colour map of the input",
+    "bicubic": "the input by cubic convolution on the finer grid",
     "ceiling": "what was said to be the best that can be had",
     "new noise": "the target with fresh noise, about what its noiseless truth would score",
 }
@@ -66,6 +67,7 @@ def score_table(result: dict[str, Any]) -> None:
         "perfect": perfect,
         "input": result["baselines"]["identity"],
         "affine": result["baselines"]["affine"],
+        "bicubic": result["baselines"].get("bicubic"),
         "ceiling": result["ceilings"]["given"],
         "new noise": result["ceilings"]["again"],
     }
@@ -108,7 +110,13 @@ def _band_table(result: dict[str, Any]) -> Table:
     keys = ("psnr", "ssim", "mse")
     for key in keys:
         table.add_column(_SCORES[key][0], justify="right")
-    beside = {"input": "identity", "affine": "affine", "ceiling": "ceiling", "new noise": "again"}
+    beside = {
+        "input": "identity",
+        "affine": "affine",
+        "bicubic": "bicubic",
+        "ceiling": "ceiling",
+        "new noise": "again",
+    }
     others = {
         name: result["beside_by_band"][label]
         for name, label in beside.items()

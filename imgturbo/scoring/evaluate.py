@@ -33,6 +33,7 @@ from imgturbo.metrics.perceptual import Unavailable, lpips_distance, st_lpips_di
 from imgturbo.metrics.spectrum import spectrum_scores
 from imgturbo.scoring.ceiling import seen_again
 from imgturbo.scoring.intervals import file_intervals
+from imgturbo.scoring.refined import bicubic_of
 from imgturbo.scoring.together import (
     Image,
     Matched,
@@ -85,7 +86,9 @@ def evaluate(
         "sources", "sources_matched", "sources_target", "lpips", "st_lpips", "frechet",
         "frechet_crops"}``) for each image that is scored:
 
-        - ``"prediction"``; ``"baselines"``: ``{"identity", "affine"}``, None without a source;
+        - ``"prediction"``; ``"baselines"``: ``{"identity", "affine"}``, None without a source, and
+          ``"bicubic"`` where the source's pixels are a whole number of the target's wide and begin
+          where these do: cubic convolution of its stretched values (super-resolution);
         - ``"ceilings"``: ``{"given", "again"}``, the ``ceiling`` and the target with fresh noise;
         - ``"by_band"``: ``{"F150W": {…}, …}`` of the prediction, the scores that go by pixels;
           ``"beside_by_band"`` the same of all the others, by their names;
@@ -112,7 +115,8 @@ def evaluate(
     valid = prediction.valid & truth.valid
     given = None
     if source is not None:
-        given = on_grid(as_sky(source, "source"), truth, "source", done, source)
+        as_given_source = as_sky(source, "source")
+        given = on_grid(as_given_source, truth, "source", done, source)
         valid &= given.valid
     best = None
     if ceiling is not None:
@@ -135,6 +139,9 @@ def evaluate(
         images["identity"] = _filled(_input_as_is(given, prediction, stretch, valid), valid)
         own = _filled(_own_stretch(given, valid)(given.data), valid)
         images["affine"] = affine_colour(own, y_true, valid)
+        refined = bicubic_of(as_given_source, prediction, stretch)
+        if refined is not None:
+            images["bicubic"] = _filled(refined, valid)
     noisy = bool(np.isfinite(stretch.softening).any())  # a picture's noise is part of the picture
     if noisy:
         images["again"] = _filled(stretch(seen_again(truth.data, valid)), valid)
@@ -159,7 +166,8 @@ def evaluate(
             notes.append(f"{label}: equal to the target, its PSNR is infinite and left out")
     return {
         "prediction": rows["prediction"],
-        "baselines": {label: rows.get(label) for label in ("identity", "affine")},
+        "baselines": {label: rows.get(label) for label in ("identity", "affine")}
+        | {label: rows[label] for label in ("bicubic",) if label in rows},
         "ceilings": {"given": rows.get("ceiling"), "again": rows.get("again")},
         "by_band": by_band.pop("prediction"),
         "beside_by_band": by_band,

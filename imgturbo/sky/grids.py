@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 from functools import reduce
 
 import numpy as np
@@ -29,7 +30,7 @@ from imgturbo.sky.frames import to_pixels
 from imgturbo.sky.headers import pixel_area, solid_angles
 from imgturbo.sky.headers import pixel_scale as pixel_scale_of
 
-__all__ = ["SAME_SCALE", "Route", "grid_at", "same_area", "scaled_grid"]
+__all__ = ["SAME_SCALE", "Route", "grid_at", "same_area", "scaled_grid", "zoomed_grid"]
 
 Floats = NDArray[np.float64]
 
@@ -59,10 +60,29 @@ def scaled_grid(
     Returns:
         The WCS, its shape (H, W), and the number f of new pixels an old one.
     """
-    height, width = shape
     old = pixel_scale_of(wcs, shape)
     assert old is not None
     f = old / pixel_scale
+    return *_grid_of(wcs, shape, f), f
+
+
+def zoomed_grid(wcs: WCS, shape: tuple[int, int], zoom: Fraction) -> tuple[WCS, tuple[int, int]]:
+    """As :func:`scaled_grid`, with ``zoom`` new pixels across an old one, to the last bit.
+
+    With zoom 2 each pixel makes 2 × 2, with 1/2 each 2 × 2 make one; what is left over at the end
+    of a row or column makes one that reaches beyond it.
+
+    Returns:
+        The WCS and its shape (H, W).
+    """
+    new, _ = _grid_of(wcs, shape, float(zoom))
+    height, width = (math.ceil(side * zoom) for side in shape)
+    new.array_shape = height, width
+    return new, (height, width)
+
+
+def _grid_of(wcs: WCS, shape: tuple[int, int], f: float) -> tuple[WCS, tuple[int, int]]:
+    height, width = shape
     new = wcs.deepcopy()
     new.wcs.crpix = (wcs.wcs.crpix - 0.5) * f + 0.5
     if wcs.wcs.has_cd():
@@ -86,7 +106,7 @@ def scaled_grid(
     new.wcs.set()
     size = (max(1, math.ceil(height * f - 1e-6)), max(1, math.ceil(width * f - 1e-6)))
     new.array_shape = size
-    return new, size, f
+    return new, size
 
 
 def grid_at(

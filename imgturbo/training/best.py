@@ -1,8 +1,9 @@
 """Which weights are the best, and the bundle that is made of them.
 
 The averaged generators are scored on the validation tiles. Whenever ``train.select`` improves they
-become ``<out>/bundle``; where nothing can be scored (no pairs) the latest weights are the best, and
-with ``select: last`` they always are: no score of pixels rises while a picture gets sharper.
+become ``<out>/bundle``; where that score is not to be had (it needs pairs, and there are none) the
+latest weights are the best, and with ``select: last`` they always are: no score of pixels rises
+while a picture gets sharper.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ def consider(state: RunState) -> tuple[dict[str, float], bool]:
         settings.validate_tiles,
         team,
         state.objective,
+        state.selection.score,
     )
     better = state.selection.prefers(scores, progress.best_scores)
     if better:
@@ -86,6 +88,7 @@ def _write_bundle(state: RunState, networks: Mapping[str, nn.Module]) -> None:
             "device": device_name(state.team),
             "validation": progress.best_scores,
             "tiles": state.source.digest,
+            "extent": state.source.extent,
             "versions": versions(),
         },
     )

@@ -35,6 +35,7 @@ from imgturbo.training.tensors import (
     named_tensors,
     optimizer_tensors,
 )
+from imgturbo.training.unpaired import refuse_unscored
 
 if TYPE_CHECKING:
     from imgturbo.data.source import Source
@@ -80,6 +81,7 @@ class RunState:
         assert config.train.select is not None  # of a settled config
         self.selection = Selection.named(config.train.select, self.objective)
         self.objective.check(source)
+        refuse_unscored(self.selection.score, source)
         self._refuse_idle(source)
         self.channels_last = config.train.channels_last and source.extent is not None
         if self.channels_last:

@@ -5,6 +5,7 @@ scale with data range 1, over pixels valid on both sides, pairs only. PSNR and L
 tiles' pixels together, as of one image: a mean of the tiles' own PSNRs would be ruled by empty sky.
 SSIM is the mean over tiles. The processes share the batches.
 
+Where nothing is paired there are other scores (:mod:`imgturbo.training.unpaired`).
 What is trained may give scores of its own, such as a flow its likelihood in bits; the PSNR, SSIM
 and L1 of a stochastic map are those of the image of ε = 0.
 """
@@ -26,7 +27,9 @@ from imgturbo.data.source import Source
 from imgturbo.losses import DIRECTIONS, Trainable
 from imgturbo.metrics.image import ssim
 from imgturbo.nets import FreshNoise
+from imgturbo.nets.generator import carry
 from imgturbo.team import Team
+from imgturbo.training.unpaired import UnpairedScores
 
 __all__ = ["Samples", "validate", "write_samples"]
 
@@ -51,6 +54,7 @@ def validate(
     limit: int,
     team: Team,
     objective: Trainable,
+    select: str | None = None,
 ) -> tuple[dict[str, float], dict[str, Samples]]:
     """Score ``decoder`` and ``encoder``, those that there are. Every process calls this.
 
@@ -60,6 +64,7 @@ def validate(
         batch_size, limit: samples at a time, and in all.
         team: the processes.
         objective: what trains them, which may have scores of its own.
+        select: the score that selects, which is computed whatever it costs.
 
     Returns:
         Scores such as ``forward/psnr``, the same in all processes, NaN left out (no pairs, or
@@ -70,6 +75,7 @@ def validate(
     keys += objective.own_scores
     sums = torch.zeros(2, len(keys), dtype=torch.float64)
     samples: dict[str, Samples] = {}
+    unpaired = UnpairedScores(networks, select)
     for number, batch in enumerate(source.validation(batch_size, limit)):
         if number % team.size != team.rank:
             continue
@@ -77,22 +83,26 @@ def validate(
         for name, network in directions.items():
             given, given_valid, truth, truth_valid = _sides(batch, name)
             predicted = network(given).float()  # a stochastic network in eval mode: without noise
-            pairs, both = batch.paired, given_valid & truth_valid
-            found = _sums(predicted[pairs], truth[pairs], both[pairs])
-            _add(sums, keys, {f"{name}/{score}": sum_of for score, sum_of in found.items()})
-            if number == 0 and given.ndim == 4:
+            made = getattr(network, "carry", carry)(given_valid, predicted)
+            pairs = batch.paired
+            if predicted.shape == truth.shape:
+                both = made & truth_valid
+                found = _sums(predicted[pairs], truth[pairs], both[pairs])
+                _add(sums, keys, {f"{name}/{score}": sum_of for score, sum_of in found.items()})
+            if number == 0 and given.ndim == predicted.ndim == truth.ndim == 4:
                 known_truth = truth_valid & pairs.view(-1, 1, 1, 1)
                 draw = None
                 if getattr(network, "stochastic", False):
                     noisy = network(given[:_SHOWN], FreshNoise()).float()
-                    draw = _shown(noisy, given_valid)
+                    draw = _shown(noisy, made)
                 samples[name] = Samples(
-                    _shown(given, given_valid),
-                    _shown(predicted, given_valid),
+                    _like(_shown(given, given_valid), predicted),
+                    _shown(predicted, made),
                     draw,
                     _shown(truth, known_truth),
                 )
         _add(sums, keys, objective.scores(networks, batch, number))
+        unpaired.update(batch, number)
     if team.size > 1:
         sums = team.sum(sums.to(team.device)).cpu()
     means = dict(zip(keys, (sums[0] / sums[1]).tolist(), strict=True))
@@ -101,7 +111,7 @@ def validate(
         mse = means[f"{name}/mse"]
         scores[f"{name}/psnr"] = -10 * math.log10(mse) if mse else math.inf
         scores |= {f"{name}/{score}": means[f"{name}/{score}"] for score in ("ssim", "l1")}
-    scores |= {name: means[name] for name in objective.own_scores}
+    scores |= {name: means[name] for name in objective.own_scores} | unpaired.scores(team)
     return {key: score for key, score in scores.items() if not math.isnan(score)}, samples
 
 
@@ -134,6 +144,14 @@ def _sums(predicted: Tensor, truth: Tensor, valid: Tensor) -> dict[str, tuple[Te
 
 def _shown(image: Tensor, valid: Tensor) -> NDArray[np.float32]:
     return image[:_SHOWN].where(valid[:_SHOWN], torch.nan).cpu().numpy()
+
+
+def _like(image: NDArray[np.float32], other: Tensor) -> NDArray[np.float32]:
+    """Pixels repeated, or left out, until there are as many as another image has."""
+    for axis in (2, 3):
+        places = np.arange(other.shape[axis]) * image.shape[axis] // other.shape[axis]
+        image = image.take(places, axis)
+    return image
 
 
 def write_samples(path: Path, samples: Samples, unit: str, caption: str) -> None:

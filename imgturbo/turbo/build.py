@@ -58,7 +58,10 @@ def build_objective(
     """
     model = config.model
     images = not model.decoder.reads_rows
-    ends = {"z": _end(source, images), "x": _end(target, images)}
+    ends = {
+        "z": _end(source, images, model.decoder.reads_rows),
+        "x": _end(target, images, (model.encoder or model.decoder).reads_rows),
+    }
     terms = _with_possible_identity(resolve(config.objective), config, ends)
     _check_priors(terms, ends)
     _check_critics(terms, config, ends)
@@ -76,14 +79,18 @@ def build_objective(
     return Objective(encoder, decoder, critics, terms, FreshNoise(), scales)
 
 
-def _end(end: int | Side, images: bool) -> _End:
+def _end(end: int | Side, images: bool, rows: bool) -> _End:
+    """A latent code is a vector if the network that reads it reads ``rows``.
+
+    Else it may be a map as well, and its critic finds out.
+    """
     if isinstance(end, int):
         return _End(end, images)
-    # A latent code may be a vector or a map: its critic finds out.
     stretch = end.stretch
     scale = tuple(np.where(np.isfinite(stretch.softening), stretch.scale, 0.0).tolist())
     drawn = end.kind == "latent"
-    return _End(len(end), None if drawn else end.kind == "image", scale, drawn)
+    image = end.kind == "image" if not drawn else (False if rows else None)
+    return _End(len(end), image, scale, drawn)
 
 
 def _check_priors(terms: Terms, ends: Ends) -> None:
@@ -112,10 +119,11 @@ def _check_critics(terms: Terms, config: Config, ends: Ends) -> None:
         return  # the decoder is of the wrong kind itself, and says so when it is checked
     for output in terms.critics.values():
         own = SPACE[output]
-        if terms.is_conditional(output) and _unlike(ends):
+        if terms.is_conditional(output) and (_unlike(ends) or model.decoder.other_grid):
+            beside = "rows of numbers" if _unlike(ends) else "those of another grid"
             raise ImgturboError(
-                f"objective.conditional: the critic of {output} cannot see images beside rows of "
-                "numbers; set it to false"
+                f"objective.conditional: the critic of {output} cannot see images beside {beside}; "
+                "set it to false"
             )
         critic, image = model.critic_of(own), ends[own].image
         if image is None or image != critic.reads_rows:
@@ -133,14 +141,17 @@ def _check_critics(terms: Terms, config: Config, ends: Ends) -> None:
 def _with_possible_identity(terms: Terms, config: Config, ends: Ends) -> Terms:
     """Without the preset's identity terms where the spaces are of unlike shape.
 
-    decoder(x) exists only if x has as many channels as z, and is an image if z is one. A weight the
-    user wrote is not dropped in silence.
+    decoder(x) exists only if x has as many channels as z, is an image if z is one, and lies on one
+    grid with it. A weight the user wrote is not dropped in silence.
     """
     z, x = ends["z"].channels, ends["x"].channels
-    if (z == x and not _unlike(ends)) or not any(terms.identity.values()):
+    other_grid = config.model.decoder.other_grid
+    if (z == x and not (_unlike(ends) or other_grid)) or not any(terms.identity.values()):
         return terms
     if any(config.objective.identity.values()):
         found = f"there are {z} and {x}" if z != x else "and these are an image and a row"
+        if z == x and other_grid:
+            found = "and of one grid, and these are of two"
         raise ImgturboError(
             f"objective.identity needs as many source bands as target bands, {found}; set its "
             "weights to 0"

@@ -218,8 +218,10 @@ class Objective(Trainable):
     def check(self, source: Source) -> None:
         """Beside what every engine refuses: images far smaller than one patch of a critic."""
         super().check(source)
+        extents = dict(zip("zx", source.extents(), strict=True))
         for name, critic in self.critics.items():
-            smallest, extent = getattr(critic, "smallest", 0), source.extent
+            judged = SPACE[self.terms.critics[name]]
+            smallest, extent = getattr(critic, "smallest", 0), extents[judged]
             if extent is not None and smallest > GROWTH * extent:
                 raise ImgturboError(
                     f"{source.name}: the critic {name} judges images of {smallest} pixels and "

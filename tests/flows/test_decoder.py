@@ -255,7 +255,10 @@ def test_weights_beside_the_likelihood_are_refused(objective, named):
 
 
 def sized(extent):
-    return SimpleNamespace(extent=extent, whole=extent, pairs=None, measured=lambda: None)
+    sides = (extent, extent)
+    return SimpleNamespace(
+        extent=extent, extents=lambda whole=False: sides, pairs=None, measured=lambda: None
+    )
 
 
 def test_sides_that_do_not_fit_are_named_with_those_that_do():
