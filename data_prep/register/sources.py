@@ -195,7 +195,6 @@ def centroid(
     rim = np.hypot(dx, dy) > 0.8 * reach
     anchor = np.rint(start).astype(int)
     inside = (anchor >= reach).all(1) & (anchor < np.array([width, height]) - reach).all(1)
-    anchor = np.clip(anchor, 0, [width - 1, height - 1])
     x = np.clip(anchor[:, 0, None, None] + dx, 0, width - 1)
     y = np.clip(anchor[:, 1, None, None] + dy, 0, height - 1)
     stamp = image[y, x].astype(float)
