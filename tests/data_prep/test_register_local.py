@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from scipy.interpolate import BSpline
 
+from data_prep.register import local
 from data_prep.register.local import LocalShift, _splines, _weights, choose_local, fit_local
+from data_prep.register.polynomial import folds
 
 
 def scattered(count, box=(300.0, 200.0), seed=0):
@@ -136,29 +138,24 @@ def test_what_is_noise_is_no_shift():
 
 
 def test_the_smoothing_follows_the_noise():
-    smoothing = [
-        choose_local(*waves(150, noise), np.ones(150)).smoothing for noise in (0, 0.2, 1.0)
-    ]
+    chosen = [choose_local(*waves(150, noise), np.ones(150)) for noise in (0, 0.2, 1.0)]
+    smoothing = [shift.smoothing for shift in chosen]
     assert smoothing[0] == 0.01
     assert smoothing == sorted(smoothing)
     assert smoothing[2] >= 1.0
-    points, wave = waves(150, 0.0)
-    stiff = points @ np.array([[0.01, 0.0], [0.0, 0.02]]) + np.random.default_rng(7).normal(
-        0, 0.5, (150, 2)
-    )
-    assert choose_local(points, stiff, np.ones(150)).smoothing >= 100
+    points = scattered(150, seed=5)
+    plane = points @ np.array([[0.01, 0.0], [0.0, 0.02]])
+    noisy = plane + np.random.default_rng(7).normal(0, 0.5, plane.shape)
+    assert choose_local(points, noisy, np.ones(150)).smoothing >= 100
 
 
 def test_the_chosen_shift_is_the_one_that_predicts_held_out_pairs_best():
     """By the weighted squares, over the folds; and it must gain three per cent of the rms."""
-    from data_prep.register.local import _SMOOTHING
-    from data_prep.register.polynomial import folds
-
     points, residuals = waves(90, 0.8)
     noise = np.random.default_rng(8).uniform(0.3, 3, 90)
     weight = 1 / noise**2
     errors = {}
-    for smoothing in _SMOOTHING:
+    for smoothing in 10.0 ** np.arange(-2, 4):
         errors[smoothing] = 0.0
         for held in folds(90):
             kept = np.setdiff1d(np.arange(90), held)
@@ -177,8 +174,6 @@ def test_the_chosen_shift_is_the_one_that_predicts_held_out_pairs_best():
 @pytest.mark.parametrize(("gain", "taken"), [(0.969, True), (0.971, False)])
 def test_a_gain_of_three_per_cent_is_asked_for(gain, taken, monkeypatch):
     """Splines that leave so much of every residual, held out or not."""
-    from data_prep.register import local
-
     points, residuals = waves(40, 0.3)
     monkeypatch.setattr(
         local, "fit_local", lambda p, r, *_: lambda at: (1 - gain) * waves(40, 0.3)[1][index(at)]

@@ -66,7 +66,7 @@ def test_pairs_count_by_their_inverse_variance():
 
 @pytest.mark.parametrize(("count", "degree", "free"), [(8, 1, 5 / 8), (30, 2, 0.8), (11, 3, 0.1)])
 def test_what_the_map_cannot_follow_is_added_to_the_noise(count, degree, free):
-    """Equal noise: the mean square of the residuals over what the map left free; a tenth at least."""
+    """Equal noise: the mean square residual over what the map left free; a tenth at least."""
     rng = np.random.default_rng(1)
     points = rng.uniform(0, 100, (count, 2))
     observed = points + rng.normal(0, 2.0, (count, 2))
