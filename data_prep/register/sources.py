@@ -92,8 +92,8 @@ def luminance(data: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[n
     """
     finite = np.isfinite(data)
     cover = finite.sum(axis=(1, 2))
-    used = np.flatnonzero((cover > 0) & (2 * cover >= cover.max()))
-    mask = np.asarray(finite[used].all(axis=0)) & bool(len(used))
+    used = np.flatnonzero(2 * cover >= cover.max())
+    mask = np.asarray(finite[used].all(axis=0))
     total = np.zeros(data.shape[1:], np.float32)
     for band in used:
         sample = data[band][mask]

@@ -38,7 +38,7 @@ def test_luminance_is_the_mean_of_the_bands_in_units_of_their_noise():
     total, mask = luminance(np.stack([first, second]))
     expected = ((first - 20) / (1.4826 * 2) + (second + 30) / (1.4826 * 0.5)) / 2
     assert mask.all()
-    assert total.dtype == np.float32
+    assert (total.shape, total.dtype) == ((14, 15), np.float32)
     assert np.allclose(total, expected, rtol=1e-5)
 
 
@@ -335,7 +335,19 @@ def test_where_there_are_no_boxes_one_number_is_the_noise():
     assert module._noise(plane, mask) == pytest.approx(expected)
     assert module._noise(0 * plane, mask) is None
     assert module._noise(0 * plane, np.ones((64, 64), bool)) is None
-    # A box is 64 pixels a side, or what there is.
     small = module._noise(plane[:31, :40], np.ones((31, 40), bool))
     assert small.shape == (31, 40)
     assert np.allclose(small, 2, rtol=0.1)
+
+
+@pytest.mark.parametrize(("shape", "box"), [((100, 64), (64, 64)), ((63, 300), (63, 64))])
+def test_a_box_of_the_noise_is_64_pixels_a_side_or_what_there_is(shape, box, monkeypatch):
+    asked = []
+    real = module.Background2D
+    monkeypatch.setattr(
+        module,
+        "Background2D",
+        lambda data, box, **rest: asked.append(box) or real(data, box, **rest),
+    )
+    module._noise(np.random.default_rng(13).normal(0, 1, shape), np.ones(shape, bool))
+    assert asked == [box]
