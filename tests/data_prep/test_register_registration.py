@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
 from sky_grids import tangent
 
+from data_prep.register.align import _Task
+from data_prep.register.chance import Evidence
 from data_prep.register.coordinates import nominal_wcs
+from data_prep.register.correlate import Correlation
 from data_prep.register.local import fit_local
 from data_prep.register.neighbours import tempered
-from data_prep.register.polynomial import Polynomial, excess
+from data_prep.register.pairs import find_pairs
+from data_prep.register.polynomial import Polynomial, excess, fit_polynomial
 from data_prep.register.registration import Registration
+from data_prep.register.sources import find_sources
+from imgturbo.config import RegisterConfig
+from imgturbo.sky import SkyImage
 
 WCS = tangent((50, 60))
 
@@ -145,3 +153,21 @@ def test_a_record_says_what_it_rests_on():
     assert ", affine + local: " in str(local)
     assert not found.nominal
     assert Registration.without_sources(WCS, nominal_wcs((5, 5)), "none", "none").nominal
+
+
+def test_what_registration_hands_on_is_never_changed_by_a_reader():
+    points = np.random.default_rng(1).uniform(0, 50, (9, 2))
+    empty = find_sources(np.zeros((50, 60), np.float32), np.ones((50, 60), bool))
+    correlation = Correlation(np.zeros(2), np.ones(2), 0.1, 0.1, 1.0)
+    proof = Evidence(0.0, 1, 2, 3.0, 4.0)
+    assert (correlation.enough, proof.enough) == (False, False)
+    picture = SkyImage.from_array(np.zeros((50, 60), np.float32))
+    config = RegisterConfig()
+    task = _Task(picture, picture, config, False, WCS, lambda p: p, [], [empty, empty])
+    assert task.size == (50, 60)
+    pairs = find_pairs(points, np.ones(9), empty, lambda p: p, 0, 3.0)
+    maps = fit_polynomial(points, points, 0), fit_local(points, points, 1.0, np.ones(9))
+    for value in (record(), empty, pairs, *maps, correlation, proof, task):
+        name = next(iter(value.__dataclass_fields__))
+        with pytest.raises(FrozenInstanceError):
+            setattr(value, name, getattr(value, name))

@@ -303,11 +303,13 @@ def test_each_region_has_its_own_noise():
 @pytest.mark.parametrize("value", [0.0, 5.0, np.float32(0.1)])
 def test_an_image_of_one_value_has_no_source(value):
     image = np.full(SHAPE, value, np.float32)
-    found = find_sources(image, ALL)
-    assert len(found) == 0
-    assert found.quiet.all()
-    assert len(find_sources(image, ~ALL)) == 0
-    assert len(find_sources(image, np.indices(SHAPE).sum(0) == 0)) == 0
+    one = np.indices(SHAPE).sum(0) == 0
+    for mask in (ALL, ~ALL, one):
+        found = find_sources(image, mask)
+        assert found.positions.shape == (0, 2)
+        for numbers in (found.significance, found.noise, found.sky):
+            assert numbers.shape == (0,)
+        assert np.array_equal(found.quiet, mask)
 
 
 # ----------------------------------------------------------------------------------------- noise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
@@ -311,3 +311,11 @@ def test_maps_of_much_of_the_sky_always_may_meet(radius, expected):
     )
     assert split._circle(first)[1] == pytest.approx(np.radians(radius), rel=1e-6)
     assert split._may_overlap(first, second) == expected
+
+
+def test_fields_and_their_areas_are_never_changed_by_a_reader():
+    one = field()
+    (area,) = divide([one], SplitConfig(fraction=0), 8)
+    for value, name in [(one, "name"), (area, "train")]:
+        with pytest.raises(FrozenInstanceError):
+            setattr(value, name, getattr(value, name))
