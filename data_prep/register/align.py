@@ -280,8 +280,9 @@ def _relative_scale(to_target: Map, shape: tuple[int, int]) -> float:
     """Size of a source pixel in target pixels, at the middle of the source."""
     middle = np.array([[(shape[1] - 1) / 2, (shape[0] - 1) / 2]])
     corners = to_target(middle + np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
-    area = abs(np.linalg.det(corners[1:] - corners[0]))
-    return float(np.sqrt(area)) if np.isfinite(area) and area > 0 else 1.0
+    sides = corners[1:] - corners[0]
+    area = abs(np.linalg.det(sides)) if np.isfinite(sides).all() else 0.0
+    return float(np.sqrt(area)) if area > 0 else 1.0
 
 
 def _common_frame(predicted: Floats, complete: Map, shape: tuple[int, int]) -> Floats:

@@ -163,12 +163,17 @@ def masked_correlation(
     count = np.maximum(np.rint(together(mf, mg)), 1)
     sum_f, sum_g = together(tf, mg), together(mf, tg)
     covariance = together(tf, tg) - sum_f * sum_g / count
-    spread_f = together(transform(f**2), mg) - sum_f**2 / count
-    spread_g = together(mf, transform(g**2)) - sum_g**2 / count
-    product = np.maximum(spread_f, 0) * np.maximum(spread_g, 0)
+    spread_f = _contrast(together(transform(f**2), mg) - sum_f**2 / count, f)
+    spread_g = _contrast(together(mf, transform(g**2)) - sum_g**2 / count, g)
+    product = spread_f * spread_g
     floor = 1e-9 * max(float(product.max()), 1e-300)
     rho = np.where(product > floor, covariance / np.sqrt(np.maximum(product, floor)), 0.0)
     return np.clip(rho, -1, 1), count
+
+
+def _contrast(spread: Floats, plane: Floats) -> Floats:
+    """The sums of squares about each overlap's mean; 0 where they are the rounding of the whole."""
+    return np.where(spread > 1e-12 * float(np.sum(plane**2)), spread, 0.0)
 
 
 def _significance(image: NDArray[np.float32], mask: NDArray[np.bool_]) -> Plane:

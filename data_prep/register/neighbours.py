@@ -42,8 +42,7 @@ def nearby_offset(
         width: c of the weights, pixels.
         others: ``at`` are the points themselves, and each is told by the others only.
     """
-    count = min(max(_NEIGHBOURS, _PLANE), len(points) - others)
-    count = min(count, max(4, len(points) // 4))
+    count = min(_NEIGHBOURS, len(points) - others, max(4, len(points) // 4))
     distance, near = cKDTree(points).query(at, k=list(range(1, count + others + 1)))
     if others:
         distance, near = distance[:, 1:], near[:, 1:]

@@ -163,7 +163,7 @@ def fit_robust(
 def folds(count: int, parts: int = 5) -> list[NDArray[np.int64]]:
     """Index sets of a cross-validation, the same at every call; leave-one-out for few pairs."""
     order = np.random.default_rng(0).permutation(count)
-    return [np.sort(part) for part in np.array_split(order, min(parts, count)) if part.size]
+    return [np.sort(part) for part in np.array_split(order, min(parts, count))]
 
 
 def rms(vectors: Floats) -> float:

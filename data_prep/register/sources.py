@@ -92,8 +92,8 @@ def luminance(data: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[n
     """
     finite = np.isfinite(data)
     cover = finite.sum(axis=(1, 2))
-    used = np.flatnonzero((cover > 0) & (2 * cover >= cover.max()))
-    mask = np.asarray(finite[used].all(axis=0)) & bool(len(used))
+    used = np.flatnonzero(2 * cover >= cover.max())
+    mask = np.asarray(finite[used].all(axis=0))
     total = np.zeros(data.shape[1:], np.float32)
     for band in used:
         sample = data[band][mask]
@@ -195,7 +195,6 @@ def centroid(
     rim = np.hypot(dx, dy) > 0.8 * reach
     anchor = np.rint(start).astype(int)
     inside = (anchor >= reach).all(1) & (anchor < np.array([width, height]) - reach).all(1)
-    anchor = np.clip(anchor, 0, [width - 1, height - 1])
     x = np.clip(anchor[:, 0, None, None] + dx, 0, width - 1)
     y = np.clip(anchor[:, 1, None, None] + dy, 0, height - 1)
     stamp = image[y, x].astype(float)
