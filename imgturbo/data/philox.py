@@ -37,6 +37,7 @@ class Use(IntEnum):
     DRAW = 2  # training samples of a prior or simulator
     DRAW_OTHER = 3  # and those that stand beside them unpaired
     VALIDATE = 4  # samples that nothing is trained on
+    HIDE = 5  # which pairs a training is not to know of
 
 
 def philox(seed: int, use: Use, a: int, b: int = 0) -> np.random.Generator:
