@@ -33,6 +33,7 @@ from imgturbo.config.networks import (
     ResNetConfig,
     UNetConfig,
 )
+from imgturbo.config.operators import OperatorConfig
 from imgturbo.config.preparation import (
     FieldConfig,
     PicturesConfig,
@@ -44,6 +45,7 @@ from imgturbo.config.preparation import (
 )
 from imgturbo.config.section import NetworkConfig
 from imgturbo.config.sources import (
+    ObservationConfig,
     PriorConfig,
     SimulatorConfig,
 )
@@ -79,6 +81,8 @@ __all__ = [
     "NetworkConfig",
     "NAFNetConfig",
     "ObjectiveConfig",
+    "ObservationConfig",
+    "OperatorConfig",
     "PicturesConfig",
     "Pix2PixUNetConfig",
     "PrepareConfig",

@@ -27,8 +27,8 @@ class DataConfig(Section):
     tiles: Path | None = None
     """The tile store that is read; None: prepare.out."""
     source: SourceConfig | None = None
-    """Where samples come from if not both sides from tiles: a prior, or a simulator; None: both
-    sides from tiles."""
+    """Where samples come from if not both sides from tiles: a prior, a simulator, or an operator
+    that observes tiles; None: both sides from tiles."""
     batch_size: int = Field(8, ge=1)
     """Tiles a process and step."""
     crop: int | None = Field(None, ge=8)

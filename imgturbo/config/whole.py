@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, Tag, ValidationError
 from imgturbo.config.diffusion import DiffusionConfig
 from imgturbo.config.flows import FlowConfig
 from imgturbo.config.networks import CriticConfig, CriticsConfig, GeneratorConfig, UNetConfig
+from imgturbo.config.operators import OperatorConfig
 from imgturbo.config.preparation import PrepareConfig
 from imgturbo.config.section import NetworkConfig, Section, TruthForNumber
 from imgturbo.config.text import read_yaml, text_of, where_in
@@ -35,14 +36,16 @@ DecoderConfig = Annotated[
     GeneratorConfig | FlowConfig | DiffusionConfig, Field(discriminator="kind")
 ]
 
+EncoderConfig = Annotated[GeneratorConfig | OperatorConfig, Field(discriminator="kind")]
+
 
 class ModelConfig(Section):
     """The networks: a decoder z → x, an encoder x → z, critics."""
 
     decoder: DecoderConfig = UNetConfig()
     """The network z → x̃, source to target ('forward')."""
-    encoder: GeneratorConfig | None = None
-    """The network x → z̃, target to source; None: of the decoder's make."""
+    encoder: EncoderConfig | None = None
+    """The network x → z̃, target to source, or an operator; None: of the decoder's make."""
     critic: CriticConfig = CriticConfig()
     """The critics, where the objective has any."""
     critics: CriticsConfig = CriticsConfig()

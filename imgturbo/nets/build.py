@@ -10,6 +10,7 @@ from imgturbo.config import (
     MLPConfig,
     NAFNetConfig,
     NetworkConfig,
+    OperatorConfig,
     Pix2PixUNetConfig,
     ResNetConfig,
     UNetConfig,
@@ -18,6 +19,7 @@ from imgturbo.errors import ImgturboError
 from imgturbo.nets.generator import Generator
 from imgturbo.nets.mlp import MLP, DenseCritic
 from imgturbo.nets.nafnet import NAFNet
+from imgturbo.nets.operators import PhysicalEncoder
 from imgturbo.nets.patchgan import PatchGAN
 from imgturbo.nets.published import CycleGANResNet, Pix2PixUNet
 from imgturbo.nets.resnet import ResNet
@@ -45,6 +47,8 @@ def build_generator(config: NetworkConfig, in_channels: int, out_channels: int) 
             return Pix2PixUNet(config, in_channels, out_channels)
         case CycleGANResNetConfig():
             return CycleGANResNet(config, in_channels, out_channels)
+        case OperatorConfig():
+            return PhysicalEncoder(config, in_channels, out_channels)
         case _:
             raise ImgturboError(
                 f"model.decoder.kind {config.kind} is not trained by the eight terms; leave "
