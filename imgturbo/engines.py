@@ -209,7 +209,8 @@ def build_network(section: NetworkConfig, in_channels: int, out_channels: int) -
     Raises:
         ImgturboError: a diffusion model without the package diffusers.
     """
-    return ENGINES[section.kind].network(section, in_channels, out_channels)
+    engine = ENGINES.get(section.kind, _EIGHT_TERMS)  # a physical encoder is no engine's decoder
+    return engine.network(section, in_channels, out_channels)
 
 
 def build_trainable(config: Config, source: Space, target: Space) -> Trainable:

@@ -219,6 +219,15 @@ class Trainable(nn.Module, ABC):
                 given, wanted = extents if name == "decoder" else extents[::-1]
                 check(given, wanted)
 
+    def observe(self, batch: Batch, maps: Mapping[str, nn.Module] | None = None) -> Batch:
+        """The batch with z as it is observed; here that is how batches come.
+
+        Args:
+            batch: perhaps with ``noise``, and then with a z that is yet to be observed.
+            maps: the networks that observe; None: its own, which are being trained.
+        """
+        return batch
+
     def account(self, source: Source) -> str:
         """What of the data counts in the loss, in a line for the log."""
         pairs = "ever new" if source.pairs is None else str(source.pairs)

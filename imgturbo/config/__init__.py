@@ -38,6 +38,7 @@ from imgturbo.config.networks import (
     SRResNetConfig,
     UNetConfig,
 )
+from imgturbo.config.operators import OperatorConfig
 from imgturbo.config.preparation import (
     FieldConfig,
     PicturesConfig,
@@ -51,6 +52,7 @@ from imgturbo.config.preparation import (
 )
 from imgturbo.config.section import NetworkConfig
 from imgturbo.config.sources import (
+    ObservationConfig,
     PriorConfig,
     SimulatorConfig,
 )
@@ -90,6 +92,8 @@ __all__ = [
     "NetworkConfig",
     "NAFNetConfig",
     "ObjectiveConfig",
+    "ObservationConfig",
+    "OperatorConfig",
     "PicturesConfig",
     "Pix2PixUNetConfig",
     "PrepareConfig",

@@ -127,10 +127,11 @@ class _Reference:
 
     def _type(self, value: Schema, here: list[_Place], places: list[_Place]) -> str:
         words = _type(value)
-        if not places or here:
+        elsewhere = [place.section for place in places if place not in here]
+        if not elsewhere:
             return words
-        homes = dict.fromkeys(_KIND.sub("", self.home[place.section]) for place in places)
-        return f"{words}; keys as of {', '.join(homes)}"
+        homes = dict.fromkeys(_KIND.sub("", self.home[section]) for section in elsewhere)
+        return f"{words}; {'other ' if here else ''}keys as of {', '.join(homes)}"
 
     def _default(self, value: Schema) -> str:
         if "default" not in value:

@@ -9,6 +9,7 @@ from pydantic import Field
 from imgturbo.config.section import Section
 
 __all__ = [
+    "ObservationConfig",
     "PriorConfig",
     "SimulatorConfig",
     "SourceConfig",
@@ -47,4 +48,20 @@ class SimulatorConfig(Section):
     """Pairs of the validation set, the same ones whatever the seed."""
 
 
-SourceConfig = Annotated[PriorConfig | SimulatorConfig, Field(discriminator="kind")]
+class ObservationConfig(Section):
+    """z is made of x by the physical encoder: model.encoder of kind operator, with its noise.
+
+    So tiles of one side are enough, and every sample is a pair.
+    """
+
+    kind: Literal["observation"] = "observation"
+    """z observed afresh every step, x read from the tile store."""
+    side: Literal["source", "target"] = "target"
+    """The side of the tile store that is x."""
+    replace: bool = False
+    """Whether to do so although the tiles hold the other side, which then is not read."""
+
+
+SourceConfig = Annotated[
+    PriorConfig | SimulatorConfig | ObservationConfig, Field(discriminator="kind")
+]

@@ -27,8 +27,8 @@ class DataConfig(Section):
     tiles: Path | None = None
     """The tile store that is read; None: prepare.out."""
     source: SourceConfig | None = None
-    """Where samples come from if not both sides from tiles: a prior, or a simulator; None: both
-    sides from tiles."""
+    """Where samples come from if not both sides from tiles: a prior, a simulator, or an operator
+    that observes tiles; None: both sides from tiles."""
     batch_size: int = Field(8, ge=1)
     """Tiles a process and step."""
     crop: int | None = Field(None, ge=8)
@@ -42,6 +42,9 @@ class DataConfig(Section):
     paired_fraction: float | None = Field(None, ge=0, le=1)
     """Share of each batch that is pairs, in a store with tiles of both sorts; None: as 'pairing'
     says."""
+    hide_pairs: float = Field(0.0, ge=0, le=1)
+    """Share of the training pairs that are treated as two single tiles, to study what pairs are
+    worth: a choice of the seed, of which what is known at 0.95 is known at 0.75 too. 0: none."""
     focus: float = Field(0.0, ge=0, le=1e6)
     """Of focus + 1 samples so many are drawn by how much detail their tiles show; 0: all tiles
     alike."""

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, Tag, ValidationError
 from imgturbo.config.diffusion import DiffusionConfig
 from imgturbo.config.flows import FlowConfig, InvertibleConfig
 from imgturbo.config.networks import CriticConfig, CriticsConfig, GeneratorConfig, UNetConfig
+from imgturbo.config.operators import OperatorConfig
 from imgturbo.config.preparation import PrepareConfig
 from imgturbo.config.section import NetworkConfig, Section, TruthForNumber
 from imgturbo.config.text import read_yaml, text_of, where_in
@@ -34,7 +35,9 @@ __all__ = [
 DecoderConfig = Annotated[
     GeneratorConfig | InvertibleConfig | FlowConfig | DiffusionConfig, Field(discriminator="kind")
 ]
-EncoderConfig = Annotated[GeneratorConfig | InvertibleConfig, Field(discriminator="kind")]
+EncoderConfig = Annotated[
+    GeneratorConfig | InvertibleConfig | OperatorConfig, Field(discriminator="kind")
+]
 
 
 class ModelConfig(Section):
@@ -43,8 +46,8 @@ class ModelConfig(Section):
     decoder: DecoderConfig = UNetConfig()
     """The network z → x̃, source to target ('forward')."""
     encoder: EncoderConfig | None = None
-    """The network x → z̃, target to source; None: of the decoder's make. Where the decoder is
-    invertible it is the inverse."""
+    """The network x → z̃, target to source, or an operator; None: of the decoder's make. Where the
+    decoder is invertible it is the inverse."""
     critic: CriticConfig = CriticConfig()
     """The critics, where the objective has any."""
     critics: CriticsConfig = CriticsConfig()

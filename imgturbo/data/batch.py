@@ -24,6 +24,8 @@ class Batch:
         z_valid, x_valid: (B, 1, T, T) bool, True where measured; (B, 1).
         paired: (B,) bool, True where z and x are the same sky.
         z_index, x_index: (B,) int64, rows of the store's split.
+        noise: white noise (B, C, T, T) for observing z, which then is the sky that is to be
+            observed and no observation yet (see :mod:`imgturbo.data.observed`); None: z is one.
         labels: one line a sample that says which tiles it is made of.
     """
 
@@ -35,6 +37,7 @@ class Batch:
     z_index: Tensor
     x_index: Tensor
     labels: tuple[str, ...] = ()
+    noise: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.paired)
@@ -42,9 +45,9 @@ class Batch:
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The same batch on another device."""
         tensors = {
-            f.name: getattr(self, f.name).to(device, non_blocking=non_blocking)
+            f.name: value.to(device, non_blocking=non_blocking)
             for f in fields(self)
-            if f.name != "labels"
+            if isinstance(value := getattr(self, f.name), Tensor)
         }
         return Batch(**tensors, labels=self.labels)
 

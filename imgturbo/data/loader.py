@@ -3,7 +3,8 @@
 Of the first g samples ⌊g·f⌋ are pairs, f the paired fraction (see :mod:`imgturbo.data.source`).
 The i-th pair is element i mod n of the ⌊i/n⌋-th permutation of the n paired rows. The i-th unpaired
 sample takes z from a permuted pass over *all* rows that hold a source and x from an independent
-one over all that hold a target, so both marginals are covered evenly whatever their sizes.
+one over all that hold a target, so both marginals are covered evenly whatever their sizes. What
+``data.hide_pairs`` hides counts among the singles (see :mod:`imgturbo.data.hiding`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from imgturbo.config import DataConfig
 from imgturbo.data.batch import Batch
+from imgturbo.data.hiding import Apart, known_pairs
 from imgturbo.data.passes import Passes, Reader, any_measured, focused, measured, placements
 from imgturbo.data.source import Source, asked_fraction, numbers_of, pairs_among
 from imgturbo.data.store import Split, TileStore
@@ -50,12 +52,13 @@ class StoreSource(Source):
         self.source, self.target = side_of(store, "source"), side_of(store, "target")
         self.batch_size, self.workers = config.batch_size, config.workers
         self.store, self.split, self.seed = store, store.split("train"), seed
+        self._known = known_pairs(self.split.paired, config, seed, self.name)
         pools = [
-            np.flatnonzero(self.split.paired),
+            np.flatnonzero(self._known),
             training_rows(store, "source"),
             training_rows(store, "target"),
         ]
-        self._fraction = _paired_fraction(self.split, config, self.name)
+        self._fraction = _paired_fraction(self.split, self._known, config, self.name)
         self.pairs = len(pools[_PAIRS]) if self._fraction else 0
         self._reader = Reader(store, config)
         self.extent, self.whole, self.factor = self._reader.extent, store.tile, store.factor
@@ -69,6 +72,10 @@ class StoreSource(Source):
                 for pool, side in zip(pools, (x, z, x), strict=True)
             ]
         self._passes = [Passes(pool, seed, number) for number, pool in enumerate(pools)]
+        hidden = self.split.paired & ~self._known
+        self._apart: Apart | None = None
+        if hidden.any() and self._fraction < 1:
+            self._apart = Apart(*self._passes[1:], hidden, self.name)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -87,8 +94,7 @@ class StoreSource(Source):
         z_rows = np.empty(len(numbers), np.int64)
         z_rows[paired] = self._passes[_PAIRS].rows(pair_numbers[paired])
         x_rows = z_rows.copy()
-        z_rows[~paired] = self._passes[_SOURCES].rows(others)
-        x_rows[~paired] = self._passes[_TARGETS].rows(others)
+        z_rows[~paired], x_rows[~paired] = self._unpaired(others)
 
         places = placements(self.seed, step, self.batch_size, self.rank, self.world)
         places[paired, 1] = places[paired, 0]  # both sides of a pair are moved alike
@@ -106,16 +112,22 @@ class StoreSource(Source):
             labels=_labels(split, paired, z_rows, x_rows),
         )
 
+    def _unpaired(self, numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows of z and of x of the unpaired samples of these numbers."""
+        if self._apart is not None:
+            return self._apart.rows(numbers)
+        return self._passes[_SOURCES].rows(numbers), self._passes[_TARGETS].rows(numbers)
+
     def measured(self, cell: int = 1) -> NDArray[np.float64]:
         """How much of each pair's target was measured; reads all of their masks."""
-        rows = np.flatnonzero(self.split.paired) if self.pairs else np.empty(0, np.int64)
+        rows = np.flatnonzero(self._known) if self.pairs else np.empty(0, np.int64)
         return measured(self.split.target_valid, rows, self.extent, cell)
 
     def counts(self, sides: Collection[str], pairs: bool) -> bool:
         """Whether some sample was measured there; reads masks until one is found."""
         split = self.split
         masks = [getattr(split, f"{side}_valid") for side in sides]
-        if self.pairs and any_measured(masks, np.flatnonzero(split.paired)):
+        if self.pairs and any_measured(masks, np.flatnonzero(self._known)):
             return True
         if pairs or self._fraction == 1:
             return False
@@ -164,11 +176,13 @@ def evenly(total: int, limit: int | None) -> NDArray[np.int64]:
     return np.linspace(0, total, count, endpoint=False).astype(np.int64)
 
 
-def _paired_fraction(split: Split, config: DataConfig, where: str) -> Fraction:
+def _paired_fraction(
+    split: Split, known: NDArray[np.bool_], config: DataConfig, where: str
+) -> Fraction:
     """How many of the samples are pairs; by default as many as lets each row be seen once."""
-    asked, pairs = asked_fraction(config), int(split.paired.sum())
+    asked, pairs = asked_fraction(config), int(known.sum())
     if asked is None:
-        alone = ~split.paired
+        alone = ~known
         unpaired = max((split.has_source & alone).sum(), (split.has_target & alone).sum())
         return Fraction(pairs, pairs + int(unpaired))
     if not pairs and asked:

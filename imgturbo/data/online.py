@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from imgturbo.config import DataConfig, SimulatorConfig
 from imgturbo.data.batch import Batch
+from imgturbo.data.hiding import refuse_hiding
 from imgturbo.data.philox import Use, stream
 from imgturbo.data.source import Source, asked_fraction, numbers_of, pairs_among
 from imgturbo.errors import ImgturboError
@@ -134,6 +135,7 @@ def _refuse(name: str, config: DataConfig) -> None:
         raise ImgturboError(
             f"'data.crop' is {config.crop} but {name} draws rows of a table; leave it out"
         )
+    refuse_hiding(config, f"{name} draws both sides")
     if config.tiles is not None:
         raise ImgturboError(
             f"{name} draws both sides, so that {config.tiles} would not be read; leave "

@@ -40,28 +40,28 @@ class Passes:
     """
 
     def __init__(self, pool: NDArray[np.int64], seed: int, number: int) -> None:
-        self._pool, self._seed, self._number = pool, seed, number
+        self.pool, self._seed, self._number = pool, seed, number
         self._known: dict[int, NDArray[np.int64]] = {}
 
     def __len__(self) -> int:
-        return len(self._pool)
+        return len(self.pool)
 
     def rows(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         """The rows of the samples of these numbers."""
         rows = np.empty(len(numbers), np.int64)
         if not len(numbers):
             return rows
-        passes, within = np.divmod(numbers, len(self._pool))
+        passes, within = np.divmod(numbers, len(self.pool))
         for number in np.unique(passes):
             here = passes == number
-            rows[here] = self._pool[self._permutation(int(number))[within[here]]]
+            rows[here] = self.pool[self._permutation(int(number))[within[here]]]
         return rows
 
     def _permutation(self, number: int) -> NDArray[np.int64]:
         known = self._known.get(number)
         if known is None:
             generator = philox(self._seed, Use.PERMUTE, number, self._number)
-            known = generator.permutation(len(self._pool))
+            known = generator.permutation(len(self.pool))
             if len(self._known) > 2:
                 self._known.clear()
             self._known[number] = known

@@ -38,6 +38,7 @@ class Use(IntEnum):
     DRAW_OTHER = 3  # and those that stand beside them unpaired
     VALIDATE = 4  # samples that nothing is trained on
     SAMPLE = 5  # codes that a trained model makes pictures of
+    HIDE = 6  # which pairs a training is not to know of
 
 
 def philox(seed: int, use: Use, a: int, b: int = 0) -> np.random.Generator:

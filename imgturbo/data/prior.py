@@ -17,6 +17,7 @@ from torch import Tensor
 
 from imgturbo.config import DataConfig, PriorConfig
 from imgturbo.data.batch import Batch
+from imgturbo.data.hiding import refuse_hiding
 from imgturbo.data.loader import evenly, side_of, training_rows
 from imgturbo.data.passes import Passes, Reader, any_measured, focused, placements
 from imgturbo.data.philox import Use, stream
@@ -198,6 +199,7 @@ def _refuse(prior: PriorConfig, store: TileStore, config: DataConfig) -> None:
             f"'data.source' draws the {prior.side} from a prior, so that there are no pairs; leave "
             "'data.pairing' and 'data.paired_fraction' out"
         )
+    refuse_hiding(config, f"'data.source' draws the {prior.side} from a prior")
     if prior.shape == "map" and store.tile is None:
         raise ImgturboError(
             f"{store.path}: 'data.source.shape' is map but the tiles are rows of a table; set it "

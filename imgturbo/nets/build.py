@@ -13,6 +13,7 @@ from imgturbo.config import (
     MLPConfig,
     NAFNetConfig,
     NetworkConfig,
+    OperatorConfig,
     Pix2PixUNetConfig,
     ResNetConfig,
     SRResNetConfig,
@@ -24,6 +25,7 @@ from imgturbo.nets.gaussian import GaussianHead
 from imgturbo.nets.generator import Generator
 from imgturbo.nets.mlp import MLP, DenseCritic
 from imgturbo.nets.nafnet import NAFNet
+from imgturbo.nets.operators import PhysicalEncoder
 from imgturbo.nets.patchgan import PatchGAN
 from imgturbo.nets.published import CycleGANResNet, Pix2PixUNet
 from imgturbo.nets.resnet import ResNet
@@ -64,6 +66,8 @@ def build_generator(config: NetworkConfig, in_channels: int, out_channels: int) 
             return SRResNet(config, in_channels, out_channels)
         case CoarsenConfig():
             return Coarsen(config, in_channels, out_channels)
+        case OperatorConfig():
+            return PhysicalEncoder(config, in_channels, out_channels)
         case _:
             raise ImgturboError(
                 f"model.decoder.kind {config.kind} is not trained by the eight terms; leave "

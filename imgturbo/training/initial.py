@@ -11,13 +11,14 @@ critics, which no bundle holds, start afresh.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from imgturbo.bundle import load_bundle
+from imgturbo.data.batch import Batch
 from imgturbo.data.source import Source
 from imgturbo.errors import ImgturboError
 from imgturbo.training.tensors import named_tensors
@@ -55,13 +56,23 @@ def start_at_bundle(networks: Mapping[str, nn.Module], path: Path) -> str:
     return bundle.hash
 
 
-def start_at_colours(networks: Mapping[str, nn.Module], source: Source) -> None:
-    """Fit the colour maps of the networks that have one; the others stay as they are."""
+def start_at_colours(
+    networks: Mapping[str, nn.Module],
+    source: Source,
+    observe: Callable[[Batch], Batch] = lambda batch: batch,
+) -> None:
+    """Fit the colour maps of the networks that have one; the others stay as they are.
+
+    Args:
+        networks: ``decoder`` and ``encoder``, those that there are.
+        source: the training data.
+        observe: makes z where the batches do not hold it yet.
+    """
     fitting = {name: net for name, net in networks.items() if hasattr(net, "fit_colours")}
     if not fitting:
         return
     same = source.alone()
-    batches = [same.batch(step) for step in range(BATCHES)]
+    batches = [observe(same.batch(step)) for step in range(BATCHES)]
     z, x = (_pixels([getattr(b, side) for b in batches]) for side in ("z", "x"))
     known = [b.z_valid & b.x_valid & b.paired.view(-1, 1, 1, 1) for b in batches]
     valid = _pixels(known).squeeze(1)

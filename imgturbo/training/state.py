@@ -157,7 +157,7 @@ class RunState:
         if self.config.train.init is not None:
             self.progress.initial = start_at_bundle(generators, self.config.train.init)
         else:
-            start_at_colours(generators, self.source)
+            start_at_colours(generators, self.source, self.objective.observe)
         self.ema.restart()
 
     def save(self, checkpoints: Checkpoints) -> None:

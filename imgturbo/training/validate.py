@@ -79,7 +79,7 @@ def validate(
     for number, batch in enumerate(source.validation(batch_size, limit)):
         if number % team.size != team.rank:
             continue
-        batch = batch.to(team.device)
+        batch = objective.observe(batch.to(team.device), networks)
         for name, network in directions.items():
             given, given_valid, truth, truth_valid = _sides(batch, name)
             predicted = network(given).float()  # a stochastic network in eval mode: without noise

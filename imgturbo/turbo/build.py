@@ -10,6 +10,7 @@ import numpy as np
 from imgturbo.config import Config
 from imgturbo.errors import ImgturboError
 from imgturbo.nets import FreshNoise, Generator, build_critic, build_generator
+from imgturbo.nets.operators import observer
 from imgturbo.side import Side
 from imgturbo.turbo.divergences import DIVERGENCES
 from imgturbo.turbo.objective import Objective
@@ -66,10 +67,14 @@ def build_objective(
     _check_priors(terms, ends)
     _check_critics(terms, config, ends)
     z, x = ends["z"].channels, ends["x"].channels
+    observed = model.encoder is not None and model.encoder.physical
     encoder, decoder = pair or (
-        build_generator(model.encoder or model.decoder, x, z) if terms.needs_encoder else None,
+        build_generator(model.encoder or model.decoder, x, z)
+        if terms.needs_encoder or observed
+        else None,
         build_generator(model.decoder, z, x) if terms.needs_decoder else None,
     )
+    _prepare_operator(encoder, terms)
     critics = {}
     for name, output in terms.critics.items():
         own = SPACE[output]
@@ -77,6 +82,19 @@ def build_objective(
         critics[name] = build_critic(model.critic_of(own), ends[own].channels, beside)
     scales = {space: end.scale for space, end in ends.items() if end.scale is not None}
     return Objective(encoder, decoder, critics, terms, FreshNoise(), scales)
+
+
+def _prepare_operator(encoder: Generator | None, terms: Terms) -> None:
+    """Read the files of an operator; what is learnt in it must be trained by some term."""
+    instrument = observer(encoder)
+    if instrument is None:
+        return
+    instrument.operator.read_files()
+    if instrument.operator.learnable and not terms.needs_encoder:
+        raise ImgturboError(
+            "model.encoder.operator.learnable is set, but no term of the objective depends on the "
+            "encoder; give objective.paired.x_hat a weight, or leave it out"
+        )
 
 
 def _end(end: int | Side, images: bool, rows: bool) -> _End:

@@ -25,15 +25,18 @@ layers on tables of numbers, or maps from one to the other.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
 from imgturbo.errors import ImgturboError
 from imgturbo.losses import Ledger, Losses, Trainable
 from imgturbo.nets.answer import Answer
 from imgturbo.nets.generator import GROWTH
+from imgturbo.nets.operators import observer
 from imgturbo.turbo.distances import GAUSSIAN, Mix, l1
 from imgturbo.turbo.divergences import DIVERGENCES
 from imgturbo.turbo.spaces import Contest, Output, Samples, carried, contest, require_like
@@ -44,6 +47,8 @@ if TYPE_CHECKING:
     from imgturbo.data.source import Source
 
 __all__ = ["Objective"]
+
+_CONSISTENCY = "forward/consistency"
 
 
 class Objective(Trainable):
@@ -79,13 +84,19 @@ class Objective(Trainable):
             ("encoder", encoder, terms.needs_encoder),
             ("decoder", decoder, terms.needs_decoder),
         ):
-            if (network is not None) != needed and (needed or not _one_network(encoder, decoder)):
+            unused = network is not None and (
+                _one_network(encoder, decoder) or observer(network) is not None
+            )
+            if (network is not None) != needed and not unused:
                 raise ValueError(f"these terms need {'an' if needed else 'no'} {name}")
         if set(critics) != set(terms.critics):
             raise ValueError(f"critics {sorted(critics)} given, {sorted(terms.critics)} needed")
         self.encoder, self.decoder = encoder, decoder
         self.critics = nn.ModuleDict(critics)
         self.terms, self.noise = terms, noise
+        instrument = observer(encoder)
+        if instrument is not None and instrument.stochastic and decoder is not None:
+            self.own_scores = {_CONSISTENCY: False}
         self.distances = {
             name: Mix(
                 terms.distance[name],
@@ -127,7 +138,7 @@ class Objective(Trainable):
             batch: ``z`` (B, C, …), ``x`` (B, C', …), ``z_valid`` and ``x_valid`` (B, 1, …),
                 ``paired`` (B,); nothing in it is changed.
         """
-        terms, ledger = self.terms, Ledger()
+        terms, ledger, batch = self.terms, Ledger(), self.observe(batch)
         real = {
             "z": Samples(batch.z, batch.z_valid).masked(),
             "x": Samples(batch.x, batch.x_valid).masked(),
@@ -212,6 +223,29 @@ class Objective(Trainable):
                 alone = Samples(given.data.detach(), given.valid)
                 found[name] = self._run(name, network, alone, truth)
         return found
+
+    # ------------------------------------------------------------------------- observations
+
+    @torch.no_grad()
+    def observe(self, batch: Batch, maps: Mapping[str, nn.Module] | None = None) -> Batch:
+        """z = A⁺(A z + σ ε) by the physical encoder, where z is the sky to be observed."""
+        if batch.noise is None:
+            return batch
+        encoder = observer(self.encoder if maps is None else maps["encoder"])
+        assert encoder is not None  # such data go with such an encoder, see open_source
+        return dataclasses.replace(batch, z=encoder.observe(batch.z, batch.noise), noise=None)
+
+    def scores(
+        self, maps: Mapping[str, nn.Module], batch: Batch, number: int
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """‖A x̃ − y‖² over σ² and the measurements: 1 where x̃ explains z to within the noise."""
+        encoder = observer(maps.get("encoder"))
+        if not self.own_scores or encoder is None:
+            return {}
+        x_tilde = torch.where(batch.z_valid, maps["decoder"](batch.z).float(), 0.0)
+        squares, entries = encoder.residual(x_tilde, batch.z)
+        total = squares.sum() / encoder.sigma.double() ** 2
+        return {_CONSISTENCY: (total, total.new_tensor(entries * len(batch)))}
 
     # ------------------------------------------------------------------- parameters, state
 

@@ -23,7 +23,7 @@ from imgturbo.training import loop, train
 from imgturbo.training.checkpoint import Checkpoints
 
 STEPS = 9
-KINDS = ("store", "prior", "simulator")
+KINDS = ("store", "hidden pairs", "prior", "simulator")
 
 
 def table(channels: int, letter: str) -> Side:
@@ -61,6 +61,7 @@ def config_of(kind: str, folder: Path, out: str = "run", **train_settings) -> Co
         objective = {"preset": "custom", "marginal": {"x_tilde": 1}, "pool": 3}
     else:
         data["tiles"] = str(folder / "pairs")
+        data["hide_pairs"] = 0.7 if kind == "hidden pairs" else 0
         objective = {"preset": "turbo", "pool": 3}
     settings = {
         "steps": STEPS, "warmup": 2, "validate_every": 4, "validate_tiles": 6, "log_every": 1,
