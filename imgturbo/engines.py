@@ -23,6 +23,7 @@ from imgturbo.config import (
     DiffusionConfig,
     FlowConfig,
     MLPConfig,
+    MomentaConfig,
     NAFNetConfig,
     NetworkConfig,
     ObjectiveConfig,
@@ -125,6 +126,7 @@ _EIGHT_TERMS = Engine(
 )
 _PLAIN = (
     UNetConfig, NAFNetConfig, ResNetConfig, MLPConfig, Pix2PixUNetConfig, CycleGANResNetConfig,
+    MomentaConfig,
 )  # fmt: skip
 
 

@@ -38,8 +38,9 @@ SETTINGS = (
 
 _QUIET = ("Print:quiet = on", "Print:errors = off", "Random:setSeed = on")
 _INSTALL = "pip install 'imgturbo[hep]'"
-_IDS = {11: 0, -12: 1, 5: 2, -5: 3, 2: 4, -1: 5}
-"""Which of the six partons a particle of a decay is."""
+_IDS = (11, -12, 5, -5, 2, -1)
+"""The six partons, in the order of z, by the numbers of the Particle Data Group."""
+_HARD = 12  # entries of the record among which those of the hard process are
 
 
 class Collision(NamedTuple):
@@ -60,7 +61,7 @@ class Collision(NamedTuple):
     def others(self) -> tuple[Floats, NDArray[np.int64]]:
         """All other stable particles: four-momenta (N, 4), and what they are (N,)."""
         rows = [
-            (p.px(), p.py(), p.pz(), p.e(), p.id())
+            (*_momentum(p), p.id())
             for n, p in enumerate(self.record)
             if p.isFinal() and n != self.index
         ]
@@ -91,22 +92,28 @@ def collisions(seed: int) -> Iterator[Collision]:
 
 def _collision(record: Any) -> Collision | None:
     """The six partons in the record, and the electron at the end of its line."""
-    partons = np.full((6, 4), np.nan)
-    first = -1
-    for n, p in enumerate(record):
-        # Products of a decay of the hard process; 24 and 6 are W and top.
-        if abs(p.status()) != 23 or p.id() not in _IDS:
-            continue
-        if abs(record[p.mother1()].id()) not in (6, 24):
-            continue
-        partons[_IDS[p.id()]] = p.px(), p.py(), p.pz(), p.e()
-        if p.id() == 11:
-            first = n
-    if not np.isfinite(partons).all():  # t → b W alone is asked for; nothing else should come
+    found: dict[int, Any] = {}
+    for top in (record[n] for n in range(3, min(_HARD, record.size()))):
+        if abs(top.id()) == 6 and top.status() == -22:
+            for product in _products(record, top):
+                w = abs(product.id()) == 24
+                for p in _products(record, product) if w else (product,):
+                    found[p.id()] = p
+    if set(found) != set(_IDS):  # t → b W alone is asked for; nothing else should come
         return None
-    last = record[first].iBotCopyId()
-    e = record[last]
-    return Collision(partons, np.array([e.px(), e.py(), e.pz(), e.e()]), record, last)
+    partons = np.array([_momentum(found[name]) for name in _IDS])
+    last = found[11].iBotCopyId()
+    return Collision(partons, np.array(_momentum(record[last])), record, last)
+
+
+def _products(record: Any, particle: Any) -> Iterator[Any]:
+    """What a particle decays into, once it has recoiled from all radiation."""
+    last = record[particle.iBotCopyId()]
+    return (record[n] for n in range(last.daughter1(), last.daughter2() + 1))
+
+
+def _momentum(p: Any) -> tuple[float, float, float, float]:
+    return p.px(), p.py(), p.pz(), p.e()
 
 
 def require_generators() -> ModuleType:

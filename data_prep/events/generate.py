@@ -40,23 +40,24 @@ Floats = NDArray[np.float64]
 BLOCK = 250
 _MOST_BLOCKS, _MOST_SEEDS = 100_000, 9_000  # Pythia's seeds end at 9·10⁸
 _REMEDY = "remove the folder to begin anew"
+DETECTOR = Detector()
 
 
-def generate_block(seed: int, number: int, detector: Detector = Detector()) -> Floats:
+def generate_block(seed: int, number: int, size: int = BLOCK) -> Floats:
     """The accepted events of one block.
 
     Args:
         seed: of the file.
         number: of the block.
-        detector: what sees them.
+        size: how many; the first ones of a larger block are those of a smaller one.
 
     Returns:
-        (BLOCK, 2, 24): z and x of each event, GeV.
+        (size, 2, 24): z and x of each event, GeV.
 
     Raises:
         ImgturboError: Pythia or fastjet is not installed.
     """
-    generator = np.random.default_rng([seed, number])
+    detector, generator = DETECTOR, np.random.default_rng([seed, number])
     rows: list[Floats] = []
     for collision in collisions(1 + _MOST_BLOCKS * seed + number):
         measured = detector.see_electron(collision.electron, generator)
@@ -66,7 +67,7 @@ def generate_block(seed: int, number: int, detector: Detector = Detector()) -> F
         if x is None:
             continue
         rows.append(np.stack([collision.partons.ravel(), x]))
-        if len(rows) == BLOCK:
+        if len(rows) == size:
             break
     return np.array(rows)
 
@@ -77,6 +78,7 @@ def simulate_events(
     events: int,
     seed: int = 1,
     processes: int = 1,
+    block: int = BLOCK,
     overwrite: bool = False,
     progress: Callable[[str, float], None] | None = None,
 ) -> Path:
@@ -87,6 +89,7 @@ def simulate_events(
         events: how many it shall hold.
         seed: another seed gives other collisions, 0 to 8999.
         processes: how many work at the same time; the result does not depend on it.
+        block: events of a block, which the result does depend on.
         overwrite: begin anew where a file of other events stands.
         progress: called as ``progress(what, fraction)``.
 
@@ -97,24 +100,24 @@ def simulate_events(
         ImgturboError: Pythia or fastjet is not installed, the file is something else, or too many
             events are asked for.
     """
-    out, blocks = Path(out), -(-events // BLOCK)
-    if not (1 <= events and blocks <= _MOST_BLOCKS and 0 <= seed < _MOST_SEEDS):
+    out, blocks = Path(out), -(-events // block)
+    if not (events >= 1 and blocks <= _MOST_BLOCKS and 0 <= seed < _MOST_SEEDS):
         raise ImgturboError(
-            f"{events} events of seed {seed}: choose 1 to {_MOST_BLOCKS * BLOCK} events, and a seed "
-            f"of 0 to {_MOST_SEEDS - 1}"
+            f"{events} events of seed {seed}: choose 1 to {_MOST_BLOCKS * block} events, and a "
+            f"seed of 0 to {_MOST_SEEDS - 1}"
         )
     require_generators()
-    settings = _settings(seed)
+    settings = _settings(seed, block)
     with locked(out, "choose another --out"):
         earlier = _earlier(out, settings, overwrite)
         if earlier is not None and len(earlier) >= events:
             return out
         folder = out.with_name(f".{out.name}.blocks")
         _same_settings(folder, settings)
-        held = 0 if earlier is None else len(earlier) // BLOCK
-        _fill(folder, [n for n in range(held, blocks)], seed, processes, progress)
-        parts = [] if earlier is None else [np.stack([earlier.z, earlier.x], 1)[: held * BLOCK]]
-        parts += [_read_block(folder, n) for n in range(held, blocks)]
+        held = 0 if earlier is None else len(earlier) // block
+        _fill(folder, range(held, blocks), seed, block, processes, progress)
+        parts = [] if earlier is None else [np.stack([earlier.z, earlier.x], 1)[: held * block]]
+        parts += [_read_block(folder, n, block) for n in range(held, blocks)]
         rows = np.concatenate(parts)[:events]
         write_events(out, Events(rows[:, 0], rows[:, 1], settings))
         remove(folder)
@@ -123,8 +126,9 @@ def simulate_events(
 
 def _fill(
     folder: Path,
-    numbers: list[int],
+    numbers: range,
     seed: int,
+    block: int,
     processes: int,
     progress: Callable[[str, float], None] | None,
 ) -> None:
@@ -133,25 +137,25 @@ def _fill(
     if not missing:
         return
     with workers(min(processes, len(missing))) as pool:
-        jobs = [pool.submit(_write_block, folder, seed, n) for n in missing]
+        jobs = [pool.submit(_write_block, folder, seed, n, block) for n in missing]
         for done, job in enumerate(as_completed(jobs), start=len(numbers) - len(missing) + 1):
             job.result()
             if progress is not None:
-                progress(f"{done * BLOCK} of {len(numbers) * BLOCK} events", done / len(numbers))
+                progress(f"{done * block} of {len(numbers) * block} events", done / len(numbers))
 
 
-def _write_block(folder: Path, seed: int, number: int) -> None:
+def _write_block(folder: Path, seed: int, number: int, size: int) -> None:
     content = io.BytesIO()
-    np.save(content, generate_block(seed, number), allow_pickle=False)
+    np.save(content, generate_block(seed, number, size), allow_pickle=False)
     write_whole(_block_file(folder, number), content.getvalue())
 
 
-def _read_block(folder: Path, number: int) -> Floats:
+def _read_block(folder: Path, number: int, size: int) -> Floats:
     path = _block_file(folder, number)
     with door(path, remedy=_REMEDY):
         rows = np.load(path, allow_pickle=False)
-    if rows.shape != (BLOCK, 2, 24) or rows.dtype != np.float64 or not np.isfinite(rows).all():
-        raise ImgturboError(f"{path}: is no block of {BLOCK} events; {_REMEDY}")
+    if rows.shape != (size, 2, 24) or rows.dtype != np.float64 or not np.isfinite(rows).all():
+        raise ImgturboError(f"{path}: is no block of {size} events; {_REMEDY}")
     return np.asarray(rows, np.float64)
 
 
@@ -170,7 +174,9 @@ def _earlier(out: Path, settings: dict[str, Any], overwrite: bool) -> Events | N
         else:
             if earlier.settings == settings:
                 return earlier
-    free_place(out, overwrite=overwrite, remedy="it is of other settings: another name, or --overwrite")
+    free_place(
+        out, overwrite=overwrite, remedy="it is of other settings: another name, or --overwrite"
+    )
     return None
 
 
@@ -187,14 +193,14 @@ def _same_settings(folder: Path, settings: dict[str, Any]) -> None:
         raise ImgturboError(f"{folder}: holds blocks of other settings; {_REMEDY}")
 
 
-def _settings(seed: int) -> dict[str, Any]:
+def _settings(seed: int, block: int) -> dict[str, Any]:
     """All that the events are a function of, as JSON has it."""
     found = {
         "process": "pp -> t tbar -> e- nuebar b bbar u dbar",
         "seed": seed,
-        "block": BLOCK,
+        "block": block,
         "pythia": list(SETTINGS),
-        "detector": asdict(Detector()),
+        "detector": asdict(DETECTOR),
         "versions": {name: importlib.metadata.version(name) for name in ("pythia8mc", "fastjet")},
     }
     same: dict[str, Any] = json.loads(json.dumps(found))  # tuples are lists there

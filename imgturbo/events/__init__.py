@@ -6,7 +6,7 @@ networks see tables of numbers as any other (Turbo-Sim: arXiv:2112.10629; OTUS: 
 
 from imgturbo.events.files import Events, read_events, write_events
 from imgturbo.events.layout import OBJECTS, PARTONS, columns, momenta
-from imgturbo.events.observables import (
+from imgturbo.events.masses import (
     MASSES,
     TABLE,
     invariant_mass,

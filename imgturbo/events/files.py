@@ -1,6 +1,7 @@
 """Events on disk, in the layout of the public files of OTUS: HDF5, z under FDL, x under ROL.
 
-    FDL   (N, 24) float64   partons, "full data level"      ROL   (N, 24) float64   "reco object level"
+    FDL   (N, 24) float64   z, the partons
+    ROL   (N, 24) float64   x, what is observed of them
     attributes: columns and units of both, and of generated files their settings in JSON
 
 Files with the keys ``z`` and ``x`` are read too. Needs h5py (``pip install 'imgturbo[hep]'``).

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 __all__ = ["COMPONENTS", "OBJECTS", "PARTONS", "UNIT", "columns", "momenta", "transverse"]
 
 PARTONS = ("e", "nu", "b", "bbar", "u", "dbar")
-OBJECTS = ("e", "met", "jet1", "jet2", "jet3", "jet4")
+OBJECTS = ("electron", "met", "jet1", "jet2", "jet3", "jet4")
 COMPONENTS = ("px", "py", "pz", "E")
 UNIT = "GeV"
 

@@ -8,6 +8,7 @@ from imgturbo.config import (
     CriticConfig,
     CycleGANResNetConfig,
     MLPConfig,
+    MomentaConfig,
     NAFNetConfig,
     NetworkConfig,
     Pix2PixUNetConfig,
@@ -17,6 +18,8 @@ from imgturbo.config import (
 from imgturbo.errors import ImgturboError
 from imgturbo.nets.generator import Generator
 from imgturbo.nets.mlp import MLP, DenseCritic
+from imgturbo.nets.momenta import MomentaNet
+from imgturbo.nets.momenta_critic import MomentaCritic
 from imgturbo.nets.nafnet import NAFNet
 from imgturbo.nets.patchgan import PatchGAN
 from imgturbo.nets.published import CycleGANResNet, Pix2PixUNet
@@ -24,6 +27,12 @@ from imgturbo.nets.resnet import ResNet
 from imgturbo.nets.unet import UNet
 
 __all__ = ["build_critic", "build_generator", "count_parameters"]
+
+_CRITICS: dict[str, type[PatchGAN | DenseCritic | MomentaCritic]] = {
+    "patchgan": PatchGAN,
+    "mlp": DenseCritic,
+    "momenta": MomentaCritic,
+}
 
 
 def build_generator(config: NetworkConfig, in_channels: int, out_channels: int) -> Generator:
@@ -41,6 +50,8 @@ def build_generator(config: NetworkConfig, in_channels: int, out_channels: int) 
             return ResNet(config, in_channels, out_channels)
         case MLPConfig():
             return MLP(config, in_channels, out_channels)
+        case MomentaConfig():
+            return MomentaNet(config, in_channels, out_channels)
         case Pix2PixUNetConfig():
             return Pix2PixUNet(config, in_channels, out_channels)
         case CycleGANResNetConfig():
@@ -54,10 +65,9 @@ def build_generator(config: NetworkConfig, in_channels: int, out_channels: int) 
 
 def build_critic(
     config: CriticConfig, channels: int, condition_channels: int = 0
-) -> PatchGAN | DenseCritic:
+) -> PatchGAN | DenseCritic | MomentaCritic:
     """A fresh critic of ``channels``, beside ``condition_channels`` if it is conditional."""
-    kind = DenseCritic if config.reads_rows else PatchGAN
-    return kind(config, channels, condition_channels)
+    return _CRITICS[config.kind](config, channels, condition_channels)
 
 
 def count_parameters(module: nn.Module) -> int:

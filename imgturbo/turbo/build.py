@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+from torch import nn
 
 from imgturbo.config import Config
 from imgturbo.errors import ImgturboError
-from imgturbo.nets import FreshNoise, build_critic, build_generator
+from imgturbo.nets import FreshNoise, Generator, build_critic, build_generator
 from imgturbo.side import Side
 from imgturbo.turbo.objective import Objective
 from imgturbo.turbo.presets import resolve
@@ -55,13 +57,34 @@ def build_objective(config: Config, source: int | Side, target: int | Side) -> O
     z, x = ends["z"].channels, ends["x"].channels
     encoder = build_generator(model.encoder or model.decoder, x, z) if terms.needs_encoder else None
     decoder = build_generator(model.decoder, z, x) if terms.needs_decoder else None
-    critics = {}
+    critics: dict[str, nn.Module] = {}
     for name, output in terms.critics.items():
         own = SPACE[output]
         beside = ends["x" if own == "z" else "z"].channels if terms.is_conditional(output) else 0
         critics[name] = build_critic(model.critic_of(own), ends[own].channels, beside)
+    _tell_units({"z": source, "x": target}, decoder, encoder, critics, terms)
     scales = {space: end.scale for space, end in ends.items() if end.scale is not None}
     return Objective(encoder, decoder, critics, terms, FreshNoise(), scales)
+
+
+def _tell_units(
+    ends: Mapping[str, int | Side],
+    decoder: Generator | None,
+    encoder: Generator | None,
+    critics: Mapping[str, nn.Module],
+    terms: Terms,
+) -> None:
+    """Tell every network what the numbers mean that it reads and writes, where that is known."""
+    stretches = {space: end.stretch for space, end in ends.items() if isinstance(end, Side)}
+    if len(stretches) < len(ends):
+        return
+    for network, given, wanted in ((decoder, "z", "x"), (encoder, "x", "z")):
+        if network is not None:
+            network.know(stretches[given], stretches[wanted])
+    for name, output in terms.critics.items():
+        if (know := getattr(critics[name], "know", None)) is not None:
+            own = SPACE[output]
+            know(stretches[own], stretches["x" if own == "z" else "z"])
 
 
 def _end(end: int | Side, images: bool) -> _End:

@@ -19,7 +19,7 @@ code; OTUS, arXiv:2101.08944, has 80.4 and 172.5 and sets m² < 0 to 0). m_tt is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import Any
 
@@ -33,7 +33,9 @@ __all__ = [
     "M_TOP",
     "M_W",
     "TABLE",
+    "assigned_jets",
     "invariant_mass",
+    "neutrino_of",
     "neutrino_pz",
     "observables",
     "reconstructed_masses",
@@ -102,24 +104,41 @@ def neutrino_pz(electron: NDArray[Any], missing: NDArray[Any]) -> Floats:
     return np.where(a == 0, linear, smaller)
 
 
+def neutrino_of(p: NDArray[Any]) -> Floats:
+    """The neutrino (N, 4), massless, of observed events (N, 6, 4)."""
+    pz = neutrino_pz(p[:, 0], p[:, 1])
+    transverse = np.asarray(p[:, 1, :2], np.float64)
+    return np.column_stack([transverse, pz, np.sqrt((transverse**2).sum(1) + pz**2)])
+
+
 def reconstructed_masses(x: NDArray[Any]) -> dict[str, Floats]:
     """m_tt, m_W^had, m_t^lep and m_t^had of observed events (N, 24), GeV, each (N,)."""
-    x = np.asarray(x, np.float64)
-    parts = [_reconstruct(momenta(x[first : first + _ROWS])) for first in range(0, len(x), _ROWS)]
+    parts = [_masses(p)[1] for p in _portions(x)]
     return {
         name: np.concatenate([part[name] for part in parts]) if parts else np.empty(0)
         for name in MASSES
     }
 
 
-def _reconstruct(p: Floats) -> dict[str, Floats]:
+def assigned_jets(x: NDArray[Any]) -> Floats:
+    """The jets (N, 4, 4) of observed events (N, 24): leptonic b, hadronic b, the two of the W."""
+    parts = [
+        np.take_along_axis(p[:, 2:], ASSIGNMENTS[_masses(p)[0]][..., None], 1) for p in _portions(x)
+    ]
+    return np.concatenate(parts) if parts else np.empty((0, 4, 4))
+
+
+def _portions(x: NDArray[Any]) -> Iterator[Floats]:
+    """Four-momenta (n, 6, 4) of so many events at a time as fit in memory twelve times."""
+    for first in range(0, len(x), _ROWS):
+        yield momenta(np.asarray(x[first : first + _ROWS], np.float64))
+
+
+def _masses(p: Floats) -> tuple[NDArray[np.int64], dict[str, Floats]]:
+    """Of four-momenta (n, 6, 4), the best assignment (n,) and the masses by it, (n,) each."""
     electron, jets = p[:, 0], p[:, 2:]
-    pz = neutrino_pz(electron, p[:, 1])
-    transverse = p[:, 1, :2]
-    energy = np.sqrt((transverse**2).sum(1) + pz**2)
-    neutrino = np.column_stack([transverse, pz, energy])
+    lepton = electron + neutrino_of(p)
     leptonic, hadronic, first, second = (jets[:, ASSIGNMENTS[:, n]] for n in range(4))
-    lepton = electron + neutrino
     w = first + second
     found = {
         "m_t_lep": invariant_mass(lepton[:, None] + leptonic),
@@ -128,9 +147,9 @@ def _reconstruct(p: Floats) -> dict[str, Floats]:
     }
     wanted = {"m_t_lep": M_TOP, "m_W_had": M_W, "m_t_had": M_TOP}
     chi2 = sum(((found[name] - wanted[name]) / width) ** 2 for name, width in WIDTHS.items())
-    best = np.argmin(np.asarray(chi2), axis=1)[:, None]
-    chosen = {name: np.take_along_axis(m, best, 1)[:, 0] for name, m in found.items()}
-    return {"m_tt": invariant_mass(lepton + jets.sum(1)), **chosen}
+    best = np.argmin(np.asarray(chi2), axis=1)
+    chosen = {name: np.take_along_axis(m, best[:, None], 1)[:, 0] for name, m in found.items()}
+    return best, {"m_tt": invariant_mass(lepton + jets.sum(1)), **chosen}
 
 
 def observables(z: NDArray[Any], x: NDArray[Any]) -> dict[str, Floats]:
