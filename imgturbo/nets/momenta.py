@@ -3,7 +3,7 @@ r"""A network for events: rows of K four-momenta (p_x, p_y, p_z, E) in, as many 
     p  = undo the stretch(u),     R p: turned about the beam until the first particle has p_y = 0
     p₀ = arranged(R p)                                   what the output would be, were it no other
     h₀ = W [u′, u₀′] + A₀ε₀,   hᵢ₊₁ = hᵢ + W₂ silu(W₁ norm(hᵢ) + Aᵢεᵢ)
-    y  = u₀′ + 4 tanh(W h/4),   x̃ = stretch(R⁻¹ [p_x, p_y, p_z of undo the stretch(y), E by the shell])
+    y  = u₀′ + 4 tanh(W h/4),   x̃ = stretch(R⁻¹ [p_x, p_y, p_z of y, in GeV; E by the shell])
 
 (u′, u₀′: R p and p₀ in the stretch of their side.) An MLP has to learn from the data what is known
 beforehand: that nothing changes if an event is turned about the beam; that detected jets are in the

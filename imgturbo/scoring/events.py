@@ -32,15 +32,21 @@ from imgturbo.errors import ImgturboError
 from imgturbo.events import TABLE, Events, Thresholds, observables, read_events
 from imgturbo.events.simple import reconstructed, smeared
 from imgturbo.events.thresholds import SELECTION
+from imgturbo.files import write_json
 from imgturbo.mosaic.apply import Applier, pick_device
+from imgturbo.places import Mark, free_place
+from imgturbo.report.events import distributions_figure, migration_figure
+from imgturbo.report.preview import FIGURE
 
-__all__ = ["MARK", "EventScores", "score_events"]
+__all__ = ["MARK", "EventScores", "evaluate_events", "score_events"]
 
 Floats = NDArray[np.float64]
 Distances = dict[str, float]
 
 MARK = (b'"observables": {', b'"floor": {')
 """Of a file of these scores, by which a later one may replace it."""
+
+_FILES: dict[str, Mark] = {"events.json": MARK, "events.png": FIGURE, "migration.png": FIGURE}
 
 _BATCH = 1 << 13
 _FEWEST = 20  # events a half, below which a distance says nothing
@@ -62,6 +68,37 @@ class EventScores:
     made: Mapping[str, Floats]
     own: Mapping[str, Floats]
     passing: NDArray[np.bool_]
+
+
+def evaluate_events(
+    bundle: Bundle,
+    path: Path | str,
+    *,
+    out: Path | str | None = None,
+    thresholds: Thresholds = SELECTION,
+    seed: int = 0,
+    device: str | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Score a bundle on held-out events, and leave scores and pictures in a folder.
+
+    Args:
+        bundle, path, thresholds, seed, device: as of :func:`score_events`.
+        out: folder for events.json, events.png and migration.png; None: nothing is written.
+        overwrite: replace files of these names that no scoring made.
+
+    Raises:
+        ImgturboError: as of :func:`score_events`; or the files cannot be written.
+    """
+    places = {} if out is None else {name: Path(out) / name for name in _FILES}
+    for name, place in places.items():
+        free_place(place, [path], [bundle.path], mark=_FILES[name], overwrite=overwrite)
+    found = score_events(bundle, path, thresholds=thresholds, seed=seed, device=device)
+    if places:
+        write_json(places["events.json"], found.content)
+        distributions_figure(places["events.png"], found.truth, found.made, found.passing)
+        migration_figure(places["migration.png"], found.own, found.made)
+    return found.content
 
 
 def score_events(
@@ -114,6 +151,7 @@ def score_events(
         "baseline_passing": _distances(
             {n: v[kept[TABLE[n]]] for n, v in _observables(simple).items()}, truth
         ),
+        "auc": {},
         "rank_correlation": {
             name: float(spearmanr(own[name], values[name]).statistic) for name in values
         },
