@@ -131,7 +131,7 @@ def migration_figure(out: Path, own: Mapping[str, Floats], made: Mapping[str, Fl
     from matplotlib.figure import Figure
 
     names = [name for name in ("b_E", "jet1_E", *MASSES) if name in made]
-    figure = Figure(figsize=(3.3 * len(names), 3.4), layout="constrained")
+    figure = Figure(figsize=(3.3 * len(names), 3.9), layout="constrained")
     for axis, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
         edges = np.linspace(*np.percentile(own[name], [1, 99]), 41)
         counts, _, _ = np.histogram2d(own[name], made[name], bins=(edges, edges))
