@@ -6,7 +6,8 @@ band), a table of numbers (a name a column), or a latent code (a name a coordina
 
     {"bands": […], "unit": …, "pixel_scale": …, "zeropoints": […], "stretch": {…}}
 
-with ``"kind"`` beside it where it is no image. It is read through a schema (:class:`SideSchema`):
+with ``"kind"`` beside it where it is no image, and ``"units"`` where the columns of a table have
+units of their own. It is read through a schema (:class:`SideSchema`):
 what other programs or a failing disk have made of it is told by its key. Numpy only: a machine that
 trains has no astropy.
 """
@@ -36,15 +37,17 @@ class Side:
 
     Attributes:
         names: of the bands of an image, the columns of a table, the coordinates of a code.
-        unit: of the values before the stretch; ``""`` where it is not known.
+        unit: of the values before the stretch; ``""`` where it is not known, or where the columns
+            of a table have several.
         stretch: from values in ``unit`` to what the network sees, one a name.
         kind: image, table or latent.
         pixel_scale: arcsec a pixel that the images were trained at; None where there is none.
         zeropoints: AB magnitude of the value 1 in one pixel, a name each, None where unknown;
             left out, none is known.
+        units: of the columns of a table, one a name; left out, all have ``unit``.
 
     Raises:
-        ValueError: another number of zero points, or of stretches, than of names.
+        ValueError: another number of zero points, units or stretches than of names.
 
     Example:
         >>> from imgturbo.sky.stretch import Stretch
@@ -61,17 +64,22 @@ class Side:
     kind: Kind = "image"
     pixel_scale: float | None = None
     zeropoints: tuple[float | None, ...] = ()
+    units: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = tuple(self.names)
         zeropoints = tuple(self.zeropoints) or (None,) * len(names)
+        units = tuple(self.units) or (self.unit,) * len(names)
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "zeropoints", zeropoints)
+        object.__setattr__(self, "units", units)
         if not len(names) == len(zeropoints) == len(self.stretch):
             raise ValueError(
                 f"{len(names)} names, {len(zeropoints)} zero points and a stretch of "
                 f"{len(self.stretch)} make no side"
             )
+        if len(units) != len(names):
+            raise ValueError(f"{len(names)} names and {len(units)} units make no side")
         if self.kind not in get_args(Kind):
             raise ValueError(f"a side is one of {', '.join(get_args(Kind))}, not {self.kind!r}")
 
@@ -120,6 +128,8 @@ class Side:
             "zeropoints": list(self.zeropoints),
             "stretch": self.stretch.to_dict(),
         }
+        if self.units != (self.unit,) * len(self):
+            content["units"] = list(self.units)
         return content if self.kind == "image" else {"kind": self.kind, **content}
 
     @classmethod
@@ -138,6 +148,7 @@ class Side:
 
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Positive = Annotated[float, Field(allow_inf_nan=False, gt=0)]
+_NotNegative = Annotated[float, Field(allow_inf_nan=False, ge=0)]
 _Arcsec = Annotated[float, Field(gt=1e-6, lt=1e6)]  # beyond them squares and powers overflow
 _Magnitude = Annotated[float, Field(gt=-300, lt=300)]
 
@@ -146,7 +157,7 @@ class _StretchSchema(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore")
 
     offset: list[_Finite]
-    softening: list[_Positive | Literal["inf"]]
+    softening: list[_NotNegative | Literal["inf"]]
     scale: list[_Positive]
 
 
@@ -160,6 +171,7 @@ class SideSchema(BaseModel):
     unit: str | None
     pixel_scale: _Arcsec | None = None
     zeropoints: list[_Magnitude | None] | None = None
+    units: list[str] | None = None
     stretch: _StretchSchema
 
     @model_validator(mode="after")
@@ -176,4 +188,5 @@ class SideSchema(BaseModel):
             kind=self.kind or kind,
             pixel_scale=self.pixel_scale,
             zeropoints=tuple(self.zeropoints or ()),
+            units=tuple(self.units or ()),
         )

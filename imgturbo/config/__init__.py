@@ -41,6 +41,8 @@ from imgturbo.config.preparation import (
     RegisterConfig,
     SplitConfig,
     StretchConfig,
+    TablesConfig,
+    TableSideConfig,
     TileConfig,
 )
 from imgturbo.config.section import NetworkConfig
@@ -91,6 +93,8 @@ __all__ = [
     "SimulatorConfig",
     "SplitConfig",
     "StretchConfig",
+    "TableSideConfig",
+    "TablesConfig",
     "TileConfig",
     "TrainConfig",
     "UNetConfig",

@@ -8,8 +8,14 @@ is ever clipped. ``softening = inf`` is the linear limit
 
     y = (f − offset)/scale,                         f = offset + scale · y,
 
-for pictures, which have been stretched by whoever made them. All arithmetic is float64; the result
-has the type of the input. NaN stays NaN. Numpy only: a machine that trains needs no astropy.
+for pictures, which have been stretched by whoever made them, and for columns of a table.
+``softening = 0`` is the logarithmic limit
+
+    y = ln(f/offset)/scale,                         f = offset · exp(scale · y),
+
+for positive columns of a table; of f ≤ 0 it is NaN. So y = 0 where f = offset in all three. All
+arithmetic is float64; the result has the type of the input. NaN stays NaN. Numpy only: a machine
+that trains needs no astropy.
 """
 
 from __future__ import annotations
@@ -43,8 +49,11 @@ class Stretch:
             raise ValueError("offset, softening and scale must have one value a band")
         if not (np.isfinite(self.offset).all() and np.isfinite(self.scale).all()):
             raise ValueError("offset and scale must be finite")
-        if not ((self.softening > 0).all() and (self.scale > 0).all()):
+        logarithmic = self.softening == 0
+        if not ((self.softening >= 0).all() and (self.scale > 0).all()):
             raise ValueError("softening and scale must be positive")
+        if not (self.offset[logarithmic] > 0).all():
+            raise ValueError("a softening of 0 is a logarithm, whose offset must be positive")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Stretch) and self.to_dict() == other.to_dict()
@@ -59,6 +68,13 @@ class Stretch:
     def inverse(self, y: NDArray[Any]) -> NDArray[Any]:
         """Flux of ``y`` (C, …)."""
         return self._by_band(y, self._backward)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Of each band: ``"asinh"``, ``"linear"`` or ``"log"``."""
+        return tuple(
+            "log" if s == 0 else "linear" if np.isinf(s) else "asinh" for s in self.softening
+        )
 
     @classmethod
     def linear(cls, channels: int) -> Stretch:
@@ -91,8 +107,10 @@ class Stretch:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; an infinite softening is the string ``"inf"``."""
         soft = [float(s) if np.isfinite(s) else "inf" for s in self.softening]
+        kinds = set(self.kinds)
+        log = "log" if kinds == {"log"} else "mixed"
         return {
-            "kind": "asinh" if np.isfinite(self.softening).any() else "linear",
+            "kind": log if "log" in kinds else "asinh" if "asinh" in kinds else "linear",
             "offset": [float(o) for o in self.offset],
             "softening": soft,
             "scale": [float(s) for s in self.scale],
@@ -139,7 +157,7 @@ class Stretch:
         Args:
             factor: one number, or one a channel, positive.
         """
-        linear = np.isinf(self.softening)
+        linear = np.isinf(self.softening)  # a logarithm's scale knows no unit
         scale = np.where(linear, self.scale * factor, self.scale)
         return Stretch(self.offset * factor, self.softening * factor, scale)
 
@@ -154,6 +172,9 @@ class Stretch:
         return out
 
     def _forward(self, band: int, flux: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self.softening[band] == 0:
+            positive = np.where(flux > 0, flux, np.nan)
+            return (np.log(positive) - np.log(self.offset[band])) / self.scale[band]
         flux = flux - self.offset[band]
         if np.isinf(self.softening[band]):
             return flux / self.scale[band]
@@ -161,6 +182,8 @@ class Stretch:
 
     def _backward(self, band: int, y: NDArray[np.float64]) -> NDArray[np.float64]:
         y = y * self.scale[band]
+        if self.softening[band] == 0:
+            return self.offset[band] * np.exp(y)
         if np.isinf(self.softening[band]):
             return self.offset[band] + y
         return self.offset[band] + self.softening[band] * np.sinh(y)
