@@ -15,6 +15,7 @@ __all__ = [
     "GeneratorConfig",
     "MLPConfig",
     "MomentaConfig",
+    "MomentaFlowConfig",
     "NAFNetConfig",
     "Pix2PixUNetConfig",
     "ResNetConfig",
@@ -183,12 +184,35 @@ class MomentaConfig(NetworkConfig):
     """Channels of noise that each block reads; above 0 the outputs are draws, 0: one answer."""
 
 
+class MomentaFlowConfig(NetworkConfig):
+    """Conditional flow for events, trained by the likelihood of pairs, either way."""
+
+    reads_rows: ClassVar[bool] = True
+
+    kind: Literal["momenta_flow"] = "momenta_flow"
+    """Which kind of network this is; it decides which other keys there are."""
+    shell: list[Annotated[float, Field(ge=0)] | Literal["massive", "transverse"]] = Field(
+        ["massive"] * 6, min_length=2, max_length=MOST_BLOCKS
+    )
+    """What the energy of each particle that it writes is: that of a mass in GeV; of a mass of its
+    own (massive); of no mass, with pz = 0 (transverse)."""
+    arrange: Literal["none", "pt", "masses"] = "none"
+    """What the flow tells the difference from; as of kind momenta."""
+    width: int = Field(96, ge=1, le=WIDEST)
+    """Numbers in each hidden layer, and in the condition."""
+    layers: int = Field(2, ge=1, le=DEEPEST)
+    """Layers of the condition's network."""
+    couplings: int = Field(8, ge=1, le=MOST_BLOCKS)
+    """Couplings, each after a permutation of the numbers."""
+
+
 GeneratorConfig = Annotated[
     UNetConfig
     | NAFNetConfig
     | ResNetConfig
     | MLPConfig
     | MomentaConfig
+    | MomentaFlowConfig
     | Pix2PixUNetConfig
     | CycleGANResNetConfig,
     Field(discriminator="kind"),

@@ -35,7 +35,7 @@ from imgturbo.nets.layers import shrink
 from imgturbo.nets.noise import Noise, NoiseLayer
 from imgturbo.sky.stretch import Stretch
 
-__all__ = ["MomentaNet", "Units", "turn", "turned"]
+__all__ = ["MomentaNet", "Units", "arrangement", "turn", "turned"]
 
 M_W, M_TOP = 80.379, 172.76
 _WIDTHS = (5.0, 10.0, 15.0)
@@ -118,19 +118,7 @@ class MomentaNet(Generator):
     def __init__(self, config: MomentaConfig, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, stochastic=config.noise_channels > 0)
         self.shell, self.turned = list(config.shell), config.turned
-        wanted = 4 * len(self.shell)
-        if not in_channels == out_channels == wanted:
-            raise ImgturboError(
-                f"model: a network of kind momenta whose shell has {len(self.shell)} particles "
-                f"leads from {wanted} columns to {wanted}, px, py, pz, E of each, but the sides "
-                f"have {in_channels} and {out_channels}"
-            )
-        if config.arrange != "none" and len(self.shell) != 6:
-            raise ImgturboError(
-                f"model: arrange: {config.arrange} is for the six particles of an event of two "
-                f"tops, and shell has {len(self.shell)}; set it to none"
-            )
-        self.arrange: Callable[[Tensor, Noise | None], Tensor] = _ARRANGE[config.arrange]
+        self.arrange = arrangement(config.arrange, len(self.shell), in_channels, out_channels)
         self.before, self.after = Units(in_channels), Units(out_channels)
         self.first = nn.Linear(in_channels + out_channels, config.width)
         self.noise = (
@@ -270,6 +258,29 @@ def _to_partons(p: Tensor, noise: Noise | None) -> Tensor:
 
 
 _ARRANGE = {"none": _as_they_are, "pt": _to_objects, "masses": _to_partons}
+
+
+def arrangement(
+    name: str, particles: int, in_channels: int, out_channels: int
+) -> Callable[[Tensor, Noise | None], Tensor]:
+    """What a network starts from: of four-momenta (B, K, 4) as many others.
+
+    Raises:
+        ImgturboError: columns that are not those of so many particles, or not six of them.
+    """
+    wanted = 4 * particles
+    if not in_channels == out_channels == wanted:
+        raise ImgturboError(
+            f"model: a network whose shell has {particles} particles leads from {wanted} columns "
+            f"to {wanted}, px, py, pz, E of each, but the sides have {in_channels} and "
+            f"{out_channels}"
+        )
+    if name != "none" and particles != 6:
+        raise ImgturboError(
+            f"model: arrange: {name} is for the six particles of an event of two tops, and shell "
+            f"has {particles}; set it to none"
+        )
+    return _ARRANGE[name]
 
 
 def _assignments() -> list[list[int]]:

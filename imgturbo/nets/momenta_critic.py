@@ -23,7 +23,7 @@ from imgturbo.nets.momenta import Units, turn, turned
 from imgturbo.nets.spectral import SpectralLinear
 from imgturbo.sky.stretch import Stretch
 
-__all__ = ["MomentaCritic"]
+__all__ = ["MomentaCritic", "seen", "sets_of"]
 
 _GEV = 100.0
 
@@ -43,17 +43,12 @@ class MomentaCritic(nn.Module):
                 f"{channels} columns are no multiple of 4; set it to mlp"
             )
         self.channels, self.condition_channels = channels, condition_channels
-        particles = range(channels // 4)
-        sets = [*itertools.combinations(particles, 2), *itertools.combinations(particles, 3)]
-        members = torch.zeros(len(sets), len(particles))
-        for row, one in enumerate(sets):
-            members[row, list(one)] = 1
-        self.register_buffer("members", members, persistent=False)
+        self.register_buffer("members", sets_of(channels // 4), persistent=False)
         self.units = Units(channels)
         # The condition is turned as the event is, or how it lies would be told by the other.
         self.beside = Units(condition_channels) if condition_channels else None
         linear = SpectralLinear if config.norm == "spectral" else nn.Linear
-        features = channels + len(particles) + len(sets) + condition_channels
+        features = channels + channels // 4 + len(self.members) + condition_channels
         sizes = [features, *config.hidden, 1]
         self.layers = nn.ModuleList(
             linear(before, after) for before, after in itertools.pairwise(sizes)
@@ -76,17 +71,24 @@ class MomentaCritic(nn.Module):
         """
         joined = join(u, condition, self.channels, self.condition_channels, ndim=2)
         p, angle = turned(self.units.inverse(u).unflatten(1, (-1, 4)))
-        seen = [self.units(p.flatten(1)), *_seen(p, self.members)]
+        parts = [self.units(p.flatten(1)), *seen(p, self.members)]
         if self.beside is not None:
             given = self.beside.inverse(joined[:, self.channels :]).unflatten(1, (-1, 4))
-            seen.append(self.beside(turn(given, -angle).flatten(1)))
-        h = torch.cat(seen, 1)
+            parts.append(self.beside(turn(given, -angle).flatten(1)))
+        h = torch.cat(parts, 1)
         for layer in self.layers[:-1]:
             h = F.leaky_relu(layer(h), 0.2)
         return [h if features else self.layers[-1](h)]
 
 
-def _seen(p: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
+def sets_of(particles: int) -> Tensor:
+    """Every pair and every three of K particles: (S, K), 1 where one belongs to a set."""
+    numbers = range(particles)
+    sets = [*itertools.combinations(numbers, 2), *itertools.combinations(numbers, 3)]
+    return torch.tensor([[float(n in one) for n in numbers] for one in sets])
+
+
+def seen(p: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
     """asinh of p_T of every particle (B, K) and of the mass of every set of them (B, S)."""
     pt = (p[..., :2].square().sum(-1) + 1.0).sqrt()
     together = torch.einsum("sk,bkc->bsc", members, p)

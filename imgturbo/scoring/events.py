@@ -23,17 +23,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.stats import ks_2samp, spearmanr
 
-from imgturbo.bundle import Bundle, Direction
+from imgturbo.bundle import Bundle
 from imgturbo.errors import ImgturboError
 from imgturbo.events import TABLE, Events, Thresholds, observables, read_events
 from imgturbo.events.simple import reconstructed, smeared
 from imgturbo.events.thresholds import SELECTION
 from imgturbo.files import write_json
-from imgturbo.mosaic.apply import Applier, pick_device
 from imgturbo.places import Mark, free_place
 from imgturbo.report.events import distributions_figure, migration_figure
 from imgturbo.report.preview import FIGURE
@@ -48,7 +46,6 @@ MARK = (b'"observables": {', b'"floor": {')
 
 _FILES: dict[str, Mark] = {"events.json": MARK, "events.png": FIGURE, "migration.png": FIGURE}
 
-_BATCH = 1 << 13
 _FEWEST = 20  # events a half, below which a distance says nothing
 
 
@@ -190,16 +187,6 @@ def _through(
     """One draw of a bundle's map for every event; None where it has no such map."""
     if (bundle.decoder if direction == "forward" else bundle.encoder) is None:
         return None
-    way: Direction = bundle.direction(direction)
-    apply = Applier(
-        way.generator, pick_device(device), 1 if way.generator.stochastic else None, seed
-    )
-    stretched = way.input.stretch(rows.T).T.astype(np.float32)
-    parts = []
-    for start in range(0, len(rows), _BATCH):
-        part = np.ascontiguousarray(stretched[start : start + _BATCH])
-        numbers = torch.arange(start, start + len(part))
-        origins = torch.stack([numbers, torch.zeros_like(numbers)], 1)
-        drawn = next(iter(apply(part, origins)))
-        parts.append(way.output.stretch.inverse(drawn.astype(np.float64).T).T)
-    return np.concatenate(parts)
+    stochastic = bundle.direction(direction).generator.stochastic
+    samples = 1 if stochastic else None
+    return bundle.translate(rows, direction, samples=samples, seed=seed, device=device).mean

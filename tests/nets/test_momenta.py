@@ -238,11 +238,11 @@ def test_scores_do_not_depend_on_how_an_event_lies(conditional):
 
 
 def test_its_features_are_masses():
-    from imgturbo.nets.momenta_critic import _seen
+    from imgturbo.nets.momenta_critic import seen
 
     network = critic()
     p = torch.as_tensor(momenta(events(0, 5)))
-    pt, masses = _seen(p, network.members.double())
+    pt, masses = seen(p, network.members.double())
     assert pt.shape == (5, 6)
     assert masses.shape == (5, 15 + 20)
     both = p[:, 0] + p[:, 1]
