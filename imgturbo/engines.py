@@ -29,6 +29,8 @@ from imgturbo.config import (
     InvertibleConfig,
     MLPConfig,
     ModelConfig,
+    MomentaConfig,
+    MomentaFlowConfig,
     NAFNetConfig,
     NetworkConfig,
     ObjectiveConfig,
@@ -43,8 +45,10 @@ from imgturbo.config import (
 )
 from imgturbo.diffusion import Denoising, DiffusionDecoder
 from imgturbo.errors import ImgturboError
+from imgturbo.flows.both_ways import BothWays
 from imgturbo.flows.decoder import CINNDecoder
 from imgturbo.flows.invertible import InvertibleMap, invertible_pair
+from imgturbo.flows.momenta import MomentaFlow
 from imgturbo.flows.objective import Likelihood
 from imgturbo.losses import IMAGE_SCORES, Trainable
 from imgturbo.nets import Generator, build_generator
@@ -122,6 +126,22 @@ def _turned(section: NetworkConfig) -> NetworkConfig:
     return section.model_copy(update={"turned": True})
 
 
+def _both_ways(config: Config, source: Space, target: Space) -> BothWays:
+    z, x = channels(source), channels(target)
+    decoder, encoder = config.model.decoder, config.model.encoder or config.model.decoder
+    assert isinstance(decoder, MomentaFlowConfig)
+    if not isinstance(encoder, MomentaFlowConfig):
+        raise ImgturboError(
+            f"model.encoder.kind is {encoder.kind}, but a model.decoder of kind {decoder.kind} is "
+            "trained beside an encoder of its own kind; make it one"
+        )
+    forward, backward = MomentaFlow(decoder, z, x), MomentaFlow(encoder, x, z)
+    if isinstance(source, Side) and isinstance(target, Side):
+        forward.know(source.stretch, target.stretch)
+        backward.know(target.stretch, source.stretch)
+    return BothWays(forward, backward)
+
+
 def _denoising(config: Config, source: Space, target: Space) -> Denoising:
     model = config.model.decoder
     assert isinstance(model, DiffusionConfig)
@@ -146,7 +166,7 @@ _EIGHT_TERMS = Engine(
 )
 _PLAIN = (
     UNetConfig, NAFNetConfig, ResNetConfig, MLPConfig, Pix2PixUNetConfig, CycleGANResNetConfig,
-    CodeToImageConfig, ImageToCodeConfig, SRResNetConfig, CoarsenConfig,
+    CodeToImageConfig, ImageToCodeConfig, SRResNetConfig, CoarsenConfig, MomentaConfig,
 )  # fmt: skip
 
 
@@ -171,6 +191,15 @@ ENGINES: dict[str, Engine] = {
         "likelihood",
         score="bits",
         reads=frozenset({"objective.noise"}),
+    ),
+    "momenta_flow": Engine(
+        MomentaFlow,
+        _both_ways,
+        ("likelihood",),
+        "likelihood",
+        score="bits",
+        encoder=True,
+        reads=frozenset(),
     ),
     "diffusion": Engine(
         DiffusionDecoder, _denoising, ("diffusion",), "diffusion", reads=frozenset()

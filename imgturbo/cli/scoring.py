@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -66,6 +66,46 @@ def evaluate(
     score_table(scores)
     for line in (scores["resampling"] or {}).get("notes", ()):
         note(line, UserWarning)
+
+
+@commands.command("evaluate-events")
+def evaluate_events(
+    events: Annotated[Path, typer.Argument(metavar="EVENTS", help="Held-out events (.h5).")],
+    bundle: BundleName,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for events.json, events.png and migration.png.")
+    ] = None,
+    thresholds: Annotated[
+        Literal["own", "otus"],
+        typer.Option(help="What events have passed: those generated here, or OTUS's public ones."),
+    ] = "own",
+    seed: Seed = 0,
+    device: Device = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Score an unfolding and a simulation of collision events, beside the published ones.
+
+    Kolmogorov-Smirnov distances of ten observables and four reconstructed masses, of all generated
+    events and of those that pass the thresholds, the statistical floor, a classifier.
+    """
+    from imgturbo.bundle import load_bundle
+    from imgturbo.events import OTUS_THRESHOLDS, SELECTION
+    from imgturbo.report.events import events_table
+    from imgturbo.scoring.events import evaluate_events as run
+
+    cuts = SELECTION if thresholds == "own" else OTUS_THRESHOLDS
+    content = run(
+        load_bundle(bundle),
+        events,
+        out=out,
+        thresholds=cuts,
+        seed=seed,
+        device=device,
+        overwrite=overwrite,
+    )
+    events_table(content)
+    if out is not None:
+        typer.echo(out / "events.json")
 
 
 @commands.command()

@@ -17,6 +17,8 @@ __all__ = [
     "GeneratorConfig",
     "ImageToCodeConfig",
     "MLPConfig",
+    "MomentaConfig",
+    "MomentaFlowConfig",
     "NAFNetConfig",
     "Pix2PixUNetConfig",
     "ResNetConfig",
@@ -267,11 +269,60 @@ class CoarsenConfig(NetworkConfig):
     """Share of the features that are set to zero at random in training; 0: none."""
 
 
+class MomentaConfig(NetworkConfig):
+    """Residual dense network for events: rows of four-momenta, px, py, pz, E of each particle."""
+
+    reads_rows: ClassVar[bool] = True
+
+    kind: Literal["momenta"] = "momenta"
+    """Which kind of network this is; it decides which other keys there are."""
+    shell: list[Annotated[float, Field(ge=0)] | Literal["massive", "transverse", "free"]] = Field(
+        ["free"] * 6, min_length=1, max_length=MOST_BLOCKS
+    )
+    """What the energy of each particle that it writes is: that of a mass in GeV; of a mass of its
+    own (massive); of no mass, with pz = 0 (transverse); or a number like any other (free)."""
+    arrange: Literal["none", "pt", "masses"] = "none"
+    """What the network corrects: its input (none); the partons in the order of their pT, as they
+    would be detected (pt); the jets as partons, by the masses of W and top (masses)."""
+    turned: bool = True
+    """Turn every event about the beam until its first particle has py = 0, and back again."""
+    width: int = Field(128, ge=1, le=WIDEST)
+    """Numbers in each hidden layer."""
+    blocks: int = Field(3, ge=0, le=MOST_BLOCKS)
+    """Residual blocks of two layers each."""
+    noise_channels: int = Field(16, ge=0, le=WIDEST)
+    """Channels of noise that each block reads; above 0 the outputs are draws, 0: one answer."""
+
+
+class MomentaFlowConfig(NetworkConfig):
+    """Conditional flow for events, trained by the likelihood of pairs, either way."""
+
+    reads_rows: ClassVar[bool] = True
+
+    kind: Literal["momenta_flow"] = "momenta_flow"
+    """Which kind of network this is; it decides which other keys there are."""
+    shell: list[Annotated[float, Field(ge=0)] | Literal["massive", "transverse"]] = Field(
+        ["massive"] * 6, min_length=2, max_length=MOST_BLOCKS
+    )
+    """What the energy of each particle that it writes is: that of a mass in GeV; of a mass of its
+    own (massive); of no mass, with pz = 0 (transverse)."""
+    arrange: Literal["none", "pt", "masses"] = "none"
+    """What the flow tells the difference from; as of kind momenta."""
+    width: int = Field(96, ge=1, le=WIDEST)
+    """Numbers in each hidden layer, and in the condition."""
+    layers: int = Field(2, ge=1, le=DEEPEST)
+    """Layers of the condition's network."""
+    couplings: int = Field(8, ge=1, le=MOST_BLOCKS)
+    """Couplings, each after a permutation of the numbers."""
+
+
 GeneratorConfig = Annotated[
     UNetConfig
     | NAFNetConfig
     | ResNetConfig
     | MLPConfig
+    | MomentaConfig
+    | MomentaFlowConfig
     | Pix2PixUNetConfig
     | CycleGANResNetConfig
     | CodeToImageConfig
@@ -285,8 +336,9 @@ GeneratorConfig = Annotated[
 class CriticConfig(Section):
     """A critic, which tells outputs from real data."""
 
-    kind: Literal["patchgan", "mlp"] = "patchgan"
-    """patchgan judges patches of images, mlp tables of numbers."""
+    kind: Literal["patchgan", "mlp", "momenta"] = "patchgan"
+    """patchgan judges patches of images, mlp tables of numbers, momenta events of four-momenta,
+    of which it is shown the masses too."""
     width: int = Field(64, ge=1, le=WIDEST)
     """Channels of the first layer; they double with every halving, up to eight times as many."""
     layers: int = Field(3, ge=0, le=DEEPEST)
@@ -298,12 +350,12 @@ class CriticConfig(Section):
     """Norm of the critic: of its weights (spectral), or of its features over the batch or each
     image, as published; none."""
     hidden: list[Width] = Field([256, 128, 64], max_length=MOST_BLOCKS)
-    """Numbers in each hidden layer of the critic of kind mlp."""
+    """Numbers in each hidden layer of the critics of kind mlp and momenta."""
 
     @property
     def reads_rows(self) -> bool:
         """Whether it judges tables of numbers, (B, C), and no images."""
-        return self.kind == "mlp"
+        return self.kind != "patchgan"
 
     @model_validator(mode="after")
     def _tables_have_no_image_statistics(self) -> CriticConfig:

@@ -81,13 +81,13 @@ class InvertibleMap(Generator):
         """0: rows have no neighbours."""
         return 0
 
-    def check(self, extent: int | None) -> None:
+    def check(self, given: int | None, wanted: int | None) -> None:
         """Refuse images.
 
         Raises:
             ImgturboError: there are no rows.
         """
-        if extent is not None:
+        if given is not None or wanted is not None:
             raise ImgturboError(
                 "model.decoder.kind invertible maps rows of a table, and the data are images; take "
                 "kind cinn for images"

@@ -11,6 +11,7 @@ from imgturbo.config import (
     CycleGANResNetConfig,
     ImageToCodeConfig,
     MLPConfig,
+    MomentaConfig,
     NAFNetConfig,
     NetworkConfig,
     OperatorConfig,
@@ -24,6 +25,8 @@ from imgturbo.nets.codes import CodeToImage, ImageToCode
 from imgturbo.nets.gaussian import GaussianHead
 from imgturbo.nets.generator import Generator
 from imgturbo.nets.mlp import MLP, DenseCritic
+from imgturbo.nets.momenta import MomentaNet
+from imgturbo.nets.momenta_critic import MomentaCritic
 from imgturbo.nets.nafnet import NAFNet
 from imgturbo.nets.operators import PhysicalEncoder
 from imgturbo.nets.patchgan import PatchGAN
@@ -33,6 +36,12 @@ from imgturbo.nets.super_resolution import Coarsen, SRResNet
 from imgturbo.nets.unet import UNet
 
 __all__ = ["build_critic", "build_generator", "count_parameters"]
+
+_CRITICS: dict[str, type[PatchGAN | DenseCritic | MomentaCritic]] = {
+    "patchgan": PatchGAN,
+    "mlp": DenseCritic,
+    "momenta": MomentaCritic,
+}
 
 
 def build_generator(config: NetworkConfig, in_channels: int, out_channels: int) -> Generator:
@@ -54,6 +63,8 @@ def build_generator(config: NetworkConfig, in_channels: int, out_channels: int) 
             return ResNet(config, in_channels, out_channels)
         case MLPConfig():
             return MLP(config, in_channels, out_channels)
+        case MomentaConfig():
+            return MomentaNet(config, in_channels, out_channels)
         case Pix2PixUNetConfig():
             return Pix2PixUNet(config, in_channels, out_channels)
         case CycleGANResNetConfig():
@@ -77,10 +88,9 @@ def build_generator(config: NetworkConfig, in_channels: int, out_channels: int) 
 
 def build_critic(
     config: CriticConfig, channels: int, condition_channels: int = 0
-) -> PatchGAN | DenseCritic:
+) -> PatchGAN | DenseCritic | MomentaCritic:
     """A fresh critic of ``channels``, beside ``condition_channels`` if it is conditional."""
-    kind = DenseCritic if config.reads_rows else PatchGAN
-    return kind(config, channels, condition_channels)
+    return _CRITICS[config.kind](config, channels, condition_channels)
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -23,6 +23,7 @@ from imgturbo.nets.answer import Answer, Posterior
 from imgturbo.nets.generator import Generator
 from imgturbo.nets.layers import shrink
 from imgturbo.nets.noise import Noise
+from imgturbo.sky.stretch import Stretch
 
 __all__ = ["GaussianHead"]
 
@@ -46,6 +47,7 @@ class GaussianHead(Generator):
         )
         self.network, self.residual = network, residual
         self.size, self.whole_image = network.size, network.whole_image
+        self.zoom, self.on_the_sky = network.zoom, network.on_the_sky
         if residual:
             shrink(network.last)  # type: ignore[arg-type]
 
@@ -86,6 +88,10 @@ class GaussianHead(Generator):
         """As the network does."""
         return self.network.carry(valid, output)
 
-    def check(self, extent: int | None) -> None:
+    def check(self, given: int | None, wanted: int | None) -> None:
         """As the network does."""
-        self.network.check(extent)
+        self.network.check(given, wanted)
+
+    def know(self, given: Stretch, wanted: Stretch) -> None:
+        """As the network does."""
+        self.network.know(given, wanted)

@@ -26,6 +26,7 @@ from torch.nn import functional
 from imgturbo.errors import ImgturboError
 from imgturbo.nets.answer import Answer
 from imgturbo.nets.noise import Noise
+from imgturbo.sky.stretch import Stretch
 
 __all__ = ["GROWTH", "Generator", "ImageGenerator", "carry", "on_grid", "pad_to_multiple"]
 
@@ -96,6 +97,15 @@ class Generator(nn.Module, ABC):
 
     def reach(self) -> int | None:
         """How far it sees in pixels, where it knows; None: that has to be measured."""
+        return None
+
+    def know(self, given: Stretch, wanted: Stretch) -> None:
+        """Take up what the numbers of both sides mean, where the network needs that.
+
+        Args:
+            given: the stretch of what it reads.
+            wanted: that of what it writes.
+        """
         return None
 
     def check(self, given: int | None, wanted: int | None) -> None:

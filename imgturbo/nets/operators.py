@@ -155,11 +155,11 @@ class PhysicalEncoder(ImageGenerator):
         """How far it sees in pixels."""
         return self.operator.reaches
 
-    def check(self, extent: int | None) -> None:
+    def check(self, given: int | None, wanted: int | None) -> None:
         """Refuse rows of a table, and images that do not fit the operator."""
-        super().check(extent)
-        assert extent is not None  # refused above
-        self.operator.check(extent, self.in_channels)
+        super().check(given, wanted)
+        assert given is not None  # refused above
+        self.operator.check(given, self.in_channels)
 
     def observe(self, x: Tensor, n: Tensor | None) -> Tensor:
         """z = A⁺(A x + σ ε) of white noise n on the pixels; None: without noise."""

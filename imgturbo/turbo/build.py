@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+from torch import nn
 
 from imgturbo.config import Config
 from imgturbo.errors import ImgturboError
@@ -75,11 +77,12 @@ def build_objective(
         build_generator(model.decoder, z, x) if terms.needs_decoder else None,
     )
     _prepare_operator(encoder, terms)
-    critics = {}
+    critics: dict[str, nn.Module] = {}
     for name, output in terms.critics.items():
         own = SPACE[output]
         beside = ends["x" if own == "z" else "z"].channels if terms.is_conditional(output) else 0
         critics[name] = build_critic(model.critic_of(own), ends[own].channels, beside)
+    _tell_units({"z": source, "x": target}, decoder, encoder, critics, terms)
     scales = {space: end.scale for space, end in ends.items() if end.scale is not None}
     return Objective(encoder, decoder, critics, terms, FreshNoise(), scales)
 
@@ -95,6 +98,26 @@ def _prepare_operator(encoder: Generator | None, terms: Terms) -> None:
             "model.encoder.operator.learnable is set, but no term of the objective depends on the "
             "encoder; give objective.paired.x_hat a weight, or leave it out"
         )
+
+
+def _tell_units(
+    ends: Mapping[str, int | Side],
+    decoder: Generator | None,
+    encoder: Generator | None,
+    critics: Mapping[str, nn.Module],
+    terms: Terms,
+) -> None:
+    """Tell every network what the numbers mean that it reads and writes, where that is known."""
+    stretches = {space: end.stretch for space, end in ends.items() if isinstance(end, Side)}
+    if len(stretches) < len(ends):
+        return
+    for network, given, wanted in ((decoder, "z", "x"), (encoder, "x", "z")):
+        if network is not None:
+            network.know(stretches[given], stretches[wanted])
+    for name, output in terms.critics.items():
+        if (know := getattr(critics[name], "know", None)) is not None:
+            own = SPACE[output]
+            know(stretches[own], stretches["x" if own == "z" else "z"])
 
 
 def _end(end: int | Side, images: bool, rows: bool) -> _End:

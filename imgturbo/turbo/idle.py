@@ -22,8 +22,8 @@ _OF_CRITICS = (
 )  # fmt: skip
 _BY_SIGNAL = ("l1", "l2", "charbonnier")
 """The distances that ``signal`` weighs."""
-_MAKE = {"patchgan": ("width", "layers", "scales"), "mlp": ("hidden",)}
-"""Keys of a critic that one kind alone reads."""
+_MAKE = {("patchgan",): ("width", "layers", "scales"), ("mlp", "momenta"): ("hidden",)}
+"""Keys of a critic that some kinds alone read."""
 
 
 def refuse_idle(config: Config) -> None:
@@ -92,12 +92,12 @@ def _problems_of_critics(config: Config, terms: Terms) -> Iterator[str]:
                 f"critic with batch norm has not; set model.{name}.norm to spectral, instance or "
                 "none"
             )
-        for kind, keys in _MAKE.items():
-            for key in keys if kind != critic.kind else ():
+        for kinds, keys in _MAKE.items():
+            for key in keys if critic.kind not in kinds else ():
                 if _named(critic, key):
                     yield (
-                        f"model.{name}.{key} goes with kind {kind}, not with {critic.kind}; leave "
-                        "it out"
+                        f"model.{name}.{key} goes with kind {' or '.join(kinds)}, not with "
+                        f"{critic.kind}; leave it out"
                     )
 
 

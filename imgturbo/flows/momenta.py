@@ -1,0 +1,213 @@
+r"""A conditional flow of events: draws and densities of rows of four-momenta given other ones.
+
+    c = (ln p_T, η, φ [, ln m]) of each particle,     r = c(x) − c(p₀(z)),     t = asinh(r/s)/2,
+    p(x | z) = N(f(t; h(z)); 0, 1) · |det ∂f/∂t| · Π dt/dc
+
+p₀(z) is what the output would be, were it no other (the ``arrange`` of
+:mod:`imgturbo.nets.momenta`, in whose frame, turned about the beam, all of it happens), f a chain
+of conditional couplings with rational-quadratic splines, h dense layers on z, p₀, masses and
+distances. So the flow learns the response of a detector, or how to undo it: r is 0 where nothing
+happens, a little where a jet is measured, and of order 1 where it is another one; t is of order 1
+in both cases (s = 0.05).
+
+The coordinates are those of the shell: (p_T, η, φ) of a particle of known mass, (p_T, φ) of one
+that is transverse, and ln m besides of one with a mass of its own. The density is that of these
+numbers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from imgturbo.config import MomentaFlowConfig
+from imgturbo.errors import ImgturboError
+from imgturbo.flows.chain import Chain
+from imgturbo.flows.coupling import Coupling, MakePredictor
+from imgturbo.flows.mixing import Permutation
+from imgturbo.flows.predictors import DensePredictor
+from imgturbo.flows.spline import RationalQuadratic
+from imgturbo.flows.transform import Transform
+from imgturbo.nets.generator import Generator
+from imgturbo.nets.momenta import Units, arrangement, turn, turned
+from imgturbo.nets.momenta_critic import seen, sets_of
+from imgturbo.nets.noise import Noise
+from imgturbo.sky.stretch import Stretch
+
+__all__ = ["MomentaFlow"]
+
+_CORE = 0.05  # s: about the resolution of a jet
+_SOFTEST = 1e-2  # GeV: what has no p_T at all has no logarithm and no direction
+_LIGHTEST = 1e-2
+_FARTHEST = 6.0  # of η and of logarithms
+
+
+class MomentaFlow(Generator):
+    """(B, 4K) → (B, 4K), an event at a time, with a density; see the module's page.
+
+    Raises:
+        ImgturboError: sides that are no rows of four-momenta, as many as ``shell`` has particles.
+    """
+
+    has_density = True
+    scale = 1
+
+    def __init__(self, config: MomentaFlowConfig, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, stochastic=True)
+        self.shell = list(config.shell)
+        self.arrange = arrangement(config.arrange, len(self.shell), in_channels, out_channels)
+        self.before, self.after = Units(in_channels), Units(out_channels)
+        self._register(config)
+        numbers = int(self.used.sum())
+        condition = 2 * in_channels + len(self.shell) + len(self.members) + self._pairs
+        sizes = [condition, *[config.width] * config.layers]
+        self.condition = nn.ModuleList(
+            nn.Linear(one, two) for one, two in itertools.pairwise(sizes)
+        )
+        parts: list[Transform] = []
+        for number in range(config.couplings):
+            parts.append(Permutation(numbers, number))
+            parts.append(Coupling(numbers, _predictor(config), RationalQuadratic(), sides=1))
+        self.flow = Chain(*parts)
+
+    def _register(self, config: MomentaFlowConfig) -> None:
+        """Which of the four coordinates of each particle there are, and sets of particles."""
+        rows = {"transverse": [1, 0, 1, 0], "massive": [1, 1, 1, 1]}
+        used = [rows.get(str(shell), [1, 1, 1, 0]) for shell in self.shell]
+        self.register_buffer("used", torch.tensor(used, dtype=torch.bool), persistent=False)
+        self.register_buffer("members", sets_of(len(self.shell)), persistent=False)
+        self._pairs = len(self.shell) * (len(self.shell) - 1) // 2
+
+    used: Tensor
+    members: Tensor
+
+    def know(self, given: Stretch, wanted: Stretch) -> None:
+        """Take up the stretches of both sides, by which stretched numbers are GeV."""
+        self.before.set(given)
+        self.after.set(wanted)
+
+    def reach(self) -> int:
+        """0: rows have no neighbours."""
+        return 0
+
+    def check(self, given: int | None, wanted: int | None) -> None:
+        """Refuse images.
+
+        Raises:
+            ImgturboError: there are no rows.
+        """
+        if given is not None or wanted is not None:
+            raise ImgturboError(
+                "a network of kind momenta_flow reads events, rows of numbers, but the data are "
+                "images; set model.decoder.kind: cinn"
+            )
+
+    # ----------------------------------------------------------------------------- draws
+
+    def forward(self, u: Tensor, noise: Noise | None = None) -> Tensor:
+        """One draw; with ``noise`` None that of the latents 0.
+
+        Raises:
+            ImgturboError: ``u`` is no (B, C) table, or has another number of columns.
+        """
+        return next(self.draws(u, [noise]))
+
+    def draws(self, u: Tensor, noises: Sequence[Noise | None]) -> Iterator[Tensor]:
+        if u.ndim != 2 or u.shape[1] != self.in_channels:
+            raise ImgturboError(
+                f"the network reads events (B, {self.in_channels}), not an array of shape "
+                f"{tuple(u.shape)}"
+            )
+        given, shape = self._given(u), (len(u), int(self.used.sum()))
+        for noise in noises:
+            start, h, angle = given
+            latent = u.new_zeros(shape) if noise is None else noise(0, shape, 1, u)
+            t = self.flow.inverse(latent, h)
+            moved = u.new_zeros(len(u), *self.used.shape)
+            moved[:, self.used] = _CORE * torch.sinh((2 * t).clamp(-8, 8))
+            made = self._momenta(_coordinates(start) + moved)
+            yield self.after(turn(made, angle).flatten(1))
+
+    def _momenta(self, c: Tensor) -> Tensor:
+        """Four-momenta (B, K, 4) of coordinates (B, K, 4), by their shells."""
+        pt = torch.exp(c[..., 0].clamp(-_FARTHEST, 1.5 * _FARTHEST))
+        pz = pt * torch.sinh(c[..., 1].clamp(-_FARTHEST, _FARTHEST))
+        pz = pz * self.used[:, 1]
+        masses = [
+            torch.exp(c[:, n, 3].clamp(-_FARTHEST, _FARTHEST))
+            if shell == "massive"
+            else c.new_full((len(c),), 0.0 if isinstance(shell, str) else shell)
+            for n, shell in enumerate(self.shell)
+        ]
+        energy = (pt.square() + pz.square() + torch.stack(masses, 1).square()).sqrt()
+        return torch.stack([pt * c[..., 2].cos(), pt * c[..., 2].sin(), pz, energy], -1)
+
+    # ----------------------------------------------------------------------------- densities
+
+    def reduce(self, x: Tensor) -> Tensor:
+        """The coordinates (B, n) of events (B, 4K), particle by particle."""
+        return _coordinates(self.after.inverse(x).unflatten(1, (-1, 4)))[:, self.used]
+
+    def log_density(self, y: Tensor, z: Tensor) -> Tensor:
+        """log p(y|z) (B,) in nats, of coordinates y (B, n) given events z (B, 4K)."""
+        start, h, angle = self._given(z)
+        c = y.new_zeros(len(y), *self.used.shape)
+        c[:, self.used] = y
+        moved = c - _coordinates(start)
+        # Direction differs by less than half a turn, in the frame of the given event.
+        around = _half_turn(moved[..., 2] - angle[:, None])
+        moved = torch.stack([moved[..., 0], moved[..., 1], around, moved[..., 3]], -1)
+        r = moved[:, self.used] / _CORE
+        t = torch.asinh(r) / 2
+        slope = -0.5 * torch.log1p(r.square()) - math.log(2 * _CORE)
+        latent, log_det = self.flow(t, h)
+        normal = -0.5 * (latent.square() + math.log(2 * math.pi)).sum(1)
+        return normal + log_det + slope.sum(1)
+
+    def _given(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """p₀ (B, K, 4), the condition h (B, width), and the angle back (B,)."""
+        p, angle = turned(self.before.inverse(u).unflatten(1, (-1, 4)))
+        start = self.arrange(p, None)
+        features = [
+            self.before(p.flatten(1)), self.after(start.flatten(1)),
+            *seen(start, self.members), _apart(start),
+        ]  # fmt: skip
+        h = torch.cat(features, 1)
+        for layer in self.condition:
+            h = F.silu(layer(h))
+        return start, h, angle
+
+
+def _predictor(config: MomentaFlowConfig) -> MakePredictor:
+    width = config.width
+    return lambda one, two: DensePredictor(
+        one, two, width=width, condition_channels=width, hidden_layers=2, slope=0.01
+    )
+
+
+def _coordinates(p: Tensor) -> Tensor:
+    """(ln p_T, η, φ, ln m) of four-momenta (…, 4)."""
+    pt = (p[..., :2].square().sum(-1) + _SOFTEST**2).sqrt()
+    eta = torch.asinh(p[..., 2] / pt).clamp(-_FARTHEST, _FARTHEST)
+    squared = p[..., 3].square() - p[..., :3].square().sum(-1)
+    mass = squared.clamp(min=_LIGHTEST**2).sqrt()
+    return torch.stack([pt.log(), eta, torch.atan2(p[..., 1], p[..., 0]), mass.log()], -1)
+
+
+def _half_turn(phi: Tensor) -> Tensor:
+    """An angle between −π and π."""
+    return torch.remainder(phi + math.pi, 2 * math.pi) - math.pi
+
+
+def _apart(p: Tensor) -> Tensor:
+    """ΔR of every pair of particles, (B, K (K − 1)/2)."""
+    c = _coordinates(p)
+    first, second = torch.triu_indices(p.shape[1], p.shape[1], 1, device=p.device)
+    eta = c[:, first, 1] - c[:, second, 1]
+    phi = _half_turn(c[:, first, 2] - c[:, second, 2])
+    return (eta.square() + phi.square() + 1e-6).sqrt()

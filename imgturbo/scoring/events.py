@@ -1,0 +1,192 @@
+r"""How well generated collision events follow the true ones: the table of the Turbo-Sim paper.
+
+For each of ten observables the Kolmogorov-Smirnov distance between what a map makes and the truth,
+
+    KS = max_t |F(t) − F̃(t)|,
+
+of z̃ = encoder(x) against z and of x̃ = decoder(z) against x, drawn with noise. Inputs are the first
+half of the events and the truth is the second half, so that nothing is compared with its own pair
+(OTUS, arXiv:2101.08944). Of generated x̃ it is given twice: for all of them (as in Turbo-Sim,
+arXiv:2112.10629) and for those that pass the data's thresholds (as in OTUS). Beside it stands the
+*floor*: the same distance between the two halves of the truth, which no map can beat but by chance;
+and two baselines without any network.
+
+Marginals reward whoever shuffles events well. So of the events themselves there is, for each mass,
+how a generated one follows its own event's (``scoring`` gives correlations, the report draws them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import ks_2samp, spearmanr
+
+from imgturbo.bundle import Bundle
+from imgturbo.errors import ImgturboError
+from imgturbo.events import TABLE, Events, Thresholds, observables, read_events
+from imgturbo.events.simple import reconstructed, smeared
+from imgturbo.events.thresholds import SELECTION
+from imgturbo.files import write_json
+from imgturbo.places import Mark, free_place
+from imgturbo.report.events import distributions_figure, migration_figure
+from imgturbo.report.preview import FIGURE
+
+__all__ = ["MARK", "EventScores", "evaluate_events", "score_events"]
+
+Floats = NDArray[np.float64]
+Distances = dict[str, float]
+
+MARK = (b'"observables": {', b'"floor": {')
+"""Of a file of these scores, by which a later one may replace it."""
+
+_FILES: dict[str, Mark] = {"events.json": MARK, "events.png": FIGURE, "migration.png": FIGURE}
+
+_FEWEST = 20  # events a half, below which a distance says nothing
+
+
+@dataclass(frozen=True)
+class EventScores:
+    """Scores, and the values that they are of, for pictures.
+
+    Attributes:
+        content: JSON.
+        truth, made, own: observables by name, each (N,): of the second half of the data; of what
+            the maps made of the first half; and of the first half itself, event by event as made.
+        passing: (N,), which of the generated x̃ pass the thresholds.
+    """
+
+    content: dict[str, Any]
+    truth: Mapping[str, Floats]
+    made: Mapping[str, Floats]
+    own: Mapping[str, Floats]
+    passing: NDArray[np.bool_]
+
+
+def evaluate_events(
+    bundle: Bundle,
+    path: Path | str,
+    *,
+    out: Path | str | None = None,
+    thresholds: Thresholds = SELECTION,
+    seed: int = 0,
+    device: str | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Score a bundle on held-out events, and leave scores and pictures in a folder.
+
+    Args:
+        bundle, path, thresholds, seed, device: as of :func:`score_events`.
+        out: folder for events.json, events.png and migration.png; None: nothing is written.
+        overwrite: replace files of these names that no scoring made.
+
+    Raises:
+        ImgturboError: as of :func:`score_events`; or the files cannot be written.
+    """
+    places = {} if out is None else {name: Path(out) / name for name in _FILES}
+    for name, place in places.items():
+        free_place(place, [path], [bundle.path], mark=_FILES[name], overwrite=overwrite)
+    found = score_events(bundle, path, thresholds=thresholds, seed=seed, device=device)
+    if places:
+        write_json(places["events.json"], found.content)
+        distributions_figure(places["events.png"], found.truth, found.made, found.passing)
+        migration_figure(places["migration.png"], found.own, found.made)
+    return found.content
+
+
+def score_events(
+    bundle: Bundle,
+    path: Path | str,
+    *,
+    thresholds: Thresholds = SELECTION,
+    seed: int = 0,
+    device: str | None = None,
+) -> EventScores:
+    """Score a bundle on events that it was not trained on.
+
+    Args:
+        bundle: with a decoder, an encoder, or both, of rows of events.
+        path: a file of events.
+        thresholds: that the data have passed.
+        seed: of the draws.
+        device: where networks run.
+
+    Raises:
+        ImgturboError: no such file, too few events, or a bundle of other data.
+    """
+    _refuse_others(bundle)
+    events = read_events(path)
+    half = len(events) // 2
+    if half < _FEWEST:
+        raise ImgturboError(
+            f"{path}: {len(events)} events are too few to score by; give 40 or more"
+        )
+    first = Events(events.z[:half], events.x[:half])
+    second = Events(events.z[half : 2 * half], events.x[half : 2 * half])
+    made = {"z": _through(bundle, "backward", first.x, seed, device),
+            "x": _through(bundle, "forward", first.z, seed, device)}  # fmt: skip
+    generator = np.random.default_rng(seed)
+    simple = {"z": reconstructed(first.x, generator), "x": smeared(first.z, generator)}
+    truth, own = observables(second.z, second.x), observables(first.z, first.x)
+    values = _observables(made)
+    x = made["x"]
+    passing = thresholds.passes(x) if x is not None else np.zeros(0, bool)
+    kept = {"z": np.ones(half, bool), "x": thresholds.passes(simple["x"])}
+    content = {
+        "events": half,
+        "seed": seed,
+        "bundle": bundle.hash,
+        "observables": _distances(values, truth),
+        "passing": _distances({n: v[passing] for n, v in values.items() if TABLE[n] == "x"}, truth),
+        "passing_share": float(passing.mean()) if len(passing) else None,
+        "floor": _distances(own, truth),
+        "baseline": _distances(_observables(simple), truth),
+        "baseline_passing": _distances(
+            {n: v[kept[TABLE[n]]] for n, v in _observables(simple).items()}, truth
+        ),
+        "auc": {},
+        "rank_correlation": {
+            name: float(spearmanr(own[name], values[name]).statistic) for name in values
+        },
+    }
+    return EventScores(content, truth, values, own, passing)
+
+
+def _refuse_others(bundle: Bundle) -> None:
+    for side in (bundle.source, bundle.target):
+        if side.kind != "table" or len(side) != 24:
+            raise ImgturboError(
+                f"{bundle.path}: translates {len(side)} numbers of kind {side.kind}, not events of "
+                "24; train one with configs/vectors/turbosim.yaml"
+            )
+
+
+def _observables(rows: Mapping[str, Floats | None]) -> dict[str, Floats]:
+    """Those of the table that can be had of what there is."""
+    empty = np.empty((0, 24))
+    found = observables(*(empty if rows[side] is None else rows[side] for side in "zx"))
+    return {name: values for name, values in found.items() if rows[TABLE[name]] is not None}
+
+
+def _distances(made: Mapping[str, Floats], truth: Mapping[str, Floats]) -> Distances:
+    """KS of each observable that was made; left out where no event is left."""
+    return {
+        name: float(ks_2samp(values, truth[name], method="asymp").statistic)
+        for name, values in made.items()
+        if len(values)
+    }
+
+
+def _through(
+    bundle: Bundle, direction: str, rows: Floats, seed: int, device: str | None
+) -> Floats | None:
+    """One draw of a bundle's map for every event; None where it has no such map."""
+    if (bundle.decoder if direction == "forward" else bundle.encoder) is None:
+        return None
+    stochastic = bundle.direction(direction).generator.stochastic
+    samples = 1 if stochastic else None
+    return bundle.translate(rows, direction, samples=samples, seed=seed, device=device).mean

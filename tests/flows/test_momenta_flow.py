@@ -1,0 +1,204 @@
+"""The conditional flow of events: its density is that of its draws, and both maps learn."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from imgturbo.config import Config, MomentaFlowConfig
+from imgturbo.data.batch import Batch
+from imgturbo.engines import build_network, build_trainable, settle
+from imgturbo.errors import ImgturboError
+from imgturbo.events import momenta
+from imgturbo.flows.both_ways import BothWays
+from imgturbo.flows.momenta import MomentaFlow
+from imgturbo.nets import PositionalNoise
+from imgturbo.side import Side
+from imgturbo.sky.stretch import Stretch
+
+OBJECTS = [0, "transverse", "massive", "massive", "massive", "massive"]
+PARTONS = [0, 0, 4.8, 4.8, 0.33, 0.33]
+
+
+def events(seed, n):
+    """Objects with masses, GeV, (n, 24)."""
+    generator = np.random.default_rng(seed)
+    p = generator.normal(0, 60, (n, 6, 3))
+    p[:, 1, 2] = 0
+    mass = generator.uniform(5, 20, (n, 6))
+    mass[:, :2] = 0
+    energy = np.sqrt((p**2).sum(2) + mass**2)
+    return np.concatenate([p, energy[..., None]], 2).reshape(n, 24)
+
+
+def stretch(seed):
+    generator = np.random.default_rng(seed)
+    return Stretch(generator.normal(0, 5, 24), generator.uniform(30, 90, 24), np.full(24, 1.2))
+
+
+def made(shell=OBJECTS, arrange="pt"):
+    """A flow in double precision, with weights that do something."""
+    torch.manual_seed(2)
+    config = MomentaFlowConfig(shell=shell, arrange=arrange, width=8, couplings=4)
+    net = build_network(config, 24, 24)
+    assert isinstance(net, MomentaFlow)
+    net.know(stretch(1), stretch(2))
+    for parameter in net.flow.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.05)
+    return net.double().eval()
+
+
+def z_of(seed, n):
+    return torch.as_tensor(stretch(1)(events(seed, n).T).T.copy())
+
+
+def noise_of(n, seed=0):
+    return PositionalNoise(seed, [(row, 0) for row in range(n)])
+
+
+@pytest.mark.parametrize(
+    ("shell", "arrange", "numbers"),
+    [(OBJECTS, "pt", 21), (PARTONS, "masses", 18), (OBJECTS, "none", 21)],
+)
+def test_a_draw_has_the_density_of_its_noise(shell, arrange, numbers):
+    """log p = log N(ε) + log|det ∂ε/∂c|, the determinant of the draws themselves."""
+    net, z = made(shell, arrange), z_of(0, 3)
+    epsilon = 0.6 * torch.randn(3, numbers, dtype=torch.float64)  # no η that is cut
+    rows = []
+    for row in range(3):
+
+        def coordinates(e, row=row):
+            drawn = net(z[row : row + 1], lambda *_: e[None])
+            return net.reduce(drawn)[0]
+
+        jacobian = torch.autograd.functional.jacobian(coordinates, epsilon[row])
+        normal = -0.5 * (epsilon[row].square() + math.log(2 * math.pi)).sum()
+        rows.append(normal - torch.linalg.slogdet(jacobian).logabsdet)
+    drawn = torch.cat([net(z[r : r + 1], lambda *_, r=r: epsilon[r : r + 1]) for r in range(3)])
+    found = net.log_prob(drawn, z)
+    torch.testing.assert_close(found, torch.stack(rows), rtol=1e-4, atol=2e-3)
+
+
+def test_it_is_the_same_however_an_event_lies():
+    net, x = made(), events(0, 6)
+    cos, sin = math.cos(0.7), math.sin(0.7)
+    p = momenta(x).copy()
+    p[..., 0], p[..., 1] = cos * p[..., 0] - sin * p[..., 1], sin * p[..., 0] + cos * p[..., 1]
+    one = torch.as_tensor(stretch(1)(x.T).T.copy())
+    other = torch.as_tensor(stretch(1)(p.reshape(6, 24).T).T.copy())
+    drawn, turned = (net(z, noise_of(6)) for z in (one, other))
+    torch.testing.assert_close(
+        net.log_prob(drawn, one), net.log_prob(turned, other), rtol=1e-5, atol=1e-4
+    )
+    energies = [stretch(2).inverse(d.detach().numpy().T).T[:, 3::4] for d in (drawn, turned)]
+    np.testing.assert_allclose(*energies, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("shell", "arrange"), [(OBJECTS, "pt"), (PARTONS, "masses")])
+def test_draws_are_on_their_shells(shell, arrange):
+    net, z = made(shell, arrange), z_of(1, 40)
+    p = momenta(stretch(2).inverse(net(z, noise_of(40)).detach().numpy().T).T)
+    m2 = p[..., 3] ** 2 - (p[..., :3] ** 2).sum(-1)
+    for number, mass in enumerate(shell):
+        if not isinstance(mass, str):
+            scale = p[:, number, 3] ** 2
+            np.testing.assert_allclose(m2[:, number] / scale, mass**2 / scale, atol=1e-5)
+        elif mass == "massive":
+            assert (m2[:, number] > 0).all()
+        else:
+            np.testing.assert_allclose(p[:, number, 2], 0, atol=1e-4)
+
+
+def test_draws_of_several_sources_are_those_of_each():
+    net, z = made(), z_of(2, 5)
+    sources = [None, noise_of(5, 1), noise_of(5, 2)]
+    for drawn, source in zip(net.draws(z, sources), sources, strict=True):
+        torch.testing.assert_close(drawn, net(z, source))
+
+
+def test_other_rows_and_images_are_refused():
+    with pytest.raises(ImgturboError, match=r"\(B, 24\)"):
+        made()(torch.zeros(2, 23).double())
+    with pytest.raises(ImgturboError, match="20"):
+        build_network(MomentaFlowConfig(), 24, 20)
+
+
+# ------------------------------------------------------------------------------------ both ways
+
+
+def side(letter, seed):
+    names = tuple(f"{letter}{n}" for n in range(24))
+    return Side(names, "GeV", stretch(seed), kind="table")
+
+
+def config(**decoder):
+    small = {"kind": "momenta_flow", "width": 8, "couplings": 2}
+    return settle(
+        Config.model_validate(
+            {
+                "model": {
+                    "decoder": small | {"shell": OBJECTS, "arrange": "pt"} | decoder,
+                    "encoder": small | {"shell": PARTONS, "arrange": "masses"},
+                }
+            }
+        )
+    )
+
+
+def batch(n=8, paired=None):
+    known = torch.ones(n, 1, dtype=torch.bool)
+    return Batch(
+        z_of(0, n).float(),
+        torch.as_tensor(stretch(2)(events(1, n).T).T, dtype=torch.float32),
+        known,
+        known,
+        torch.ones(n, dtype=torch.bool) if paired is None else torch.as_tensor(paired),
+        torch.arange(n),
+        torch.arange(n),
+    )
+
+
+def test_the_loss_is_the_mean_of_both_likelihoods_over_pairs():
+    both = build_trainable(config(), side("z", 1), side("x", 2))
+    assert isinstance(both, BothWays)
+    paired = [True, False] * 4
+    data = batch(paired=paired)
+    losses = both(data)
+    x, z = data.x[::2], data.z[::2]
+    forward = -both.decoder.log_prob(x, z).mean() / 21
+    backward = -both.encoder.log_prob(z, x).mean() / 18
+    torch.testing.assert_close(losses.generator, forward + backward)
+    torch.testing.assert_close(losses.terms["L/x_tilde"], forward.detach())
+    scores = both.scores(both.maps(), data, 0)
+    total, count = scores["forward/bits"]
+    assert count == 4
+    torch.testing.assert_close((total / count).float(), forward.detach() / math.log(2))
+
+
+def test_what_is_not_there_counts_nothing():
+    both = build_trainable(config(), side("z", 1), side("x", 2))
+    losses = both(batch(paired=[False] * 8))
+    assert losses.generator == 0
+    losses.generator.backward()
+
+
+def test_both_learn():
+    torch.manual_seed(0)
+    both, data = build_trainable(config(), side("z", 1), side("x", 2)), batch(64)
+    optimizer = torch.optim.Adam(both.generator_parameters(), 5e-3)
+    before = both(data).generator.item()
+    for _ in range(30):
+        optimizer.zero_grad()
+        both(data).generator.backward()
+        optimizer.step()
+    assert both(data).generator.item() < before - 0.1
+
+
+def test_an_encoder_of_another_kind_is_refused():
+    tree = config().model_dump()
+    tree["model"]["encoder"] = {"kind": "mlp"}
+    with pytest.raises(ImgturboError, match=r"encoder\.kind"):
+        build_trainable(Config.model_validate(tree), side("z", 1), side("x", 2))
