@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from imgturbo.sky.bijection import BijectionKind
 from imgturbo.sky.stretch import Stretch
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class Side:
             left out, none is known.
 
     Raises:
-        ValueError: another number of zero points, or of stretches, than of names.
+        ValueError: another number of zero points, or of stretches, than of names; an image with
+            bijections.
 
     Example:
         >>> from imgturbo.sky.stretch import Stretch
@@ -74,6 +76,8 @@ class Side:
             )
         if self.kind not in get_args(Kind):
             raise ValueError(f"a side is one of {', '.join(get_args(Kind))}, not {self.kind!r}")
+        if self.kind == "image" and self.stretch.bijective:
+            raise ValueError("the stretch of an image has no bijections, which are a table's")
 
     def __len__(self) -> int:
         """How many bands, columns or coordinates it has: C."""
@@ -142,12 +146,21 @@ _Arcsec = Annotated[float, Field(gt=1e-6, lt=1e6)]  # beyond them squares and po
 _Magnitude = Annotated[float, Field(gt=-300, lt=300)]
 
 
+class _BijectionSchema(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    kind: BijectionKind
+    low: _Finite = 0.0
+    high: _Finite = 1.0
+
+
 class _StretchSchema(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore")
 
     offset: list[_Finite]
     softening: list[_Positive | Literal["inf"]]
     scale: list[_Positive]
+    before: list[_BijectionSchema] | None = None
 
 
 class SideSchema(BaseModel):

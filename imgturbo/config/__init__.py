@@ -58,6 +58,7 @@ from imgturbo.config.whole import (
     accept_decoder,
     forget_decoder,
     load_config,
+    section_of,
 )
 
 __all__ = [
@@ -95,4 +96,5 @@ __all__ = [
     "accept_decoder",
     "forget_decoder",
     "load_config",
+    "section_of",
 ]

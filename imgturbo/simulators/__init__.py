@@ -6,26 +6,56 @@ A new simulator is a module here with a :class:`Simulator`, and a line in ``SIMU
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
 
+from imgturbo.config import section_of
 from imgturbo.errors import ImgturboError
+from imgturbo.simulators.arm import Arm
+from imgturbo.simulators.ballistics import Ballistics
+from imgturbo.simulators.epidemic import Epidemic
 from imgturbo.simulators.linear import Linear
+from imgturbo.simulators.mixture import Mixture
 from imgturbo.simulators.simulator import Simulator
+from imgturbo.simulators.stars import Stars
+from imgturbo.simulators.tissue import Tissue
 
-__all__ = ["SIMULATORS", "Linear", "Simulator", "make_simulator"]
+__all__ = [
+    "SIMULATORS",
+    "Arm",
+    "Ballistics",
+    "Epidemic",
+    "Linear",
+    "Mixture",
+    "Simulator",
+    "Stars",
+    "Tissue",
+    "make_simulator",
+]
 
-SIMULATORS: dict[str, Callable[[], Simulator]] = {"linear": Linear}
-"""How each is made, by the name that ``data.source.name`` gives it."""
+SIMULATORS: dict[str, type[Simulator]] = {
+    one.name: one for one in (Linear, Mixture, Arm, Ballistics, Tissue, Epidemic, Stars)
+}
+"""The class of each, by the name that ``data.source.name`` gives it."""
 
 
-def make_simulator(name: str) -> Simulator:
+def make_simulator(
+    name: str, options: Mapping[str, Any] | None = None, key: str = "data.source"
+) -> Simulator:
     """The simulator of a name.
 
+    Args:
+        name: one of ``SIMULATORS``.
+        options: keys of its ``Options``; left out ones are the defaults.
+        key: where a user has written name and options; error messages say it.
+
     Raises:
-        ImgturboError: there is none; the nearest name is offered.
+        ImgturboError: there is none of this name, or no such option; the nearest name is offered.
     """
     if name not in SIMULATORS:
         near = difflib.get_close_matches(name, SIMULATORS, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else f"choose {', '.join(sorted(SIMULATORS))}"
-        raise ImgturboError(f"'data.source.name': no simulator is called {name!r}; {hint}")
-    return SIMULATORS[name]()
+        raise ImgturboError(f"'{key}.name': no simulator is called {name!r}; {hint}")
+    kind = SIMULATORS[name]
+    section = section_of(kind.Options, options or {}, f"'{key}.options' of the simulator {name}")
+    return kind(**section.model_dump(exclude_unset=True))

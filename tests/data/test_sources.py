@@ -266,7 +266,7 @@ def test_contradictory_priors_are_refused_in_one_line(stores, store, wish, data,
     ("overrides", "words"),
     [
         (["data.source={kind: simulator, name: linaer}"], "did you mean 'linear'"),
-        (["data.source={kind: simulator, name: x}"], "choose linear"),
+        (["data.source={kind: simulator, name: x}"], "choose arm.*linear"),
         (["data.source={kind: simulator, name: linear}", "data.crop=8"], "rows of a table"),
         (["data.source={kind: simulator, name: linear}", "data.tiles=t"], "would not be read"),
         (["data.source={kind: prior}", "data.tiles=nowhere"], "nowhere: no such tile store"),
