@@ -4,7 +4,7 @@ Sample g is a pair (z, x) of parameters and what is observed of them, drawn from
 no number comes back (see :mod:`imgturbo.data.philox`); ``given`` says which of the two is the
 source. Of the first g samples ⌊g·f⌋ are pairs, by default all; beside the others' z stands the x of
 another draw. Validation has a stream of its own, the same for every seed. A row with NaN, which is
-a simulator's way to say that there is nothing to observe, is not valid, and holds zeros.
+a simulator's way to say that there is nothing to observe, is not valid, holds zeros, is no pair.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class SimulatorSource(Source):
             x=torch.from_numpy(x),
             z_valid=torch.from_numpy(z_known),
             x_valid=torch.from_numpy(x_known),
-            paired=torch.from_numpy(paired),
+            paired=torch.from_numpy(paired & z_known[:, 0] & x_known[:, 0]),
             z_index=index,
             x_index=index,
             labels=tuple(f"{what} draw {number}" for number in numbers.tolist()),
