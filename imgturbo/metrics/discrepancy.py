@@ -21,12 +21,21 @@ with d the Euclidean distance in the parameters' own units, and d² summed, not 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["KERNELS", "Kernel", "cauchy", "mmd_squared", "multiquadric"]
+__all__ = [
+    "KERNELS",
+    "Discrepancy",
+    "Kernel",
+    "cauchy",
+    "discrepancies",
+    "mmd_squared",
+    "multiquadric",
+]
 
 Kernel = Callable[[Tensor], Tensor]
 """d² ↦ k, of any shape."""
@@ -49,34 +58,53 @@ KERNELS: dict[str, Kernel] = {"multiquadric": multiquadric, "cauchy": cauchy}
 """By the names of the module's docstring."""
 
 
-def mmd_squared(a: Tensor, b: Tensor, kernel: Kernel, unbiased: bool = True) -> float:
-    """MMD² of two sets of draws.
+class Discrepancy(NamedTuple):
+    """MMD² of two sets of draws, by both estimates."""
+
+    biased: float
+    unbiased: float
+
+
+def discrepancies(
+    a: Tensor, b: Tensor, kernels: Mapping[str, Kernel] = KERNELS
+) -> dict[str, Discrepancy]:
+    """MMD² of two sets of draws by several kernels, their distances computed once.
 
     Args:
         a: (N, P).
-        b: (M, P).
-        kernel: of d².
-        unbiased: which of the two estimates; for it N and M are 2 or more.
+        b: (M, P); N and M are 2 or more.
+        kernels: of d², by name.
+    """
+    n, m = len(a), len(b)
+    own, other, both = (_sums(*pair, kernels) for pair in ((a, a), (b, b), (a, b)))
+    found = {}
+    for name, kernel in kernels.items():
+        itself = float(kernel(a.new_zeros(1, dtype=torch.float64)))
+        cross = 2 * both[name] / (n * m)
+        fair = (own[name] - n * itself) / (n * (n - 1)) + (other[name] - m * itself) / (m * (m - 1))
+        found[name] = Discrepancy(own[name] / n**2 + other[name] / m**2 - cross, fair - cross)
+    return found
+
+
+def mmd_squared(a: Tensor, b: Tensor, kernel: Kernel, unbiased: bool = True) -> float:
+    """MMD² of two sets of draws, (N, P) and (M, P), by one kernel and one estimate.
 
     Example:
         >>> a = torch.zeros(4, 1)
         >>> mmd_squared(a, a, cauchy), round(mmd_squared(a, a + 1e6, cauchy), 6)
         (0.0, 6.0)
     """
-    n, m = len(a), len(b)
-    itself = float(kernel(a.new_zeros(1, dtype=torch.float64)))
-    own, other, both = _sum(a, a, kernel), _sum(b, b, kernel), _sum(a, b, kernel)
-    if unbiased:
-        own, other = own - n * itself, other - m * itself
-        return own / (n * (n - 1)) + other / (m * (m - 1)) - 2 * both / (n * m)
-    return own / n**2 + other / m**2 - 2 * both / (n * m)
+    found = discrepancies(a, b, {"": kernel})[""]
+    return found.unbiased if unbiased else found.biased
 
 
-def _sum(a: Tensor, b: Tensor, kernel: Kernel) -> float:
-    """Σ_ij k(a_i, b_j), by rows."""
-    total = 0.0
+def _sums(a: Tensor, b: Tensor, kernels: Mapping[str, Kernel]) -> dict[str, float]:
+    """Σ_ij k(a_i, b_j) by each kernel, by rows."""
+    totals = dict.fromkeys(kernels, 0.0)
     for rows in a.split(_ROWS):
         # Through differences: by the scalar product near draws would lose their distance.
         distance = torch.cdist(rows, b, compute_mode="donot_use_mm_for_euclid_dist")
-        total += float(kernel(distance.square()).sum(dtype=torch.float64))
-    return total
+        squares = distance.square()
+        for name, kernel in kernels.items():
+            totals[name] += float(kernel(squares).sum(dtype=torch.float64))
+    return totals

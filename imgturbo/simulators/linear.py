@@ -121,6 +121,12 @@ class Linear(Simulator):
         pull = precision @ self.mean + observations @ self.matrix / self.noise**2
         return pull @ covariance, covariance
 
+    def exact_draws(self, generator: np.random.Generator, observations: Floats, n: int) -> Floats:
+        """Draws of N(μ, Σ), (M, n, P)."""
+        mean, covariance = self.posterior(observations)
+        noise = generator.standard_normal((len(mean), n, len(covariance)))
+        return mean[:, None] + noise @ np.linalg.cholesky(covariance).T
+
 
 def _side(letter: str, mean: Floats, covariance: Floats) -> Side:
     """A table whose columns are standardised."""

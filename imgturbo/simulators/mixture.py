@@ -84,3 +84,9 @@ class Mixture(Simulator):
         """Weights of the eight modes given labels: (n, 8), equal for the modes of the label."""
         mine = (self.label_of == np.argmax(observations, 1)[:, None]).astype(np.float64)
         return mine / mine.sum(1, keepdims=True)
+
+    def exact_draws(self, generator: np.random.Generator, observations: Floats, n: int) -> Floats:
+        """Points of the label's modes, (M, n, 2)."""
+        weights = np.cumsum(self.posterior(observations), 1)
+        modes = (generator.random((len(weights), n, 1)) > weights[:, None, :-1]).sum(2)
+        return _CENTRES[modes] + _SIGMA * generator.standard_normal((*modes.shape, 2))

@@ -86,6 +86,12 @@ class Simulator(ABC):
             (n, O), a row a set; NaN where there is nothing to observe.
         """
 
+    def exact_draws(
+        self, generator: np.random.Generator, observations: Floats, n: int
+    ) -> Floats | None:
+        """Draws of the posterior itself, (M, n, P), of observations (M, O); None: not known."""
+        return None
+
     def draw(self, generator: np.random.Generator, n: int) -> tuple[Floats, Floats]:
         """Draw ``n`` sets of parameters, (n, P), and what is observed of each, (n, O)."""
         parameters = self.prior(generator, n)
