@@ -124,9 +124,8 @@ def posterior(
         for name, mark in (("posterior.json", MARK), *((name, FIGURE) for name in FIGURES)):
             free_place(Path(out) / name, mark=mark, overwrite=overwrite)
     tell = progress or (lambda what, fraction: None)
-    drawn = draw_targets_and_posteriors(
-        way, simulator, targets, samples, truth, seed, pick_device(device), tell
-    )
+    on = pick_device(device)
+    drawn = draw_targets_and_posteriors(way, simulator, targets, samples, truth, seed, on, tell)
     result: dict[str, Any] = {
         "bundle": str(bundle.path),
         "hash": bundle.hash,
@@ -139,11 +138,11 @@ def posterior(
         "tarp": _tarp(drawn, simulator, seed),
         "resimulation": _resimulated(drawn),
         "prediction": _predicted(drawn, seed),
-        "likelihood": _likelihood(way, drawn, pick_device(device)),
-        "mmd": None if truth is None else _mmd(drawn, truth, pick_device(device), tell),
+        "likelihood": _likelihood(way, drawn, on),
+        "mmd": None if truth is None else _mmd(drawn, truth, on, tell),
         "notes": [way.generator.doubt] if way.generator.doubt else [],
     }
-    result |= {"device": str(pick_device(device)), "seconds": round(time.monotonic() - began, 1)}
+    result |= {"device": str(on), "seconds": round(time.monotonic() - began, 1)}
     if out is not None:
         from imgturbo.report.posterior import posterior_figures
 
