@@ -147,9 +147,9 @@ def truth(
     from imgturbo.report.posterior import truth_table
     from imgturbo.report.progress import task
     from imgturbo.scoring.truth import Asked, ground_truth
-    from imgturbo.simulators import make_simulator
+    from imgturbo.simulators import COMMAND_KEYS, make_simulator
 
-    simulator = make_simulator(problem, simulator_options(option), "--problem")
+    simulator = make_simulator(problem, simulator_options(option), COMMAND_KEYS)
     asked = Asked(method, targets, keep, pool, tolerance, seed)
     with task("ground truth") as progress:
         made = ground_truth(simulator, asked, out, overwrite=overwrite, progress=progress)

@@ -15,7 +15,7 @@ from imgturbo.bundle.folder import Direction
 from imgturbo.errors import ImgturboError
 from imgturbo.nets.noise import PositionalNoise
 from imgturbo.scoring.truth import GroundTruth, draw_targets
-from imgturbo.simulators import Simulator, make_simulator
+from imgturbo.simulators import COMMAND_KEYS, Simulator, make_simulator
 
 __all__ = [
     "Drawn",
@@ -62,7 +62,7 @@ def simulator_of(
         ImgturboError: there is none, or it is not the truth's.
     """
     if problem is not None:
-        made = make_simulator(problem, options, "--problem")
+        made = make_simulator(problem, options, COMMAND_KEYS)
     elif truth is not None:
         made = truth.simulator()
     else:

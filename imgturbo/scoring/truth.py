@@ -124,7 +124,7 @@ class GroundTruth:
 
     def simulator(self) -> Simulator:
         """The simulator that it is of."""
-        return make_simulator(self.problem, self.options, "the ground truth")
+        return make_simulator(self.problem, self.options, ("the ground truth",) * 2)
 
     def write(self, path: Path | str) -> None:
         """Write it whole."""

@@ -21,6 +21,8 @@ from imgturbo.simulators.stars import Stars
 from imgturbo.simulators.tissue import Tissue
 
 __all__ = [
+    "COMMAND_KEYS",
+    "CONFIG_KEYS",
     "SIMULATORS",
     "Arm",
     "Ballistics",
@@ -38,16 +40,22 @@ SIMULATORS: dict[str, type[Simulator]] = {
 }
 """The class of each, by the name that ``data.source.name`` gives it."""
 
+CONFIG_KEYS = "'data.source.name'", "'data.source.options'"
+"""Where a config names a simulator, and its options."""
+
+COMMAND_KEYS = "--problem", "--option"
+"""Where the command line does."""
+
 
 def make_simulator(
-    name: str, options: Mapping[str, Any] | None = None, key: str = "data.source"
+    name: str, options: Mapping[str, Any] | None = None, keys: tuple[str, str] = CONFIG_KEYS
 ) -> Simulator:
     """The simulator of a name.
 
     Args:
         name: one of ``SIMULATORS``.
         options: keys of its ``Options``; left out ones are the defaults.
-        key: where a user has written name and options; error messages say it.
+        keys: where a user has written the name and the options; error messages say it.
 
     Raises:
         ImgturboError: there is none of this name, or no such option; the nearest name is offered.
@@ -55,7 +63,7 @@ def make_simulator(
     if name not in SIMULATORS:
         near = difflib.get_close_matches(name, SIMULATORS, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else f"choose {', '.join(sorted(SIMULATORS))}"
-        raise ImgturboError(f"'{key}.name': no simulator is called {name!r}; {hint}")
+        raise ImgturboError(f"{keys[0]}: no simulator is called {name!r}; {hint}")
     kind = SIMULATORS[name]
-    section = section_of(kind.Options, options or {}, f"'{key}.options' of the simulator {name}")
+    section = section_of(kind.Options, options or {}, f"{keys[1]} of the simulator {name}")
     return kind(**section.model_dump(exclude_unset=True))
