@@ -1,7 +1,7 @@
 r"""How columns are brought to about zero mean and unit deviation, exactly undone.
 
     linear   y = (f − m)/s                    m mean, s deviation
-    log      y = ln(f/m)/s                    ln m mean, s deviation of ln f;  f > 0
+    log      y = (ln f − m)/s                 m mean, s deviation of ln f;  f > 0
     asinh    y = asinh((f − m)/σ)/s           m median, σ so many robust deviations, s the deviation
                                               of asinh((f − m)/σ)
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from data_prep.table_rows import End, by_pattern
 from imgturbo.errors import ImgturboError
+from imgturbo.sky.bijection import NONE, Bijection
 from imgturbo.sky.stretch import Stretch
 from imgturbo.tables.reader import chosen_names
 
@@ -127,14 +128,13 @@ class Scaling:
             deviation = float(np.sqrt(squares / count)) if count else 0.0
             if kind == "asinh":
                 found = _asinh(sample[:, places], self.end.config.softening)
-            elif kind == "log":
-                found = float(np.exp(mean)), 0.0, deviation
-            else:
+            else:  # of logarithms, where the column goes through one
                 found = float(mean), np.inf, deviation
             offset[places], softening[places], scale[places] = found
             constant = deviation <= 1e-12 * abs(mean) or not scale[places[0]] > 0
             scale[places] = 1.0 if constant else scale[places]
-        return Stretch(offset, softening, scale)
+        before = [Bijection("log") if kind == "log" else NONE for kind in self.kinds]
+        return Stretch(offset, softening, scale, tuple(before))
 
 
 def _merged(one: tuple[Numbers, ...], other: tuple[Numbers, ...]) -> tuple[Numbers, ...]:

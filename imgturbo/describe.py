@@ -266,4 +266,7 @@ def _side_facts(name: str, side: Side | None) -> Facts:
 def _stretch_line(stretch: Stretch) -> str:
     """offset / softening / scale a band."""
     rows = zip(stretch.offset, stretch.softening, stretch.scale, strict=True)
-    return "  ".join(f"{o:.4g}/{s:.4g}/{c:.4g}" for o, s, c in rows) + "  (offset/softening/scale)"
+    line = "  ".join(f"{o:.4g}/{s:.4g}/{c:.4g}" for o, s, c in rows) + "  (offset/softening/scale)"
+    if not stretch.bijective:
+        return line
+    return f"{line} after {', '.join(bijection.kind for bijection in stretch.before)}"

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from imgturbo.door import Schema
+from imgturbo.sky.bijection import BijectionKind
 from imgturbo.sky.stretch import Stretch
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ class Side:
         units: of the columns of a table, one a name; left out, all have ``unit``.
 
     Raises:
-        ValueError: another number of zero points, units or stretches than of names.
+        ValueError: another number of zero points, units or stretches than of names; an image with
+            bijections.
 
     Example:
         >>> from imgturbo.sky.stretch import Stretch
@@ -83,6 +85,8 @@ class Side:
             raise ValueError(f"{len(names)} names and {len(units)} units make no side")
         if self.kind not in get_args(Kind):
             raise ValueError(f"a side is one of {', '.join(get_args(Kind))}, not {self.kind!r}")
+        if self.kind == "image" and self.stretch.bijective:
+            raise ValueError("the stretch of an image has no bijections, which are a table's")
 
     def __len__(self) -> int:
         """How many bands, columns or coordinates it has: C."""
@@ -149,15 +153,21 @@ class Side:
 
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Positive = Annotated[float, Field(allow_inf_nan=False, gt=0)]
-_NotNegative = Annotated[float, Field(allow_inf_nan=False, ge=0)]
 _Arcsec = Annotated[float, Field(gt=1e-6, lt=1e6)]  # beyond them squares and powers overflow
 _Magnitude = Annotated[float, Field(gt=-300, lt=300)]
 
 
+class _BijectionSchema(Schema):
+    kind: BijectionKind
+    low: _Finite = 0.0
+    high: _Finite = 1.0
+
+
 class _StretchSchema(Schema):
     offset: list[_Finite]
-    softening: list[_NotNegative | Literal["inf"]]
+    softening: list[_Positive | Literal["inf"]]
     scale: list[_Positive]
+    before: list[_BijectionSchema] | None = None
 
 
 class SideSchema(Schema):

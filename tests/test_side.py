@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgturbo.side import Side
+from imgturbo.sky.bijection import Bijection
 from imgturbo.sky.stretch import Stretch
 
 names = st.lists(st.text(min_size=1, max_size=6), min_size=1, max_size=5, unique=True)
@@ -20,16 +21,22 @@ numbers = st.floats(-1e6, 1e6)
 def sides(draw):
     given_names = tuple(draw(names))
     n = len(given_names)
+    kind = draw(st.sampled_from(["image", "table", "latent"]))
+    maps = st.sampled_from([Bijection(), Bijection("log", -2.0), Bijection("angle", -3.0, 3.5)])
+    before = (
+        st.just([]) if kind == "image" else st.just([]) | st.lists(maps, min_size=n, max_size=n)
+    )
     stretch = Stretch(
         np.array(draw(st.lists(numbers, min_size=n, max_size=n))),
         np.array(draw(st.lists(st.floats(1e-6, 1e6) | st.just(np.inf), min_size=n, max_size=n))),
         np.array(draw(st.lists(st.floats(1e-6, 1e6), min_size=n, max_size=n))),
+        tuple(draw(before)),
     )
     return Side(
         given_names,
         draw(st.sampled_from(["", "MJy/sr", "electron/s"])),
         stretch,
-        draw(st.sampled_from(["image", "table", "latent"])),
+        kind,
         draw(st.none() | st.floats(1e-3, 10)),
         tuple(draw(st.lists(st.none() | st.floats(-99, 99), min_size=n, max_size=n))),
     )
@@ -85,6 +92,11 @@ WHOLE = Side(("A", "B"), "nJy", Stretch.linear(2), pixel_scale=0.04, zeropoints=
         (("stretch", "softening", 0), -1.0),
         (("stretch", "softening", 0), "none"),
         (("stretch", "scale"), [1.0]),
+        (("stretch", "before"), [{"kind": "square"}]),
+        (("stretch", "before"), [{"kind": "logit", "low": 1.0, "high": 1.0}]),
+        (("stretch", "before"), [{"kind": "log", "low": float("nan")}]),
+        (("stretch", "before"), [{"kind": "log"}, {"kind": "log"}]),
+        (("stretch", "before"), [{"kind": "log"}]),
     ],
 )
 def test_what_describes_no_side_is_refused_by_its_key(keys, value):
@@ -93,5 +105,5 @@ def test_what_describes_no_side_is_refused_by_its_key(keys, value):
     for key in keys[:-1]:
         part = part[key]
     part[keys[-1]] = value
-    with pytest.raises(ValueError, match=rf"{keys[0]}|make no side|one value a band"):
+    with pytest.raises(ValueError, match=rf"{keys[0]}|make no side|a band|bijection"):
         Side.from_dict(content)

@@ -123,6 +123,8 @@ def _sides_table(source: Side, target: Side) -> str:
             for key in ("offset", "softening", "scale")
         ),
     ]
+    if source.stretch.bijective or target.stretch.bijective:
+        rows.append(("bijection before it", *(_bijections(side) for side in (source, target))))
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
@@ -138,6 +140,10 @@ def _zeropoints(side: Side) -> str:
 
 def _stretch(side: Side, key: str) -> str:
     return "none" if side.kind == "latent" else _numbers(getattr(side.stretch, key), ".4g")
+
+
+def _bijections(side: Side) -> str:
+    return ", ".join(bijection.kind for bijection in side.stretch.before)
 
 
 def _numbers(values: Iterable[float | None], form: str) -> str:

@@ -27,11 +27,13 @@ __all__ = [
     "Overwrite",
     "Quick",
     "Seed",
+    "SimulatorOptions",
     "Temperature",
     "Window",
     "config_and_overrides",
     "names",
     "numbers",
+    "simulator_options",
 ]
 
 
@@ -96,6 +98,10 @@ Overrides = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 Seed = Annotated[int, typer.Option("--seed", help="Of the draws: the same seed, the same draws.")]
+SimulatorOptions = Annotated[
+    list[str] | None,
+    typer.Option("--option", metavar="KEY=VALUE", help="Of the simulator; repeat it."),
+]
 Temperature = Annotated[
     float,
     typer.Option("--temperature", help="Of the draws: 1 is the model's own spread, 0 none."),
@@ -117,3 +123,17 @@ def config_and_overrides(
     if config is not None and "=" in config.name and not config.exists():
         return None, [str(config), *words]
     return config, words
+
+
+def simulator_options(words: list[str] | None) -> dict[str, Any]:
+    """What ``--option KEY=VALUE`` says, values read as YAML.
+
+    Raises:
+        ImgturboError: a word without an equals sign, or a value that is no YAML.
+    """
+    from imgturbo.config import Config
+
+    given = [f"data.source.options.{word}" for word in words or ()]
+    start = ["data.source.kind=simulator", "data.source.name=any"]
+    source = Config.from_overrides([*start, *given]).data.source
+    return dict(source.model_dump()["options"]) if source is not None else {}

@@ -1,4 +1,4 @@
-"""Commands that score: evaluate a prediction, calibrate a model."""
+"""Commands that score: evaluate a prediction, calibrate a model, judge posteriors."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from imgturbo.cli.options import (
     Numbers,
     Overwrite,
     Seed,
+    SimulatorOptions,
     Temperature,
     names,
     numbers,
+    simulator_options,
 )
 from imgturbo.cli.output import note
 
@@ -214,3 +216,91 @@ def report(
     for line in findings.numbers["notes"]:
         note(line, UserWarning)
     typer.echo(page)
+
+
+@commands.command()
+def truth(
+    out: Annotated[Path, typer.Option(help="The file to make, NAME.safetensors.")],
+    problem: Annotated[str, typer.Option(help="Which simulator: arm, ballistics, linear, …")],
+    option: SimulatorOptions = None,
+    method: Annotated[
+        Literal["nearest", "tolerance", "exact"],
+        typer.Option(
+            help="Keep the nearest of a pool, keep by a Gaussian tolerance, or draw exactly."
+        ),
+    ] = "nearest",
+    targets: Annotated[int, typer.Option(min=2, help="Observations to draw posteriors of.")] = 1000,
+    keep: Annotated[int, typer.Option(min=2, help="Draws of each posterior.")] = 1000,
+    pool: Annotated[
+        int, typer.Option(min=1, help="Proposals; with a tolerance, no more than that.")
+    ] = 10_000_000,
+    tolerance: Annotated[
+        float, typer.Option(help="Standard deviation, in the observations' units.")
+    ] = 0.01,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Draw posteriors of a simulator by rejection (ABC), to judge models by: the ground truth.
+
+    The published protocols: --method nearest --pool 100000000 --keep 4000, and --method tolerance
+    --tolerance 0.01 --pool 2000000000. A file that holds what is asked is read, not made again.
+    """
+    from imgturbo.report.posterior import truth_table
+    from imgturbo.report.progress import task
+    from imgturbo.scoring.truth import Asked, ground_truth
+    from imgturbo.simulators import COMMAND_KEYS, make_simulator
+
+    simulator = make_simulator(problem, simulator_options(option), COMMAND_KEYS)
+    asked = Asked(method, targets, keep, pool, tolerance, seed)
+    with task("ground truth") as progress:
+        made = ground_truth(simulator, asked, out, overwrite=overwrite, progress=progress)
+    truth_table(made)
+    typer.echo(out)
+
+
+@commands.command()
+def posterior(
+    bundle: BundleName,
+    problem: Annotated[
+        str | None, typer.Option(help="Which simulator; left out, the one it was trained on.")
+    ] = None,
+    option: SimulatorOptions = None,
+    targets: Annotated[int, typer.Option(help="Observations to draw posteriors of.")] = 1000,
+    samples: Annotated[int, typer.Option(help="Draws of each posterior.")] = 1000,
+    truth: Annotated[
+        Path | None, typer.Option(help="What 'imgturbo truth' made; for MMD² to the truth.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for posterior.json and the figures.")
+    ] = None,
+    seed: Seed = 0,
+    device: Device = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Judge the posteriors that a model draws: are they right, and what do they tell?
+
+    Calibration, ranks, TARP, contraction, recovery, re-simulation, prediction, MMD².
+    """
+    from imgturbo.bundle import load_bundle
+    from imgturbo.report.posterior import posterior_table
+    from imgturbo.report.progress import task
+    from imgturbo.scoring.posterior import posterior as run
+    from imgturbo.scoring.truth import GroundTruth
+
+    with task("posteriors") as progress:
+        result = run(
+            load_bundle(bundle),
+            problem=problem,
+            options=simulator_options(option) or None,
+            targets=targets,
+            samples=samples,
+            truth=None if truth is None else GroundTruth.read(truth),
+            seed=seed,
+            device=device,
+            out=out,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    posterior_table(result)
+    if out is not None:
+        typer.echo(out / "posterior.json")

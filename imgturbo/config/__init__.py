@@ -69,6 +69,7 @@ from imgturbo.config.whole import (
     accept_decoder,
     forget_decoder,
     load_config,
+    section_of,
 )
 
 __all__ = [
@@ -117,4 +118,5 @@ __all__ = [
     "accept_decoder",
     "forget_decoder",
     "load_config",
+    "section_of",
 ]

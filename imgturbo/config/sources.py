@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -40,7 +40,10 @@ class SimulatorConfig(Section):
     kind: Literal["simulator"] = "simulator"
     """Pairs drawn afresh every step, without any tile store."""
     name: str
-    """Which simulator, such as 'linear'."""
+    """Which simulator, such as 'linear' or 'arm'; docs/inference.md lists them."""
+    options: dict[str, Any] = {}
+    """The simulator's own settings, which docs/inference.md lists; left out ones are its
+    defaults."""
     given: Literal["parameters", "observations"] = "parameters"
     """What the source is, the target being the other: parameters, to learn what would be observed;
     observations, to learn which parameters they came from."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, Field, Tag, ValidationError
@@ -29,8 +29,10 @@ __all__ = [
     "accept_decoder",
     "forget_decoder",
     "load_config",
+    "section_of",
 ]
 
+S = TypeVar("S", bound=Section)
 
 DecoderConfig = Annotated[
     GeneratorConfig | InvertibleConfig | FlowConfig | DiffusionConfig, Field(discriminator="kind")
@@ -150,6 +152,23 @@ def _validated(origin: str, tree: dict[str, Any], overrides: Sequence[str]) -> C
         raise ImgturboError(f"{origin}: {_explain(error)}") from None
 
 
+def section_of(section: type[S], content: Mapping[str, Any], where: str) -> S:
+    """A section that stands outside of this schema, such as a simulator's own settings.
+
+    Args:
+        section: its class.
+        content: its keys and values.
+        where: what error messages call it.
+
+    Raises:
+        ImgturboError: an unknown key (with the nearest valid name), or a bad value.
+    """
+    try:
+        return section.model_validate(dict(content))
+    except ValidationError as error:
+        raise ImgturboError(f"{where}: {_explain(error, section)}") from None
+
+
 def _apply_override(tree: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key:
@@ -176,12 +195,12 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
             raise ImgturboError(f"{shown}: the value is not valid YAML: {why}") from None
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, whole: type[BaseModel] | None = None) -> str:
     """The first problem in one line, with the nearest valid name for an unknown key."""
     problem = error.errors()[0]
     where = [str(part) for part in problem["loc"]]
     if problem["type"] == "extra_forbidden":
-        parents, sections = _walk(where[:-1])
+        parents, sections = _walk(where[:-1], whole)
         valid = [f.alias or name for s in sections for name, f in s.model_fields.items()]
         near = difflib.get_close_matches(where[-1], valid, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(sorted(valid))}"
@@ -189,7 +208,7 @@ def _explain(error: ValidationError) -> str:
     cause, given = problem.get("ctx", {}).get("error"), problem["input"]
     if isinstance(cause, TruthForNumber):
         where, given = [*where, cause.key], cause.value
-    dotted = ".".join(_walk(where)[0])
+    dotted = ".".join(_walk(where, whole)[0])
     message = _short(problem["msg"].removeprefix("Value error, "), 400)
     # A problem between sections is said in full; its input would be the whole file.
     return f"{dotted}: {message} (got {_short(repr(given), 100)})" if dotted else message
@@ -202,13 +221,17 @@ def _short(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[:half]}…{text[-half:]}"
 
 
-def _walk(where: Sequence[str]) -> tuple[list[str], list[type[BaseModel]]]:
+def _walk(
+    where: Sequence[str], whole: type[BaseModel] | None
+) -> tuple[list[str], list[type[BaseModel]]]:
     """The keys of a file that lead to a place in the schema, and the sections found there.
+
+    The schema is that of a config, or of the section ``whole``.
 
     Pydantic also names the member that it chose of a union of kinds; the file has no such key.
     """
     keys: list[str] = []
-    sections: list[type[BaseModel]] = [Config]
+    sections: list[type[BaseModel]] = [whole or Config]
     tags: set[str] = set()  # of unions of plain values, such as a weight or a mix of weights
     for part in where:
         chosen = [section for section in sections if part in _kinds(section)]

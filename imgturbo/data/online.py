@@ -3,7 +3,8 @@
 Sample g is a pair (z, x) of parameters and what is observed of them, drawn from a stream in which
 no number comes back (see :mod:`imgturbo.data.philox`); ``given`` says which of the two is the
 source. Of the first g samples ⌊g·f⌋ are pairs, by default all; beside the others' z stands the x of
-another draw. Validation has a stream of its own, the same for every seed.
+another draw. Validation has a stream of its own, the same for every seed. A row with NaN, which is
+a simulator's way to say that there is nothing to observe, is not valid, holds zeros, is no pair.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,13 +59,15 @@ class SimulatorSource(Source):
         simulator: Simulator | None = None,
     ) -> None:
         self._read_as(rank, world)
-        self.simulator = simulator or make_simulator(wish.name)
+        self.simulator = simulator or make_simulator(wish.name, wish.options)
         self.name = f"the simulator {self.simulator.name}"
         _refuse(self.name, config)
         self._turned = wish.given == "observations"
         sides = self.simulator.parameters, self.simulator.observations
         self.source, self.target = sides[::-1] if self._turned else sides
-        content = [self.simulator.name, self.simulator.version, wish.given]
+        content: list[Any] = [self.simulator.name, self.simulator.version, wish.given]
+        if self.simulator.set_options:
+            content.append(self.simulator.set_options)
         described = json.dumps([*content, *(side.to_dict() for side in sides)], sort_keys=True)
         self.digest = sha256(described.encode())[:16]
         self.batch_size, self.workers, self.seed = config.batch_size, config.workers, seed
@@ -94,8 +98,7 @@ class SimulatorSource(Source):
         self, generator: np.random.Generator, n: int
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """z and x of n samples, stretched."""
-        parameters = self.simulator.prior(generator, n)
-        observed = self.simulator.observe(generator, parameters)
+        parameters, observed = self.simulator.draw(generator, n)
         drawn = (
             _stretched(parameters, self.simulator.parameters),
             _stretched(observed, self.simulator.observations),
@@ -110,14 +113,14 @@ class SimulatorSource(Source):
         paired: NDArray[np.bool_],
         numbers: NDArray[np.int64],
     ) -> Batch:
-        known = torch.ones(len(numbers), 1, dtype=torch.bool)
         index = torch.from_numpy(numbers)
+        (z, z_known), (x, x_known) = (_known(rows) for rows in (z, x))
         return Batch(
             z=torch.from_numpy(z),
             x=torch.from_numpy(x),
-            z_valid=known,
-            x_valid=known,
-            paired=torch.from_numpy(paired),
+            z_valid=torch.from_numpy(z_known),
+            x_valid=torch.from_numpy(x_known),
+            paired=torch.from_numpy(paired & z_known[:, 0] & x_known[:, 0]),
             z_index=index,
             x_index=index,
             labels=tuple(f"{what} draw {number}" for number in numbers.tolist()),
@@ -127,6 +130,12 @@ class SimulatorSource(Source):
 def _stretched(rows: NDArray[np.float64], side: Side) -> NDArray[np.float32]:
     """Rows (n, C) as networks are given them."""
     return np.ascontiguousarray(side.stretch(rows.T).T, dtype=np.float32)
+
+
+def _known(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Rows with zeros where they hold NaN, and which rows hold none, (n, 1)."""
+    known = ~np.isnan(rows).any(1, keepdims=True)
+    return np.where(known, rows, np.float32(0)), known
 
 
 def _refuse(name: str, config: DataConfig) -> None:

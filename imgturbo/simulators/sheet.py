@@ -12,9 +12,13 @@ them an invertible network has as many on either side.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from imgturbo.config.section import Section
 from imgturbo.side import Side
 from imgturbo.simulators.simulator import Simulator
 from imgturbo.sky.stretch import Stretch
@@ -26,16 +30,27 @@ Floats = NDArray[np.float64]
 _NOISE = 0.1
 
 
+class SheetOptions(Section):
+    """Of the simulator ``sheet``."""
+
+    numbers: int = Field(2, ge=2, le=1 << 10)
+    """Numbers of the code, of which two matter."""
+
+
 class Sheet(Simulator):
     """Observes two numbers of a code as four columns on a curved surface.
 
     Args:
-        numbers: of the code, two or more.
-        name: what the registry calls it.
+        options: ``numbers`` of the code.
     """
 
-    def __init__(self, numbers: int = 2, name: str = "sheet") -> None:
-        self.name, self.numbers = name, numbers
+    name = "sheet"
+    Options = SheetOptions
+    options: SheetOptions
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        numbers = self.options.numbers
         self.parameters = Side(
             tuple(f"z{i + 1}" for i in range(numbers)), "", Stretch.linear(numbers), kind="latent"
         )
@@ -45,7 +60,7 @@ class Sheet(Simulator):
 
     def prior(self, generator: np.random.Generator, n: int) -> Floats:
         """z, (n, numbers)."""
-        return generator.standard_normal((n, self.numbers))
+        return generator.standard_normal((n, self.options.numbers))
 
     def observe(self, generator: np.random.Generator, parameters: Floats) -> Floats:
         """x, (n, 4)."""

@@ -2,15 +2,23 @@
 
 Training draws (z, x) pairs from it without end, so it is asked for many at once and keeps nothing
 between calls: what it draws is a function of the generator that it is given.
+
+Parameters to which nothing is observed (a ball that never lands) have the observation NaN; training
+leaves such rows out, and so do scores.
 """
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from imgturbo.config.section import Section
+from imgturbo.files import sha256
 from imgturbo.side import Side
 
 __all__ = ["Simulator"]
@@ -21,18 +29,46 @@ Floats = NDArray[np.float64]
 class Simulator(ABC):
     """Draws parameters, and observations of them, in physical units.
 
+    Args:
+        options: the keys of its ``Options``.
+
     Attributes:
         name: what the registry calls it.
         version: raised with every change of what it draws, so that no run goes on with other data.
+        Options: the section of its settings; those of a config stand in ``data.source.options``.
+        options: its settings.
         parameters: the side of the parameters; its stretch brings them to about zero mean and unit
             spread, which is what networks are given.
         observations: the side of the observations, likewise.
+        units: of parameters and observations, by their names; what is not there has none.
+
+    Raises:
+        pydantic.ValidationError: an option that there is not, or a value that it cannot have;
+            :func:`imgturbo.simulators.make_simulator` makes one line of it.
     """
 
     name: str
     version: int = 1
+    Options: ClassVar[type[Section]] = Section
+    options: Section
     parameters: Side
     observations: Side
+    units: Mapping[str, str] = {}
+
+    def __init__(self, **options: Any) -> None:
+        self.options = self.Options(**options)
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits that change with what it draws: name, version, options, sides."""
+        content: list[Any] = [self.name, self.version, self.set_options]
+        content += [self.parameters.to_dict(), self.observations.to_dict()]
+        return sha256(json.dumps(content, sort_keys=True).encode())[:16]
+
+    @property
+    def set_options(self) -> dict[str, Any]:
+        """Its options that are not the default, JSON-ready."""
+        return self.options.model_dump(mode="json", exclude_defaults=True)
 
     @abstractmethod
     def prior(self, generator: np.random.Generator, n: int) -> Floats:
@@ -47,5 +83,16 @@ class Simulator(ABC):
             parameters: (n, P).
 
         Returns:
-            (n, O), a row a set.
+            (n, O), a row a set; NaN where there is nothing to observe.
         """
+
+    def exact_draws(
+        self, generator: np.random.Generator, observations: Floats, n: int
+    ) -> Floats | None:
+        """Draws of the posterior itself, (M, n, P), of observations (M, O); None: not known."""
+        return None
+
+    def draw(self, generator: np.random.Generator, n: int) -> tuple[Floats, Floats]:
+        """Draw ``n`` sets of parameters, (n, P), and what is observed of each, (n, O)."""
+        parameters = self.prior(generator, n)
+        return parameters, self.observe(generator, parameters)

@@ -8,24 +8,22 @@ is ever clipped. ``softening = inf`` is the linear limit
 
     y = (f − offset)/scale,                         f = offset + scale · y,
 
-for pictures, which have been stretched by whoever made them, and for columns of a table.
-``softening = 0`` is the logarithmic limit
-
-    y = ln(f/offset)/scale,                         f = offset · exp(scale · y),
-
-for positive columns of a table; of f ≤ 0 it is NaN. So y = 0 where f = offset in all three. All
-arithmetic is float64; the result has the type of the input. NaN stays NaN. Numpy only: a machine
-that trains needs no astropy.
+for pictures, which have been stretched by whoever made them. Numbers that cannot be negative, or
+that have two ends, go through a bijection of ℝ first (:mod:`imgturbo.sky.bijection`): t(f) then
+stands where f does above. All arithmetic is float64; the result has the type of the input. NaN
+stays NaN. Numpy only: a machine that trains needs no astropy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from imgturbo.sky.bijection import NONE, Bijection
 
 __all__ = ["Stretch"]
 
@@ -35,25 +33,31 @@ _CLIP_ROUNDS, _CLIP_SIGMA = 10, 3.0
 
 @dataclass(frozen=True, eq=False)
 class Stretch:
-    """``offset``, ``softening``, ``scale``: float64 (C,); see the module's docstring."""
+    """``offset``, ``softening``, ``scale``: float64 (C,); see the module's docstring.
+
+    Attributes:
+        before: the bijection that comes first, one a band; left out, there is none. The three
+            numbers are then of t, without a unit.
+    """
 
     offset: NDArray[np.float64]
     softening: NDArray[np.float64]
     scale: NDArray[np.float64]
+    before: tuple[Bijection, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("offset", "softening", "scale"):
             value = np.atleast_1d(np.asarray(getattr(self, name), dtype=np.float64))
             object.__setattr__(self, name, value)
+        object.__setattr__(self, "before", tuple(self.before) or (NONE,) * len(self.offset))
+        if len(self.before) != len(self.offset):
+            raise ValueError("a stretch must have one bijection a band, or none at all")
         if not (len(self.offset) == len(self.softening) == len(self.scale)):
             raise ValueError("offset, softening and scale must have one value a band")
         if not (np.isfinite(self.offset).all() and np.isfinite(self.scale).all()):
             raise ValueError("offset and scale must be finite")
-        logarithmic = self.softening == 0
-        if not ((self.softening >= 0).all() and (self.scale > 0).all()):
+        if not ((self.softening > 0).all() and (self.scale > 0).all()):
             raise ValueError("softening and scale must be positive")
-        if not (self.offset[logarithmic] > 0).all():
-            raise ValueError("a softening of 0 is a logarithm, whose offset must be positive")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Stretch) and self.to_dict() == other.to_dict()
@@ -68,13 +72,6 @@ class Stretch:
     def inverse(self, y: NDArray[Any]) -> NDArray[Any]:
         """Flux of ``y`` (C, …)."""
         return self._by_band(y, self._backward)
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """Of each band: ``"asinh"``, ``"linear"`` or ``"log"``."""
-        return tuple(
-            "log" if s == 0 else "linear" if np.isinf(s) else "asinh" for s in self.softening
-        )
 
     @classmethod
     def linear(cls, channels: int) -> Stretch:
@@ -102,28 +99,70 @@ class Stretch:
         offset, soft, scale = np.array(rows).T
         return cls(offset, soft, scale)
 
+    @classmethod
+    def standardising(
+        cls, values: NDArray[Any], before: Sequence[Bijection] = (), digits: int | None = None
+    ) -> Stretch:
+        """The linear map of columns to mean 0 and standard deviation 1, after their bijections.
+
+        Args:
+            values: (C, N); what is not finite once mapped is left out.
+            before: a bijection a column.
+            digits: round mean and deviation to so many significant ones, so that other machines,
+                which add in another order, come to the same.
+
+        Returns:
+            A column without a spread is only centred.
+        """
+        before = tuple(before) or (NONE,) * len(values)
+        rows = []
+        for column, bijection in zip(values, before, strict=True):
+            t = bijection(np.asarray(column, np.float64))
+            t = t[np.isfinite(t)]
+            mean, deviation = (float(t.mean()), float(t.std())) if t.size else (0.0, 0.0)
+            if digits is not None:  # the mean to the same place as the deviation
+                deviation = float(f"{deviation:.{digits}g}")
+                place = digits - 1 - int(np.floor(np.log10(deviation or 1.0)))
+                mean = round(mean, place) + 0.0
+            rows.append((mean, deviation or 1.0))
+        mean, deviation = np.array(rows).T
+        return cls(mean, np.full(len(mean), np.inf), deviation, before)
+
     # ------------------------------------------------------------------- where it is kept
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; an infinite softening is the string ``"inf"``."""
+        """JSON-ready; an infinite softening is the string ``"inf"``; ``before`` only if it does."""
         soft = [float(s) if np.isfinite(s) else "inf" for s in self.softening]
-        kinds = set(self.kinds)
-        log = "log" if kinds == {"log"} else "mixed"
-        return {
-            "kind": log if "log" in kinds else "asinh" if "asinh" in kinds else "linear",
+        content: dict[str, Any] = {
+            "kind": "asinh" if np.isfinite(self.softening).any() else "linear",
             "offset": [float(o) for o in self.offset],
             "softening": soft,
             "scale": [float(s) for s in self.scale],
         }
+        if self.bijective:
+            content["before"] = [bijection.to_dict() for bijection in self.before]
+        return content
+
+    @property
+    def bijective(self) -> bool:
+        """Whether any band goes through a bijection first."""
+        return any(bijection != NONE for bijection in self.before)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Stretch:
         """Inverse of :meth:`to_dict`."""
         soft = [float(s) for s in content["softening"]]
-        return cls(np.array(content["offset"]), np.array(soft), np.array(content["scale"]))
+        before = tuple(Bijection.from_dict(part) for part in content.get("before") or ())
+        return cls(np.array(content["offset"]), np.array(soft), np.array(content["scale"]), before)
 
     def header_cards(self, bands: Sequence[str]) -> list[tuple[str, Any, str]]:
-        """FITS cards (keyword, value, comment): STRNB, then STRBn, STROn, STRSn, STRCn a band."""
+        """FITS cards (keyword, value, comment): STRNB, then STRBn, STROn, STRSn, STRCn a band.
+
+        Raises:
+            ValueError: a band goes through a bijection; tables do, which have no such header.
+        """
+        if self.bijective:
+            raise ValueError("a stretch with bijections is of a table, not of an image")
         cards: list[tuple[str, Any, str]] = [
             ("STRNB", len(bands), "bands of the stretch y=asinh((f-O)/S)/C")
         ]
@@ -157,11 +196,20 @@ class Stretch:
         Args:
             factor: one number, or one a channel, positive.
         """
-        linear = np.isinf(self.softening)  # a logarithm's scale knows no unit
-        scale = np.where(linear, self.scale * factor, self.scale)
-        return Stretch(self.offset * factor, self.softening * factor, scale)
+        factors = np.broadcast_to(np.asarray(factor, np.float64), self.offset.shape)
+        moved = [b.scaled(float(f)) for b, f in zip(self.before, factors, strict=True)]
+        shift = np.array([shift for _, shift in moved])
+        own = np.where([b == NONE for b in self.before], factors, 1.0)  # t has no unit
+        linear = np.isinf(self.softening)
+        scale = np.where(linear, self.scale * own, self.scale)
+        before = tuple(bijection for bijection, _ in moved)
+        return Stretch(self.offset * own + shift, self.softening * own, scale, before)
 
-    def _by_band(self, values: NDArray[Any], function: Any) -> NDArray[Any]:
+    def _by_band(
+        self,
+        values: NDArray[Any],
+        function: Callable[[int, NDArray[np.float64]], NDArray[np.float64]],
+    ) -> NDArray[Any]:
         values = np.asarray(values)
         if len(values) != len(self):
             raise ValueError(f"{len(values)} channels given to a stretch of {len(self)}")
@@ -172,21 +220,16 @@ class Stretch:
         return out
 
     def _forward(self, band: int, flux: NDArray[np.float64]) -> NDArray[np.float64]:
-        if self.softening[band] == 0:
-            positive = np.where(flux > 0, flux, np.nan)
-            return (np.log(positive) - np.log(self.offset[band])) / self.scale[band]
-        flux = flux - self.offset[band]
+        flux = self.before[band](flux) - self.offset[band]
         if np.isinf(self.softening[band]):
             return flux / self.scale[band]
         return np.arcsinh(flux / self.softening[band]) / self.scale[band]
 
     def _backward(self, band: int, y: NDArray[np.float64]) -> NDArray[np.float64]:
         y = y * self.scale[band]
-        if self.softening[band] == 0:
-            return self.offset[band] * np.exp(y)
-        if np.isinf(self.softening[band]):
-            return self.offset[band] + y
-        return self.offset[band] + self.softening[band] * np.sinh(y)
+        if np.isfinite(self.softening[band]):
+            y = self.softening[band] * np.sinh(y)
+        return self.before[band].inverse(self.offset[band] + y)
 
 
 def _sample(pixels: NDArray[Any]) -> NDArray[np.float64]:

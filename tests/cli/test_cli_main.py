@@ -12,7 +12,8 @@ import pytest
 import imgturbo
 
 COMMANDS = (
-    "simulate", "prepare", "inspect", "train", "translate", "evaluate", "calibrate", "export",
+    "simulate", "prepare", "inspect", "train", "translate", "evaluate", "calibrate", "truth",
+    "posterior", "export",
     "colorize", "latent", "config", "demo", "demo-colorize",
 )  # fmt: skip
 

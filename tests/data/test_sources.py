@@ -194,6 +194,24 @@ def test_digests_tell_data_apart(stores):
     assert prior(numbers=4) == digests[2]
 
 
+@pytest.mark.parametrize("given", ["parameters", "observations"])
+def test_rows_without_an_observation_are_no_pairs(given):
+    class Dark(Linear):
+        def observe(self, generator, parameters):
+            observed = super().observe(generator, parameters)
+            return np.where(parameters[:, :1] > 1, np.nan, observed)
+
+    wish = SimulatorConfig(name="linear", given=given)
+    batch = SimulatorSource(wish, DataConfig(batch_size=64), 0, simulator=Dark()).batch(0)
+    z, x = (batch.z, batch.x) if given == "parameters" else (batch.x, batch.z)
+    valid = batch.x_valid if given == "parameters" else batch.z_valid
+    dark = z[:, 0] > 0  # stretched: above its mean
+    assert 0 < dark.sum() < 64
+    assert torch.equal(valid[:, 0], ~dark)
+    assert torch.equal(batch.paired, ~dark)
+    assert (x[dark] == 0).all()
+
+
 @pytest.mark.parametrize("kind", ["prior", "map"])
 def test_a_prior_is_standard_normal(stores, kind):
     batch = make(kind, stores, 2000, 0).batch(1)
@@ -266,7 +284,7 @@ def test_contradictory_priors_are_refused_in_one_line(stores, store, wish, data,
     ("overrides", "words"),
     [
         (["data.source={kind: simulator, name: linaer}"], "did you mean 'linear'"),
-        (["data.source={kind: simulator, name: x}"], "choose linear"),
+        (["data.source={kind: simulator, name: x}"], "choose arm.*linear"),
         (["data.source={kind: simulator, name: linear}", "data.crop=8"], "rows of a table"),
         (["data.source={kind: simulator, name: linear}", "data.tiles=t"], "would not be read"),
         (["data.source={kind: prior}", "data.tiles=nowhere"], "nowhere: no such tile store"),
