@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, Tag, ValidationError
 from imgturbo.config.diffusion import DiffusionConfig
 from imgturbo.config.flows import FlowConfig
 from imgturbo.config.networks import CriticConfig, CriticsConfig, GeneratorConfig, UNetConfig
+from imgturbo.config.posteriors import PosteriorConfig
 from imgturbo.config.preparation import PrepareConfig
 from imgturbo.config.section import NetworkConfig, Section, TruthForNumber
 from imgturbo.config.text import read_yaml, text_of, where_in
@@ -32,7 +33,7 @@ __all__ = [
 
 
 DecoderConfig = Annotated[
-    GeneratorConfig | FlowConfig | DiffusionConfig, Field(discriminator="kind")
+    GeneratorConfig | FlowConfig | DiffusionConfig | PosteriorConfig, Field(discriminator="kind")
 ]
 
 
