@@ -152,9 +152,7 @@ def rivals() -> dict[str, Draw]:
         "zuko, MAF": by_zuko(affine, maf.eval()),
         "ours, spline": flow("spline").posterior,
         "ours, mdn": ours(kind="mdn", components=16).posterior,
-        "ours, flow matching": ours(
-            kind="flow_matching", width=128, blocks=3, steps=16
-        ).posterior,
+        "ours, flow matching": ours(kind="flow_matching", width=128, blocks=3, steps=16).posterior,
     }
 
 

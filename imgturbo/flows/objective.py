@@ -145,6 +145,11 @@ class Likelihood(Trainable):
     def check(self, source: Source) -> None:
         """Refuse images of other sizes, data without pairs, and pairs that are mostly holes."""
         if source.pairs != 0 and self.idle_terms(source):
+            if source.extent is None:
+                raise ImgturboError(
+                    f"{source.name}: no pair counts in the likelihood, of none is the target "
+                    "known; give rows without NaN"
+                )
             scale = self.density.scale
             what = "pixels" if scale == 1 else f"cells of {scale} × {scale} pixels"
             raise ImgturboError(
