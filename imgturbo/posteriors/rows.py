@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -147,6 +148,11 @@ class RowGenerator(Generator):
     def known(self, z: Tensor | Conditions) -> Conditions:
         """The conditions, of z or as they were made of it."""
         return self.conditions(z) if isinstance(z, Tensor) else z
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile what training runs: the summary, and the networks beside it."""
+        for part in self.children():
+            part.compile(*args, **kwargs)
 
     def reach(self) -> int:
         """0: rows have no neighbours."""

@@ -57,6 +57,10 @@ class ZukoFlow(RowGenerator):
         if shapes_alone:
             self.flow.to("meta")
 
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile the summary; zuko's flow makes distributions, which no graph holds."""
+        self.summary.compile(*args, **kwargs)
+
     def push(self, epsilon: Tensor, conditions: Conditions) -> Tensor:
         """f⁻¹: noise (n·B, C') → x, n rows for each condition."""
         (c,) = conditions

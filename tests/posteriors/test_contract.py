@@ -130,6 +130,33 @@ def test_a_bundle_brings_the_same_network_back(name, tmp_path):
     assert torch.equal(again(u, noise), net(u, noise))
 
 
+# Torch's own look at its inputs, which it hides unless warnings are errors.
+@pytest.mark.filterwarnings("ignore:The .grad attribute")
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["flow", "flow_matching", "zuko"])
+def test_compiled_it_is_the_same_network(name):
+    net, seen = network(name), []
+    z, x, noise = (
+        torch.randn(4, 3),
+        torch.randn(4, 4),
+        PositionalNoise(1, [(0, k) for k in range(4)]),
+    )
+
+    def answers():
+        density = net.log_prob(x, z).detach() if net.has_density else torch.zeros(4)
+        return net(z, noise).detach(), density
+
+    expected = answers()
+
+    def backend(graph, _):
+        seen.append(graph)
+        return graph.forward
+
+    net.compile(backend=backend)
+    torch.testing.assert_close(answers(), expected)
+    assert seen
+
+
 @every_kind
 def test_bad_input_is_one_line(name):
     net = network(name)
