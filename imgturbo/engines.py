@@ -19,14 +19,16 @@ from pathlib import Path
 from typing import Any
 
 from imgturbo.config import (
+    AugmentedINNConfig,
     CoarsenConfig,
     CodeToImageConfig,
     Config,
     CycleGANResNetConfig,
     DiffusionConfig,
-    FlowConfig,
+    FlowMatchingConfig,
     ImageToCodeConfig,
     InvertibleConfig,
+    MixtureINNConfig,
     MLPConfig,
     ModelConfig,
     MomentaConfig,
@@ -52,6 +54,17 @@ from imgturbo.flows.momenta import MomentaFlow
 from imgturbo.flows.objective import Likelihood
 from imgturbo.losses import IMAGE_SCORES, Trainable
 from imgturbo.nets import Generator, build_generator
+from imgturbo.posteriors import (
+    AugmentedINN,
+    AugmentedTerms,
+    Bottleneck,
+    DenseFlow,
+    FlowMatching,
+    Matching,
+    MixtureDensity,
+    MixtureINN,
+    ZukoFlow,
+)
 from imgturbo.side import Side
 from imgturbo.turbo import PRESETS, Objective, build_objective
 from imgturbo.turbo.idle import refuse_idle
@@ -109,10 +122,21 @@ def channels(space: Space) -> int:
     return space if isinstance(space, int) else len(space)
 
 
-def _likelihood(config: Config, source: Space, target: Space) -> Likelihood:
-    flow = config.model.decoder
-    assert isinstance(flow, FlowConfig)
-    return Likelihood(CINNDecoder(flow, channels(source), channels(target)), config.objective.noise)
+def _by_likelihood(network: Callable[..., Generator]) -> Engine:
+    """The engine of a network that has a density."""
+
+    def trainable(config: Config, source: Space, target: Space) -> Likelihood:
+        decoder = network(config.model.decoder, channels(source), channels(target))
+        return Likelihood(decoder, config.objective.noise)
+
+    return Engine(
+        network,
+        trainable,
+        ("likelihood",),
+        "likelihood",
+        score="bits",
+        reads=frozenset({"objective.noise"}),
+    )
 
 
 def _one_network_both_ways(config: Config, source: Space, target: Space) -> Objective:
@@ -148,6 +172,28 @@ def _denoising(config: Config, source: Space, target: Space) -> Denoising:
     return Denoising(DiffusionDecoder(model, channels(source), channels(target)))
 
 
+def _matching(config: Config, source: Space, target: Space) -> Matching:
+    model = config.model.decoder
+    assert isinstance(model, FlowMatchingConfig)
+    return Matching(FlowMatching(model, channels(source), channels(target)))
+
+
+def _augmented(config: Config, source: Space, target: Space) -> AugmentedTerms:
+    model = config.model.decoder
+    assert isinstance(model, AugmentedINNConfig)
+    network = AugmentedINN(model, channels(source), channels(target))
+    return AugmentedTerms(network, config.objective.augmented)
+
+
+def _mixture(config: Config, source: Space, target: Space) -> Likelihood:
+    model, objective = config.model.decoder, config.objective
+    assert isinstance(model, MixtureINNConfig)
+    network = MixtureINN(model, channels(source), channels(target))
+    if objective.preset == "bottleneck":
+        return Bottleneck(network, objective.noise, objective.bottleneck)
+    return Likelihood(network, objective.noise)
+
+
 _OWN_KEYS = {
     "objective": [key for key in ObjectiveConfig.model_fields if key != "preset"],
     "train": [key for key in TrainConfig.model_fields if key.startswith("critic_")],
@@ -162,7 +208,7 @@ _EIGHT_TERMS = Engine(
     encoder=True,
     weights=True,
     reads=frozenset(f"{name}.{key}" for name, keys in _OWN_KEYS.items() for key in keys)
-    - {"objective.noise"},
+    - {"objective.noise", "objective.augmented", "objective.bottleneck"},
 )
 _PLAIN = (
     UNetConfig, NAFNetConfig, ResNetConfig, MLPConfig, Pix2PixUNetConfig, CycleGANResNetConfig,
@@ -176,6 +222,10 @@ def _kind_of(section: type[NetworkConfig]) -> str:
 
 ENGINES: dict[str, Engine] = {
     **{_kind_of(section): _EIGHT_TERMS for section in _PLAIN},
+    "cinn": _by_likelihood(CINNDecoder),
+    "flow": _by_likelihood(DenseFlow),
+    "mdn": _by_likelihood(MixtureDensity),
+    "zuko": _by_likelihood(ZukoFlow),
     "invertible": replace(
         _EIGHT_TERMS,
         network=InvertibleMap,
@@ -183,14 +233,6 @@ ENGINES: dict[str, Engine] = {
         preset="flow",
         encoder=False,
         brings=_turned,
-    ),
-    "cinn": Engine(
-        CINNDecoder,
-        _likelihood,
-        ("likelihood",),
-        "likelihood",
-        score="bits",
-        reads=frozenset({"objective.noise"}),
     ),
     "momenta_flow": Engine(
         MomentaFlow,
@@ -203,6 +245,25 @@ ENGINES: dict[str, Engine] = {
     ),
     "diffusion": Engine(
         DiffusionDecoder, _denoising, ("diffusion",), "diffusion", reads=frozenset()
+    ),
+    "flow_matching": Engine(
+        FlowMatching, _matching, ("matching",), "matching", score="velocity", reads=frozenset()
+    ),
+    "augmented_inn": Engine(
+        AugmentedINN,
+        _augmented,
+        ("augmented",),
+        "augmented",
+        score="mmd",
+        reads=frozenset({"objective.augmented"}),
+    ),
+    "mixture_inn": Engine(
+        MixtureINN,
+        _mixture,
+        ("likelihood", "bottleneck"),
+        "likelihood",
+        score="bits",
+        reads=frozenset({"objective.noise", "objective.bottleneck"}),
     ),
 }
 """Every kind that ``model.decoder`` may be."""

@@ -19,6 +19,7 @@ RANK = {
     "listing": 2, "sky": 2, "side": 3, "nets": 3,
     "simulators": 3.5, "events": 3.5,
     "data": 4, "metrics": 4, "turbo": 5, "flows": 5, "diffusion": 5, "engines": 6, "report": 6,
+    "posteriors": 5.5,
     "bundle": 7, "mosaic": 8, "training": 8, "tables": 8.5, "scoring": 9, "data_prep": 9,
     "describe": 9, "sampling": 9, "color": 10, "demos": 11, "cli": 12, "__main__": 13,
 }  # fmt: skip
@@ -31,6 +32,7 @@ WITHOUT = {  # room: libraries that no module of it may import
     "data": {"astropy"},
     "turbo": {"astropy"},
     "flows": {"astropy"},
+    "posteriors": {"astropy"},
     "diffusion": {"astropy"},
     "training": {"astropy"},
 }
@@ -101,7 +103,9 @@ def test_there_are_no_circles():
 # ------------------------------------------------------------------- who may ask what a network is
 
 # Builders make networks of what a config says; everybody else asks what a network can do.
-KNOW_KINDS = {"imgturbo/engines.py", "imgturbo/nets/build.py"}
+KNOW_KINDS = {
+    "imgturbo/engines.py", "imgturbo/nets/build.py", "imgturbo/posteriors/summaries.py",
+}  # fmt: skip
 
 
 def network_names() -> set[str]:
@@ -113,6 +117,8 @@ def network_names() -> set[str]:
         "CINNDecoder", "CycleGANResNet", "Denoiser", "Denoising", "DiffusionDecoder",
         "ImageGenerator", "ColorizationCondition", "ConditionPyramid", "Likelihood",
         "MultiScaleCINN", "NAFNet", "Objective", "Pix2PixUNet",
+        "AugmentedINN", "AugmentedTerms", "Bottleneck", "DenseFlow", "FlowMatching", "Matching",
+        "MixtureDensity", "MixtureINN", "RowGenerator", "ZukoFlow",
     }  # fmt: skip
 
 
@@ -122,7 +128,8 @@ def network_kinds() -> set[str]:
 
     families = (
         config.NetworkConfig, config.CriticConfig, config.PyramidConditionConfig,
-        config.ColorizationConditionConfig,
+        config.ColorizationConditionConfig, config.DenseSummaryConfig, config.DeepSetConfig,
+        config.SetTransformerConfig, config.SeriesConfig,
     )  # fmt: skip
     classes = [one for one in vars(config).values() if isinstance(one, type)]
     sections = [one for one in classes if issubclass(one, families)]

@@ -27,3 +27,11 @@ def demo_colorize(out: Demo = Path("demo-colorize"), quick: Quick = False) -> No
     from imgturbo.demos.colours import run_demo
 
     run_demo(out, quick=quick)
+
+
+@commands.command("demo-arm")
+def demo_arm(out: Demo = Path("demo-arm"), quick: Quick = False) -> None:
+    """Learn which stances bring an arm's hand to a place, draw them, and put them to the test."""
+    from imgturbo.demos.arm import run_demo
+
+    run_demo(out, quick=quick)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, field_validator
 
+from imgturbo.config.posteriors import AugmentedTermsConfig, BottleneckTermsConfig
 from imgturbo.config.section import Section
 from imgturbo.config.sources import SourceConfig
 from imgturbo.symmetries import Symmetries
@@ -75,19 +76,23 @@ class ObjectiveConfig(Section):
     """Eight free terms: ``paired`` are the L terms, ``marginal`` the D terms.
 
     A weight left out takes the preset's; the preset ``custom`` sets all of them to zero. The preset
-    ``likelihood`` is that of a decoder of kind cinn, which has no weights but ``noise``, and
-    ``diffusion`` that of the kind diffusion, which has none. Which presets there are is for
-    :mod:`imgturbo.engines` to say.
+    ``likelihood`` is that of decoders with a density (cinn, flow, mdn, …), which has no weights but
+    ``noise``, and other kinds have presets of their own, such as ``diffusion``. Which there are is
+    for :mod:`imgturbo.engines` to say.
     """
 
     model_config = ConfigDict(allow_inf_nan=True)  # weights are checked together, by their terms
 
     preset: str | None = None
     """The paper whose weights are the defaults; 'imgturbo presets' lists them (turbo, pix2pix,
-    cyclegan, vae, …), custom has all at zero; or likelihood, diffusion; None: what suits the kind
-    of model.decoder (likelihood for a cinn, diffusion and flow for those kinds, else turbo)."""
+    cyclegan, vae, …), custom has all at zero; or the one that goes with the decoder's kind
+    (likelihood, diffusion, matching, augmented, bottleneck, flow); None: that one, else turbo."""
     noise: float = Field(0.0, ge=0, allow_inf_nan=False)
     """Likelihood: σ of the Gaussian noise added to the stretched target in training."""
+    augmented: AugmentedTermsConfig = AugmentedTermsConfig()
+    """Terms of the preset augmented, of a decoder of kind augmented_inn."""
+    bottleneck: BottleneckTermsConfig = BottleneckTermsConfig()
+    """The preset bottleneck, of a decoder of kind mixture_inn with labels."""
     paired: dict[Output, float] = {}
     """Weights of the paired terms L: how far each output is from the truth."""
     marginal: dict[Output, MarginalTerm] = {}

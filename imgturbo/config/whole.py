@@ -16,6 +16,7 @@ from imgturbo.config.diffusion import DiffusionConfig
 from imgturbo.config.flows import FlowConfig, InvertibleConfig
 from imgturbo.config.networks import CriticConfig, CriticsConfig, GeneratorConfig, UNetConfig
 from imgturbo.config.operators import OperatorConfig
+from imgturbo.config.posteriors import PosteriorConfig
 from imgturbo.config.preparation import PrepareConfig
 from imgturbo.config.section import NetworkConfig, Section, TruthForNumber
 from imgturbo.config.text import read_yaml, text_of, where_in
@@ -35,7 +36,8 @@ __all__ = [
 S = TypeVar("S", bound=Section)
 
 DecoderConfig = Annotated[
-    GeneratorConfig | InvertibleConfig | FlowConfig | DiffusionConfig, Field(discriminator="kind")
+    GeneratorConfig | InvertibleConfig | FlowConfig | DiffusionConfig | PosteriorConfig,
+    Field(discriminator="kind"),
 ]
 EncoderConfig = Annotated[
     GeneratorConfig | InvertibleConfig | OperatorConfig, Field(discriminator="kind")

@@ -32,26 +32,18 @@ from imgturbo.errors import ImgturboError
 from imgturbo.flows.actnorm import ActNorm
 from imgturbo.flows.chain import Chain
 from imgturbo.flows.condition import build_condition
-from imgturbo.flows.coupling import (
-    Additive,
-    Affine,
-    Clamp,
-    Coupling,
-    Law,
-    MakePredictor,
-    VolumePreserving,
-)
+from imgturbo.flows.coupling import Coupling, MakePredictor
 from imgturbo.flows.flatten import Flatten
 from imgturbo.flows.haar import HaarDownsampling, PixelUnshuffle
 from imgturbo.flows.injector import Injector
-from imgturbo.flows.mixing import LUMixing, OrthogonalMixing, Permutation
+from imgturbo.flows.laws import make_law
+from imgturbo.flows.mixing import Permutation, make_mixing
 from imgturbo.flows.predictors import ConvPredictor, DensePredictor
-from imgturbo.flows.spline import RationalQuadratic
 from imgturbo.flows.split import Pyramid, Split
 from imgturbo.flows.transform import Condition, Transform, full_precision, require_channels
 from imgturbo.nets.noise import FreshNoise, Noise
 
-__all__ = ["MultiScaleCINN", "make_law"]
+__all__ = ["MultiScaleCINN"]
 
 
 class MultiScaleCINN(nn.Module):
@@ -245,29 +237,19 @@ def _possible(stages: Sequence[FlowStageConfig], channels: int) -> list[FlowStag
     return found
 
 
-def make_law(config: FlowConfig) -> Law:
-    """g of all the couplings of a flow."""
-    clamp = Clamp(config.clamp)
-    if config.law == "spline":
-        return RationalQuadratic(clamp=clamp)
-    if config.law == "gin":
-        return VolumePreserving(clamp)
-    return Additive() if config.law == "additive" else Affine(clamp)
-
-
 class _Builder:
     """Makes the parts of a flow, a new seed for every mixing."""
 
     def __init__(self, config: FlowConfig) -> None:
         self.config = config
-        self.law = make_law(config)
+        self.law = make_law(config.law, config.clamp)
         self.seed = 0
 
     def stage(self, stage: FlowStageConfig, channels: int) -> Chain:
         layers: list[Transform] = []
         if stage.injector:
             layers += [ActNorm(channels)] if self.config.actnorm else []
-            layers.append(Injector(channels, stage.width, stage.width, make_law(self.config)))
+            layers.append(Injector(channels, stage.width, stage.width, self.law))
         for _ in range(stage.blocks):
             layers += self._coupling(channels, self._conditional(stage))
             layers.append(self._mixing(channels))
@@ -335,12 +317,7 @@ class _Builder:
         return [ActNorm(channels), coupling] if self.config.actnorm else [coupling]
 
     def _mixing(self, channels: int) -> Transform:
-        seed = self._next_seed()
-        if self.config.mixing == "lu":
-            return LUMixing(channels, seed)
-        if self.config.mixing == "permutation":
-            return Permutation(channels, seed)
-        return OrthogonalMixing(channels, seed)
+        return make_mixing(self.config.mixing, channels, self._next_seed())
 
     def _next_seed(self) -> int:
         self.seed += 1

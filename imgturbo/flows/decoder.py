@@ -87,6 +87,14 @@ class CINNDecoder(ImageGenerator):
                 x = joint_bilateral_upsample(x, u)
             yield x[..., :height, :width]
 
+    def conditions(self, u: Tensor) -> list[Condition]:
+        """What the flow needs of z (B, C, H, W), whose sides are multiples of the stride."""
+        return self.flow.conditions(u)
+
+    def sample(self, conditions: list[Condition]) -> Tensor:
+        """A draw of the flow's x for each condition, by torch's own generator."""
+        return self.flow.sample(conditions)[:, 0]
+
     def reduce(self, x: Tensor) -> Tensor:
         """The flow's x (B, C', H/s, W/s): means over s × s pixels of x (B, C', H, W)."""
         return x if self.scale == 1 else F.avg_pool2d(x, self.scale)

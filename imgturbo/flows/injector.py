@@ -13,6 +13,8 @@ The network is zero at the start, so the layer starts as the identity. Lugmayr e
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -24,24 +26,32 @@ __all__ = ["Injector"]
 
 
 class Injector(Transform):
-    """x (B, C, H, W) moved by c (B or B/n, Cc, H, W), each row of c for n rows of x.
+    """x (B, C, H, W) moved by c (B or B/n, Cc, H, W), each row of c for n rows of x; or tables.
 
     Args:
         channels: C.
         condition_channels: Cc.
         width: hidden channels of θ.
         law: g.
+        rows: whether x and c are tables, (B, C) and (B or B/n, Cc), for which θ is dense.
     """
 
     def __init__(
-        self, channels: int, condition_channels: int, width: int, law: Law | None = None
+        self,
+        channels: int,
+        condition_channels: int,
+        width: int,
+        law: Law | None = None,
+        *,
+        rows: bool = False,
     ) -> None:
         super().__init__()
         self.channels = channels
         self.condition_channels = condition_channels
         self.law: Law = Affine() if law is None else law
-        self.hidden = nn.Conv2d(condition_channels, width, 3, padding=1)
-        self.output = nn.Conv2d(width, self.law.numbers * channels, 3, padding=1)
+        make = nn.Linear if rows else partial(nn.Conv2d, kernel_size=3, padding=1)
+        self.hidden = make(condition_channels, width)
+        self.output = make(width, self.law.numbers * channels)
         nn.init.zeros_(self.output.weight)
         assert self.output.bias is not None
         nn.init.zeros_(self.output.bias)

@@ -15,7 +15,7 @@ Dhariwal 2018 (arXiv:1807.03039), section 3.2.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from imgturbo.errors import ImgturboError
 from imgturbo.flows.transform import Condition, Transform, full_precision, require_channels
 
-__all__ = ["LUMixing", "OrthogonalMixing", "Permutation"]
+__all__ = ["LUMixing", "OrthogonalMixing", "Permutation", "make_mixing"]
 
 
 def random_orthogonal(channels: int, seed: int) -> Tensor:
@@ -192,3 +192,14 @@ class Permutation(Transform):
 
     def extra_repr(self) -> str:
         return f"{self.channels}"
+
+
+def make_mixing(
+    name: Literal["orthogonal", "lu", "permutation"], channels: int, seed: int
+) -> Transform:
+    """The mixing that a config names."""
+    if name == "lu":
+        return LUMixing(channels, seed)
+    if name == "permutation":
+        return Permutation(channels, seed)
+    return OrthogonalMixing(channels, seed)

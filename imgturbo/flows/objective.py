@@ -1,4 +1,4 @@
-r"""Maximum likelihood: what trains a conditional flow, in the place of the eight-term objective.
+r"""Maximum likelihood: what trains a network with a density, in the place of the eight terms.
 
     L = − (1/d) E_{(z, x)} log p(x + ση | z),    η ~ N(0, 1),    d numbers in x
 
@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -35,51 +35,81 @@ from torch import Tensor, nn
 
 from imgturbo.errors import ImgturboError
 from imgturbo.flows.actnorm import start_from
-from imgturbo.flows.decoder import CINNDecoder
-from imgturbo.flows.transform import Condition
 from imgturbo.losses import Ledger, Losses, Trainable
 
 if TYPE_CHECKING:
     from imgturbo.data.batch import Batch
     from imgturbo.data.source import Source
 
-__all__ = ["LEAST_MEASURED", "Likelihood", "whole_pairs"]
+__all__ = ["LEAST_MEASURED", "Density", "Likelihood", "whole_pairs"]
 
 LEAST_MEASURED = 0.5
 """Share of a tile's target that must have been measured for the tile to count."""
 
 
+class Density(Protocol):
+    """What is trained by its likelihood: a generator with a density.
+
+    Attributes:
+        scale: how many pixels of z lie along one of the density's x.
+    """
+
+    scale: int
+
+    def conditions(self, u: Tensor) -> Any:
+        """What densities and draws need of z (B, C, …): a tensor, or a list with such."""
+        ...
+
+    def sample(self, conditions: Any) -> Tensor:
+        """A draw of the density's x for each condition, by torch's own generator."""
+        ...
+
+    def reduce(self, x: Tensor) -> Tensor:
+        """The numbers that the density is of."""
+        ...
+
+    def log_density(self, y: Tensor, z: Any) -> Tensor:
+        """log p(y|z) (B,) in nats; z, or what :meth:`conditions` made of it."""
+        ...
+
+
 class Likelihood(Trainable):
-    """A flow and its loss.
+    """A network with a density, and its loss.
 
     Args:
-        decoder: the flow.
+        decoder: the network, a ``Density``.
         noise: σ, in stretched units.
     """
 
-    decoder: CINNDecoder
     own_scores: Mapping[str, bool] = {"forward/bits": False}
 
-    def __init__(self, decoder: CINNDecoder, noise: float = 0.0) -> None:
+    def __init__(self, decoder: nn.Module, noise: float = 0.0) -> None:
         super().__init__()
         self.decoder = decoder
         self.noise = noise
+
+    @property
+    def density(self) -> Density:
+        """The network, as what it is here."""
+        return cast("Density", self.decoder)
 
     def forward(self, batch: Batch) -> Losses:
         """The loss of one step, in nats a dimension. With several processes a collective call."""
         valid = self._measured(batch.x_valid)
         share = valid.flatten(1).float().mean(1)
-        counts = batch.paired & (share >= LEAST_MEASURED)
+        given = batch.z_valid.flatten(1).any(1)
+        counts = batch.paired & given & (share >= LEAST_MEASURED)
         # Others are left out, so that ActNorm does not set itself by them. Where none counts, all
         # are computed nevertheless, for nothing: other processes wait for this one's gradients.
         rows = counts | ~counts.any()
+        assert self.decoder is not None
         waits = start_from(self.decoder, counts[rows])
-        x, valid = self.decoder.reduce(torch.where(batch.x_valid, batch.x, 0.0))[rows], valid[rows]
-        conditions = self.decoder.flow.conditions(torch.where(batch.z_valid, batch.z, 0.0)[rows])
+        x, valid = self.density.reduce(torch.where(batch.x_valid, batch.x, 0.0))[rows], valid[rows]
+        conditions = self.density.conditions(torch.where(batch.z_valid, batch.z, 0.0)[rows])
         if self.noise:
             x = x + self.noise * torch.randn_like(x)
         x = self._mean_filled(x, valid) if waits else self._filled(x, valid, conditions)
-        log_p = self.decoder.log_density(x, conditions)
+        log_p = self.density.log_density(x, conditions)
         weights = torch.where(counts, share, 0.0)
         loss = torch.where(counts[rows], -log_p / x[0].numel(), 0.0) * weights[rows]
         ledger = Ledger()
@@ -88,15 +118,15 @@ class Likelihood(Trainable):
 
     def _measured(self, valid: Tensor) -> Tensor:
         """(B, 1, H/s, W/s) bool: all of the pixels that a number of the flow's x is the mean of."""
-        return self.decoder.reduce(valid.float()) > 1 - 1e-6
+        return self.density.reduce(valid.float()) > 1 - 1e-6
 
     @torch.no_grad()
-    def _filled(self, x: Tensor, valid: Tensor, conditions: list[Condition]) -> Tensor:
+    def _filled(self, x: Tensor, valid: Tensor, conditions: Any) -> Tensor:
         """x with draws of the flow where it is not valid; nothing is drawn where all of it is."""
         holed = ~valid.flatten(1).all(1)
         if not holed.any():
             return x
-        drawn = self.decoder.flow.sample(_rows_of(conditions, holed))[:, 0]
+        drawn = self.density.sample(_rows_of(conditions, holed))
         x = x.clone()
         x[holed] = torch.where(valid[holed], x[holed], drawn.to(x))
         return x
@@ -115,7 +145,12 @@ class Likelihood(Trainable):
     def check(self, source: Source) -> None:
         """Refuse images of other sizes, data without pairs, and pairs that are mostly holes."""
         if source.pairs != 0 and self.idle_terms(source):
-            scale = self.decoder.scale
+            if source.extent is None:
+                raise ImgturboError(
+                    f"{source.name}: no pair counts in the likelihood, of none is the target "
+                    "known; give rows without NaN"
+                )
+            scale = self.density.scale
             what = "pixels" if scale == 1 else f"cells of {scale} × {scale} pixels"
             raise ImgturboError(
                 f"{source.name}: no pair counts in the likelihood, which needs targets that are "
@@ -131,7 +166,7 @@ class Likelihood(Trainable):
 
     def _shares(self, source: Source) -> NDArray[np.float64] | None:
         """How many of the flow's numbers of each pair were measured, 0 to 1; None: all of all."""
-        scale, extent = self.decoder.scale, source.extent
+        scale, extent = self.density.scale, source.extent
         if scale == 1 or extent is None or extent % scale:  # what is refused by its size
             return source.measured()
         return source.measured(scale)
@@ -154,7 +189,7 @@ class Likelihood(Trainable):
         self, maps: Mapping[str, nn.Module], batch: Batch, number: int
     ) -> dict[str, tuple[Tensor, Tensor]]:
         """Bits a dimension of x + ση over whole pairs, with the same η at every validation."""
-        decoder = cast("CINNDecoder", maps["decoder"])
+        decoder = cast("Density", maps["decoder"])
         x = decoder.reduce(batch.x)
         same = torch.Generator().manual_seed(number)  # on the CPU: the same on every device
         x = x + self.noise * torch.randn(x.shape, generator=same).to(x)
@@ -165,8 +200,8 @@ class Likelihood(Trainable):
 
 
 def whole_pairs(batch: Batch) -> Tensor:
-    """(B,) bool: pairs whose x was measured in every pixel."""
-    return batch.paired & batch.x_valid.flatten(1).all(1)
+    """(B,) bool: pairs whose x was measured in every pixel, and z in some."""
+    return batch.paired & batch.x_valid.flatten(1).all(1) & batch.z_valid.flatten(1).any(1)
 
 
 def _rows_of(condition: Any, rows: Tensor) -> Any:

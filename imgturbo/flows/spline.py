@@ -61,8 +61,7 @@ class RationalQuadratic:
         inside = x.abs() < self.bound
         # Beyond the bound any point inside will do: its value and its gradient are thrown away.
         inner = torch.where(inside, x, torch.zeros_like(x))
-        x_knots, y_knots, slopes = self._knots(x, theta)
-        x0, w, y0, h, left, right = self._bin(inner, x_knots, x_knots, y_knots, slopes)
+        x0, w, y0, h, left, right = self._bin(inner, 0, self._knots(x, theta))
         s = h / w
         xi = (inner - x0) / w
         bump = xi * (1 - xi)
@@ -76,8 +75,7 @@ class RationalQuadratic:
     def inverse(self, z: Tensor, theta: Tensor) -> Tensor:
         inside = z.abs() < self.bound
         inner = torch.where(inside, z, torch.zeros_like(z))
-        x_knots, y_knots, slopes = self._knots(z, theta)
-        x0, w, y0, h, left, right = self._bin(inner, y_knots, x_knots, y_knots, slopes)
+        x0, w, y0, h, left, right = self._bin(inner, 1, self._knots(z, theta))
         s = h / w
         rise = inner - y0
         excess = rise * (right + left - 2 * s)
@@ -88,28 +86,27 @@ class RationalQuadratic:
         root = torch.sqrt((b.square() - 4 * a * c).clamp(min=0))
         return torch.where(inside, x0 + w * 2 * c / (-b - root), z)
 
-    def _knots(self, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Knots in x and y and slopes there, each (B, C, …, K + 1)."""
+    def _knots(self, x: Tensor, theta: Tensor) -> Tensor:
+        """Knots in x and y and slopes there, (B, C, …, 3, K + 1)."""
         theta = self.clamp(theta.unflatten(1, (x.shape[1], self.numbers)).movedim(2, -1))
-        widths, heights, inner = theta.split([self.bins, self.bins, self.bins - 1], dim=-1)
-        return self._edges(widths), self._edges(heights), F.pad(inner.exp(), (1, 1), value=1.0)
-
-    def _edges(self, logits: Tensor) -> Tensor:
-        shares = torch.softmax(logits, dim=-1)
-        edges = self.bound * (2 * shares.cumsum(dim=-1)[..., :-1] - 1)
-        edges = F.pad(edges, (1, 0), value=-self.bound)
-        return F.pad(edges, (0, 1), value=self.bound)
+        logits, inner = theta.split([2 * self.bins, self.bins - 1], dim=-1)
+        shares = torch.softmax(logits.unflatten(-1, (2, self.bins)), dim=-1)
+        # The last sum is 1 but for rounding; the edge is where the identity begins.
+        edges = F.pad(shares.cumsum(dim=-1)[..., :-1], (1, 0))
+        edges = self.bound * (2 * F.pad(edges, (0, 1), value=1.0) - 1)
+        slopes = F.pad(inner, (1, 1)).exp()
+        return torch.cat([edges, slopes[..., None, :]], dim=-2)
 
     @staticmethod
-    def _bin(
-        value: Tensor, where: Tensor, x_knots: Tensor, y_knots: Tensor, slopes: Tensor
-    ) -> tuple[Tensor, ...]:
-        """x₀, width, y₀, height and both slopes of the bin of ``where`` that holds ``value``."""
-        inner_knots = where[..., 1:-1]
-        index = (value[..., None] >= inner_knots).sum(dim=-1, keepdim=True)
-        x0, x1, y0, y1, left, right = (
-            knots.gather(-1, index + offset).squeeze(-1)
-            for knots in (x_knots, y_knots, slopes)
-            for offset in (0, 1)
-        )
-        return x0, x1 - x0, y0, y1 - y0, left, right
+    def _bin(value: Tensor, where: int, knots: Tensor) -> tuple[Tensor, ...]:
+        """x₀, width, y₀, height and both slopes of the bin that holds ``value``.
+
+        ``where`` is 0 for a value of x, 1 for one of y.
+        """
+        inner_knots = knots[..., where, 1:-1].detach()
+        first = (value[..., None] >= inner_knots).sum(dim=-1)[..., None, None]
+        index = torch.cat([first, first + 1], dim=-1).expand(*knots.shape[:-1], 2)
+        found = knots.gather(-1, index)
+        x0, y0, left = found[..., 0].unbind(-1)
+        width, height, _ = found.diff(dim=-1)[..., 0].unbind(-1)
+        return x0, width, y0, height, left, found[..., 2, 1]

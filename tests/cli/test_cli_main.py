@@ -14,7 +14,7 @@ import imgturbo
 COMMANDS = (
     "simulate", "prepare", "inspect", "train", "translate", "evaluate", "calibrate", "truth",
     "posterior", "export",
-    "colorize", "latent", "config", "demo", "demo-colorize",
+    "colorize", "latent", "config", "demo", "demo-arm", "demo-colorize",
 )  # fmt: skip
 
 

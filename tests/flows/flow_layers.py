@@ -74,6 +74,8 @@ LAYERS = {
     "unshuffle-band": (lambda: PixelUnshuffle("band"), (3, 2, 4), None),
     "injector": (lambda: Injector(3, 2, 4), (3, 2, 3), (2, 2, 3)),
     "injector-spline": (lambda: Injector(1, 2, 4, LAWS["spline"]), (1, 2, 3), (2, 2, 3)),
+    "injector-table": (lambda: Injector(3, 2, 4, rows=True), (3,), (2,)),
+    "injector-table-spline": (lambda: Injector(1, 2, 4, LAWS["spline"], rows=True), (1,), (2,)),
     "actnorm": (lambda: ActNorm(3), (3, 2, 3), None),
     "actnorm-table": (lambda: ActNorm(5), (5,), None),
     "orthogonal": (lambda: OrthogonalMixing(5, seed=3), (5, 2, 2), None),
