@@ -6,7 +6,8 @@
     stretch    y = asinh((f − offset)/softening)/scale is fitted a band, on training sky alone
     cut        tiles go into the store, which appears whole or not at all (:mod:`.tile`)
 
-Photographs (``prepare.pictures``) go a shorter way, :mod:`data_prep.photographs`.
+Photographs (``prepare.pictures``) go a shorter way, :mod:`data_prep.photographs`, and so do tables
+of numbers (``prepare.tables``), :mod:`data_prep.tables`.
 
 Run again after an interruption, it goes on with what is not finished; run again when nothing has
 changed, neither a file nor the config, it does nothing.
@@ -32,6 +33,7 @@ from data_prep.reports import FieldReport, PrepareReport, finished
 from data_prep.split import Areas, FieldSky, divide, guarded
 from data_prep.staging import Staged, piece_key, stage
 from data_prep.survey import FieldSurvey, checksums, survey
+from data_prep.tables import prepare_tables
 from data_prep.tile import Windows, cut, lay_tiles
 from imgturbo.config import PrepareConfig, TileConfig
 from imgturbo.data.store import (
@@ -90,6 +92,14 @@ def prepare(
     """
     say = progress or (lambda what, fraction: None)
     out = Path(config.out)
+    if config.tables is not None:
+        if keep_aligned is not None:
+            raise ImgturboError(
+                f"{keep_aligned}: tables have no sky to be aligned on; leave --aligned out"
+            )
+        return prepare_tables(
+            config, config.tables, progress=say, resume=resume, overwrite=overwrite
+        )
     if config.pictures is not None:
         if keep_aligned is not None:
             raise ImgturboError(

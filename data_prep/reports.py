@@ -16,7 +16,8 @@ class FieldReport:
     """One field's line of the report; residuals in pixels of the tiles, None where unknown.
 
     ``residual_held_out`` is the honest one: of a map that was fitted to other sources. ``rejected``
-    pairs were near but contradicted by their neighbours, ``misaligned`` tiles left out.
+    pairs were near but contradicted by their neighbours, ``misaligned`` tiles left out. A file of
+    tables has ``rows``, of which ``refused`` had too few numbers and ``test`` were kept out.
     """
 
     name: str
@@ -30,6 +31,9 @@ class FieldReport:
     residual_held_out: float | None = None
     rejected: int | None = None
     misaligned: int = 0
+    rows: int | None = None
+    refused: int = 0
+    test: int = 0
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ band), a table of numbers (a name a column), or a latent code (a name a coordina
 
     {"bands": […], "unit": …, "pixel_scale": …, "zeropoints": […], "stretch": {…}}
 
-with ``"kind"`` beside it where it is no image. It is read through a schema (:class:`SideSchema`):
+with ``"kind"`` beside it where it is no image, and ``"units"`` where the columns of a table have
+units of their own. It is read through a schema (:class:`SideSchema`):
 what other programs or a failing disk have made of it is told by its key. Numpy only: a machine that
 trains has no astropy.
 """
@@ -37,15 +38,17 @@ class Side:
 
     Attributes:
         names: of the bands of an image, the columns of a table, the coordinates of a code.
-        unit: of the values before the stretch; ``""`` where it is not known.
+        unit: of the values before the stretch; ``""`` where it is not known, or where the columns
+            of a table have several.
         stretch: from values in ``unit`` to what the network sees, one a name.
         kind: image, table or latent.
         pixel_scale: arcsec a pixel that the images were trained at; None where there is none.
         zeropoints: AB magnitude of the value 1 in one pixel, a name each, None where unknown;
             left out, none is known.
+        units: of the columns of a table, one a name; left out, all have ``unit``.
 
     Raises:
-        ValueError: another number of zero points, or of stretches, than of names; an image with
+        ValueError: another number of zero points, units or stretches than of names; an image with
             bijections.
 
     Example:
@@ -63,17 +66,22 @@ class Side:
     kind: Kind = "image"
     pixel_scale: float | None = None
     zeropoints: tuple[float | None, ...] = ()
+    units: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = tuple(self.names)
         zeropoints = tuple(self.zeropoints) or (None,) * len(names)
+        units = tuple(self.units) or (self.unit,) * len(names)
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "zeropoints", zeropoints)
+        object.__setattr__(self, "units", units)
         if not len(names) == len(zeropoints) == len(self.stretch):
             raise ValueError(
                 f"{len(names)} names, {len(zeropoints)} zero points and a stretch of "
                 f"{len(self.stretch)} make no side"
             )
+        if len(units) != len(names):
+            raise ValueError(f"{len(names)} names and {len(units)} units make no side")
         if self.kind not in get_args(Kind):
             raise ValueError(f"a side is one of {', '.join(get_args(Kind))}, not {self.kind!r}")
         if self.kind == "image" and self.stretch.bijective:
@@ -124,6 +132,8 @@ class Side:
             "zeropoints": list(self.zeropoints),
             "stretch": self.stretch.to_dict(),
         }
+        if self.units != (self.unit,) * len(self):
+            content["units"] = list(self.units)
         return content if self.kind == "image" else {"kind": self.kind, **content}
 
     @classmethod
@@ -173,6 +183,7 @@ class SideSchema(BaseModel):
     unit: str | None
     pixel_scale: _Arcsec | None = None
     zeropoints: list[_Magnitude | None] | None = None
+    units: list[str] | None = None
     stretch: _StretchSchema
 
     @model_validator(mode="after")
@@ -189,4 +200,5 @@ class SideSchema(BaseModel):
             kind=self.kind or kind,
             pixel_scale=self.pixel_scale,
             zeropoints=tuple(self.zeropoints or ()),
+            units=tuple(self.units or ()),
         )

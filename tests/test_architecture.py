@@ -19,7 +19,8 @@ RANK = {
     "listing": 2, "sky": 2, "side": 3, "nets": 3,
     "simulators": 3.5,
     "data": 4, "metrics": 4, "turbo": 5, "flows": 5, "diffusion": 5, "engines": 6, "report": 6,
-    "bundle": 7, "mosaic": 8, "training": 8, "scoring": 9, "data_prep": 9, "describe": 9,
+    "bundle": 7, "mosaic": 8, "training": 8, "tables": 8.5,
+    "scoring": 9, "data_prep": 9, "describe": 9,
     "color": 10, "demos": 11, "cli": 12, "__main__": 13,
 }  # fmt: skip
 WITHOUT = {  # room: libraries that no module of it may import
@@ -206,12 +207,20 @@ def test_training_runs_where_there_is_no_astropy():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_tables_are_prepared_where_there_is_no_torch():
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import data_prep.tables, imgturbo.tables.writer, imgturbo.tables.text_file"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_the_package_itself_is_light():
     code = "import sys, imgturbo, imgturbo.cli.main; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("name", ["imgturbo", "imgturbo.sky", "imgturbo.data"])
+@pytest.mark.parametrize("name", ["imgturbo", "imgturbo.sky", "imgturbo.data", "imgturbo.tables"])
 def test_names_that_load_on_first_use_are_listed_before(name):
     """Tab completion asks ``dir``; each name is there, is the thing itself, and stays it."""
     room = importlib.import_module(name)
@@ -224,7 +233,7 @@ def test_names_that_load_on_first_use_are_listed_before(name):
         _ = room.nothing
 
 
-@pytest.mark.parametrize("name", ["imgturbo", "imgturbo.sky"])
+@pytest.mark.parametrize("name", ["imgturbo", "imgturbo.sky", "imgturbo.tables"])
 def test_lazy_rooms_load_nothing_heavy_themselves(name):
     heavy = "{'torch', 'astropy', 'numpy', 'pydantic'}"
     code = f"import sys, {name}; dir({name}); sys.exit(len({heavy} & set(sys.modules)))"

@@ -26,7 +26,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack, overload
 
-import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors.torch import save
@@ -55,6 +54,8 @@ from imgturbo.nets import Generator
 from imgturbo.side import Side
 
 if TYPE_CHECKING:
+    from astropy.table import Table
+
     from imgturbo.bundle.settings import SettingsDict
     from imgturbo.sky import SkyImage
 
@@ -128,19 +129,26 @@ class Bundle:
     @overload
     def translate(
         self, image: NDArray[Any], direction: str = ..., **settings: Unpack[SettingsDict]
-    ) -> Translation[NDArray[np.float32]]: ...
+    ) -> Translation[NDArray[Any]]: ...
+
+    @overload
+    def translate(
+        self, image: Table, direction: str = ..., **settings: Unpack[SettingsDict]
+    ) -> Translation[Table]: ...
 
     def translate(
         self,
-        image: SkyImage | NDArray[Any],
+        image: SkyImage | Table | NDArray[Any],
         direction: str = "forward",
         **settings: Unpack[SettingsDict],
-    ) -> Translation[SkyImage] | Translation[NDArray[np.float32]]:
-        """Translate a ``SkyImage``, or an array (C, H, W) in flux, of any size.
+    ) -> Translation[SkyImage] | Translation[Table] | Translation[NDArray[Any]]:
+        """Translate a ``SkyImage``, or an array (C, H, W) in flux, of any size; or rows of a table.
 
         Args:
             image: bands in any order for a ``SkyImage``; in the bundle's order for an array. NaN
-                where not measured, and NaN there in the result.
+                where not measured, and NaN there in the result. For a bundle of tables an astropy
+                ``Table``, whose columns are found by their names, or an array (N, C); see
+                :func:`imgturbo.translate_table`.
             direction: see :meth:`direction`.
             settings: ``samples`` (draws of a stochastic model; without it there is no noise),
                 ``window``, ``overlap``, ``device``, …; see :class:`imgturbo.bundle.Settings`.
@@ -155,6 +163,9 @@ class Bundle:
         """
         # The translator sits above the bundle and imports astropy, which loading needs not: this
         # is a short way to the public function, by the package's front door.
+        way = self.direction(direction)
+        if "table" in (way.input.kind, way.output.kind):
+            return imgturbo.translate_table(self, image, direction, **settings)
         return imgturbo.translate_sky(self, image, direction, **settings)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,6 +26,9 @@ from imgturbo.cli.output import say
 from imgturbo.errors import ImgturboError
 from imgturbo.stopping import going_on
 
+if TYPE_CHECKING:
+    from imgturbo.bundle import Bundle
+
 __all__ = ["commands"]
 
 commands = typer.Typer()
@@ -35,9 +39,14 @@ def translate(
     bundle: BundleName,
     files: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="FILE", help="FITS files (one a band, any order) or a picture."),
+        typer.Argument(
+            metavar="FILE", help="FITS files (one a band, any order), a picture, or a table."
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="FITS (or .png, .tif) to write.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="FITS (or .png, .tif; of tables .csv, .ecsv, .fits, .h5) to write."),
+    ] = None,
     manifest: Annotated[
         Path | None, typer.Option(help="CSV of fields: first column a name, then one a band.")
     ] = None,
@@ -71,11 +80,18 @@ def translate(
     match_sky: Annotated[
         bool, typer.Option("--match-sky", help="First bring the sky's level to the training's.")
     ] = False,
+    keep: Annotated[
+        Names | None,
+        names("--keep", "Columns of a table to pass through, or * for all of them."),
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Translate whole FITS mosaics (or pictures), window by window, keeping WCS, units and masks.
 
     Interrupted, the same command continues.
+
+    Of a bundle that was trained on tables, FILE is a table (CSV, ECSV, FITS, HDF5): columns go by
+    their names and keep their units.
 
     On several devices: accelerate launch scripts/translate.py …
     """
@@ -104,9 +120,17 @@ def translate(
         raise ImgturboError("translate: --manifest goes with --out-dir, without files or --out")
     if manifest is None and (not files or out is None):
         raise ImgturboError("translate: give FITS files and --out, or --manifest and --out-dir")
-    again = out is not None and is_picture(out)
+    loaded = load_bundle(bundle)
+    tables = _reads_rows(loaded, direction)
+    if tables and (manifest is not None or (files and len(files) > 1)):
+        raise ImgturboError(f"translate: {loaded.path} translates tables; give it one table")
+    if not tables and keep:
+        raise ImgturboError("translate: --keep is for columns of tables; leave it out for images")
+    again = out is not None and (is_picture(out) or tables)
     with going_on(f"the same command {'begins anew' if again else 'continues'}"):
-        loaded = load_bundle(bundle)
+        if tables and files and out is not None:
+            say(_translate_rows(loaded, files[0], out, keep or (), options))
+            return
         with task("translating") as progress:
             options |= {"progress": progress, "log": progress.line}
             if manifest is not None and out_dir is not None:
@@ -118,3 +142,24 @@ def translate(
         return
     say(summary)
     raise typer.Exit(1 if summary.failed else 0)
+
+
+def _reads_rows(bundle: Bundle, direction: str) -> bool:
+    """Whether a table is to be given, rather than images."""
+    way = bundle.direction(direction)
+    return "table" in (way.input.kind, way.output.kind)
+
+
+def _translate_rows(
+    bundle: Bundle, file: Path, out: Path, keep: Sequence[str], options: dict[str, Any]
+) -> Path:
+    """The job of one table; options of images must have been left alone."""
+    from imgturbo.report.progress import task
+    from imgturbo.tables import translate_table_file
+
+    left = dict(options)
+    for name in ("bands", "grid"):
+        if left.pop(name) is not None:
+            raise ImgturboError(f"--{name} has a meaning for images only; leave it out for tables")
+    with task("translating") as progress:
+        return translate_table_file(bundle, file, out, keep=keep, progress=progress, **left)

@@ -40,6 +40,8 @@ from imgturbo.config.preparation import (
     RegisterConfig,
     SplitConfig,
     StretchConfig,
+    TablesConfig,
+    TableSideConfig,
     TileConfig,
 )
 from imgturbo.config.section import NetworkConfig
@@ -90,6 +92,8 @@ __all__ = [
     "SimulatorConfig",
     "SplitConfig",
     "StretchConfig",
+    "TableSideConfig",
+    "TablesConfig",
     "TileConfig",
     "TrainConfig",
     "UNetConfig",

@@ -16,6 +16,8 @@ __all__ = [
     "RegisterConfig",
     "SplitConfig",
     "StretchConfig",
+    "TableSideConfig",
+    "TablesConfig",
     "TileConfig",
 ]
 
@@ -154,6 +156,84 @@ class PicturesConfig(Section):
         return self
 
 
+Scaling = Literal["linear", "asinh", "log"]
+
+
+class TableSideConfig(Section):
+    """The columns of one side, and how they are brought to a range that networks learn in.
+
+    Where columns are named, a pattern such as ``jet*_E`` names all that it fits.
+    """
+
+    files: list[Path] = []
+    """Tables of this side alone, whose rows follow one another; empty: those of
+    prepare.tables.files."""
+    columns: list[str] = []
+    """Names of the columns, or patterns of names, in this order; empty: all columns of numbers but
+    the key, the group and those of the other side."""
+    units: dict[str, str] = {}
+    """Units that columns are converted to when they are read; of a column whose file states none,
+    the one it is in. Others stay as they are."""
+    scaling: Scaling = "linear"
+    """linear: mean 0 and deviation 1; asinh: linear near the median, a logarithm far from it; log:
+    of positive numbers, the logarithm's mean 0 and deviation 1."""
+    scalings: dict[str, Scaling] = {}
+    """The same of single columns, by their names or patterns."""
+    softening: float = Field(1.0, gt=0)
+    """Distance from the median up to which asinh is about linear, in robust deviations."""
+    groups: list[list[str]] = []
+    """Columns that share one scaling, offset and scale alike, as components of momenta may."""
+
+
+class TablesConfig(Section):
+    """Tables of numbers instead of FITS images: CSV, ECSV, FITS tables, HDF5; a row is a sample."""
+
+    files: list[Path] = []
+    """Tables that hold both sides in each row; empty: each side names its own."""
+    source: TableSideConfig | None = None
+    """The source side, z; None: there is none."""
+    target: TableSideConfig | None = None
+    """The target side, x; None: there is none."""
+    paired: bool = True
+    """Whether a row of the source's files and one of the target's belong together; no: the two
+    sides are independent samples."""
+    key: str | None = None
+    """A column of both sides' files by whose values rows are paired; those without a partner stay
+    unpaired. None: the first row with the first, the second with the second."""
+    group: str | None = None
+    """A column whose equal values are never divided between training, validation and test, such as
+    the number of a run; None: every row by itself."""
+    fraction: float = Field(0.1, ge=0, lt=1)
+    """Share of the rows, or of the groups, that goes to validation."""
+    test: float = Field(0.0, ge=0, lt=1)
+    """Share that is kept out of the store altogether; these rows are written as tables beside it,
+    OUT_test.ecsv, as they came."""
+    seed: int = Field(0, ge=0)
+    """Of the division: another seed holds other rows out."""
+
+    @model_validator(mode="after")
+    def _says_where_rows_come_from(self) -> TablesConfig:
+        sides = {"source": self.source, "target": self.target}
+        given = {name: side for name, side in sides.items() if side is not None}
+        if not given:
+            raise ValueError("name the columns of 'source', of 'target', or of both")
+        for name, side in given.items():
+            if self.files and side.files:
+                raise ValueError(f"'files' and '{name}.files' both name tables; leave out one")
+            if not self.files and not side.files:
+                raise ValueError(f"neither 'files' nor '{name}.files' names a table")
+        if self.key is not None and (self.files or len(given) < 2 or not self.paired):
+            raise ValueError(
+                "'key' pairs the rows of the source's own files with those of the target's; leave "
+                "it out"
+            )
+        if self.files and len(given) == 2 and not any(side.columns for side in given.values()):
+            raise ValueError("with one file for both sides, 'columns' says which are whose")
+        if self.fraction + self.test >= 1:
+            raise ValueError("'fraction' and 'test' together leave no row to train on")
+        return self
+
+
 class PrepareConfig(Section):
     """From files to a store of tiles: register, divide, cut, stretch."""
 
@@ -161,6 +241,8 @@ class PrepareConfig(Section):
     """The patches of sky to prepare."""
     pictures: PicturesConfig | None = None
     """Photographs instead; fields, register and split then play no part. None: no photographs."""
+    tables: TablesConfig | None = None
+    """Tables of numbers instead; all keys but 'out' then play no part. None: no tables."""
     out: Path = Path("runs/tiles.zarr")
     """The tile store to write."""
     pixel_scale: float | None = Field(None, gt=0)

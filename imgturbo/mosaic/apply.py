@@ -9,7 +9,7 @@ noise, and law 1 holds draw by draw.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -78,9 +78,15 @@ class Applier:
         self.temperature = temperature
 
     @torch.inference_mode()
-    def __call__(self, stack: Array, origins: list[tuple[int, int]]) -> Iterator[Array]:
-        """(B, C, h, w) stretched float32 → (B, C', h, w) stretched float32, once a draw."""
-        u = torch.from_numpy(stack).to(self.device, memory_format=torch.channels_last)
+    def __call__(
+        self, stack: Array, origins: Tensor | Sequence[tuple[int, int]]
+    ) -> Iterator[Array]:
+        """(B, C, h, w) stretched float32 → (B, C', h, w) stretched float32, once a draw.
+
+        Rows of a table, (B, C) → (B, C'), have the number of the row and 0 for an origin.
+        """
+        form = torch.channels_last if stack.ndim == 4 else torch.contiguous_format
+        u = torch.from_numpy(stack).to(self.device, memory_format=form)
         noises = [
             Tempered(PositionalNoise(self.seed + draw, origins), self.temperature)
             if self.noisy

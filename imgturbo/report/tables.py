@@ -140,6 +140,9 @@ def known_sky_table(result: dict[str, Any]) -> None:
 
 def prepare_table(report: PrepareReport) -> None:
     """Print one row a field, then the totals."""
+    if any(field.rows is not None for field in report.fields):
+        _rows_table(report)
+        return
     table = Table()
     for name in (
         *("field", "matched", "rejected", "before px", "after px", "held out px"),
@@ -168,6 +171,24 @@ def prepare_table(report: PrepareReport) -> None:
         console.print(
             f"{misaligned} tiles left out: misaligned by more than 'prepare.tile.max_residual'"
         )
+
+
+def _rows_table(report: PrepareReport) -> None:
+    """The same of tables of numbers: a line a file."""
+    table = Table()
+    for name in ("file", "rows", "complete", "left out", "train", "validation", "test"):
+        table.add_column(name, justify="left" if name == "file" else "right")
+    for field in report.fields:
+        counts = (field.refused, field.train, field.validation, field.test)
+        table.add_row(
+            escape(field.name), str(field.rows), f"{field.valid_fraction:.1%}", *map(str, counts)
+        )
+    console = wide_console()
+    console.print(table)
+    console.print(
+        f"{report.train} training and {report.validation} validation rows in "
+        f"{escape(str(report.out))}"
+    )
 
 
 def description_table(path: Path, facts: dict[str, Any]) -> None:

@@ -1,0 +1,89 @@
+"""Which files are tables: by their names, and FITS files by what they hold."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from imgturbo.door import door
+from imgturbo.errors import ImgturboError
+from imgturbo.sky.blocks import walk
+from imgturbo.sky.packed import open_unpacked
+from imgturbo.tables.reader import TableReader
+
+__all__ = ["FORMATS", "format_of", "is_table", "open_table"]
+
+FORMATS = {
+    "csv": (".csv",),
+    "tsv": (".tsv",),
+    "ecsv": (".ecsv",),
+    "fits": (".fits", ".fit", ".fts"),
+    "hdf5": (".h5", ".hdf5", ".hdf"),
+}
+"""Suffixes of each format; FITS may be packed besides (``.fits.gz``)."""
+
+
+def format_of(path: Path | str) -> str | None:
+    """The format that a name says; None where it says none."""
+    name = str(path).lower()
+    for packed in (".gz", ".bz2", ".xz"):
+        name = name.removesuffix(packed) if name.endswith(f"fits{packed}") else name
+    ends = {suffix: kind for kind, suffixes in FORMATS.items() for suffix in suffixes}
+    return next((kind for suffix, kind in ends.items() if name.endswith(suffix)), None)
+
+
+def is_table(path: Path | str) -> bool:
+    """Whether a file holds a table: by its name, or a FITS file that has a table and no image."""
+    kind = format_of(path)
+    if kind != "fits":
+        return kind is not None
+    with contextlib.suppress(ImgturboError), contextlib.closing(open_unpacked(Path(path))) as file:
+        tables = 0
+        for extent in walk(file.read, str(path)):
+            axes = extent.cards.whole("NAXIS", 0, 32)
+            table = extent.number and "TABLE" in extent.cards.text("XTENSION")
+            if table and not extent.cards.truth("ZIMAGE"):
+                tables += 1
+            elif axes:
+                return False
+            file.seek(extent.end)
+        return tables > 0
+    return False
+
+
+def open_table(path: Path | str) -> TableReader:
+    """Open a table of any format.
+
+    Raises:
+        ImgturboError: no such file, a name that says no format, or a file that is none.
+
+    Example:
+        >>> open_table("no such.csv")
+        Traceback (most recent call last):
+        imgturbo.errors.ImgturboError: no such.csv: no such file; name a table
+    """
+    path = Path(path)
+    kind = format_of(path)
+    if kind is None:
+        known = ", ".join(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+        raise ImgturboError(f"{path}: its name says no format of tables; they end in {known}")
+    with door(path, what="cannot be looked at", remedy="check the path and its permissions"):
+        if path.is_dir():
+            raise ImgturboError(f"{path}: is a folder; name a table in it")
+        if not path.exists():
+            raise ImgturboError(f"{path}: no such file; name a table")
+        if not path.is_file():
+            raise ImgturboError(f"{path}: is no file; name a table")
+        if path.stat().st_size == 0:
+            raise ImgturboError(f"{path}: is empty; give a table with a line of names and rows")
+    if kind == "fits":
+        from imgturbo.tables.binary_file import FitsTable
+
+        return FitsTable(path)
+    if kind == "hdf5":
+        from imgturbo.tables.binary_file import Hdf5Table
+
+        return Hdf5Table(path)
+    from imgturbo.tables.text_file import TextTable
+
+    return TextTable(path)
