@@ -1,7 +1,7 @@
 r"""How columns are brought to about zero mean and unit deviation, exactly undone.
 
     linear   y = (f − m)/s                    m mean, s deviation
-    log      y = (ln f − m)/s                 m mean, s deviation of ln f;  f > 0
+    log      y = ln(f/m)/s                    ln m mean, s deviation of ln f;  f > 0
     asinh    y = asinh((f − m)/σ)/s           m median, σ so many robust deviations, s the deviation
                                               of asinh((f − m)/σ)
 
@@ -116,6 +116,7 @@ class Scaling:
         """The stretch of all columns; one that is constant gets a scale of 1."""
         n = len(self.end.names)
         offset, softening, scale = np.zeros(n), np.full(n, np.inf), np.ones(n)
+        before = tuple(Bijection("log") if kind == "log" else NONE for kind in self.kinds)
         sample = np.concatenate(self._sample) if self._sample else np.empty((0, n))
         for group in np.unique(self._group):
             places = np.flatnonzero(self._group == group)
@@ -128,13 +129,12 @@ class Scaling:
             deviation = float(np.sqrt(squares / count)) if count else 0.0
             if kind == "asinh":
                 found = _asinh(sample[:, places], self.end.config.softening)
-            else:  # of logarithms, where the column goes through one
+            else:  # of a logarithm too: what was added up is ln f
                 found = float(mean), np.inf, deviation
             offset[places], softening[places], scale[places] = found
             constant = deviation <= 1e-12 * abs(mean) or not scale[places[0]] > 0
             scale[places] = 1.0 if constant else scale[places]
-        before = [Bijection("log") if kind == "log" else NONE for kind in self.kinds]
-        return Stretch(offset, softening, scale, tuple(before))
+        return Stretch(offset, softening, scale, before)
 
 
 def _merged(one: tuple[Numbers, ...], other: tuple[Numbers, ...]) -> tuple[Numbers, ...]:

@@ -13,8 +13,10 @@ from imgturbo.cli.options import (
     Names,
     Overrides,
     Overwrite,
+    SimulatorOptions,
     config_and_overrides,
     names,
+    simulator_options,
 )
 from imgturbo.errors import ImgturboError
 from imgturbo.stopping import going_on
@@ -29,9 +31,22 @@ _NIRCAM = Names(("F150W", "F277W", "F444W"))
 
 @commands.command()
 def simulate(
-    out: Annotated[Path, typer.Option(help="Folder for the FITS files and the truth catalogue.")],
+    context: typer.Context,
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Folder for the FITS files and the truth catalogue; with --problem, a table: "
+            "NAME.csv, .ecsv, .fits or .h5."
+        ),
+    ],
+    problem: Annotated[
+        str | None,
+        typer.Option(help="Instead of a sky, rows of an inverse problem: arm, epidemic, …"),
+    ] = None,
+    n: Annotated[int, typer.Option("--n", help="With --problem: how many rows.")] = 10_000,
+    option: SimulatorOptions = None,
     size: Annotated[int, typer.Option(min=64, help="Side of the Webb-like images, pixels.")] = 1024,
-    seed: Annotated[int, typer.Option(help="Another seed is another sky.")] = 0,
+    seed: Annotated[int, typer.Option(help="Another seed is another sky, or other rows.")] = 0,
     source_bands: Annotated[Names, names("--source-bands", "Of ACS: F435W, F606W, F814W.")] = _ACS,
     target_bands: Annotated[
         Names,
@@ -47,7 +62,13 @@ def simulate(
 
     Galaxies, stars and a cluster, each camera with its own PSF, pixel scale, depth, rotation and
     noise; one FITS file a band, and truth.ecsv with positions and magnitudes.
+
+    With --problem NAME: a table of parameters and of what is observed of them (docs/inference.md).
     """
+    _refuse_words_of_the_other(context, problem)
+    if problem is not None:
+        _simulate_rows(problem, option, n, seed, out, overwrite)
+        return
     from data_prep.simulate import simulate as run
     from imgturbo.report.progress import task
 
@@ -97,6 +118,31 @@ def simulate_events(
             overwrite=overwrite,
             progress=progress,
         )
+    typer.echo(made)
+
+
+def _refuse_words_of_the_other(context: typer.Context, problem: str | None) -> None:
+    """Refuse options of a sky for a problem, and the other way round."""
+    sky = ("size", "source_bands", "target_bands", "stars", "noiseless")
+    wrong = ("n", "option") if problem is None else sky
+    for name in wrong:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            word = f"--{name.replace('_', '-')}"
+            advice = "goes with --problem" if problem is None else "is of a sky, not of a problem"
+            raise ImgturboError(f"simulate: {word} {advice}; leave it out")
+
+
+def _simulate_rows(
+    problem: str, option: list[str] | None, n: int, seed: int, out: Path, overwrite: bool
+) -> None:
+    from imgturbo.report.progress import task
+    from imgturbo.simulators import COMMAND_KEYS, make_simulator
+    from imgturbo.tables import simulate_table
+
+    simulator = make_simulator(problem, simulator_options(option), COMMAND_KEYS)
+    with task("simulating") as progress:
+        made = simulate_table(simulator, out, n, seed, overwrite=overwrite, progress=progress)
     typer.echo(made)
 
 

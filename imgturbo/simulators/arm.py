@@ -29,6 +29,7 @@ Floats = NDArray[np.float64]
 _LENGTHS = np.array([0.5, 0.5, 1.0])
 _DEVIATIONS = (0.25, 0.5, 0.5, 0.5)
 _NAMES = ("x1", "x2", "x3", "x4")
+_UNITS = {"x2": "rad", "x3": "rad", "x4": "rad"}
 
 
 class Arm(Simulator):
@@ -41,12 +42,11 @@ class Arm(Simulator):
     """
 
     name = "arm"
-    units = {"x2": "rad", "x3": "rad", "x4": "rad"}  # noqa: RUF012
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._priors = [Normal(0.0, deviation) for deviation in _DEVIATIONS]
-        self.parameters = side_of(_NAMES, self._priors)
+        self.parameters = side_of(_NAMES, self._priors, _UNITS)
         stretch = Stretch(*np.array([_MEAN, (np.inf, np.inf), np.sqrt(_VARIANCE)]))
         self.observations = Side(("y1", "y2"), "", stretch, kind="table")
 

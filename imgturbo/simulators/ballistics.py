@@ -75,17 +75,17 @@ class Ballistics(Simulator):
     name = "ballistics"
     Options = BallisticsOptions
     options: BallisticsOptions
-    units = {"x1": "m", "x2": "m", "x3": "rad", "x4": "m/s", "y": "m"}  # noqa: RUF012
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         before = (NONE, NONE, Bijection("logit", *_ANGLES), NONE)
         scale = np.array([0.5, 0.5, np.pi / np.sqrt(3), np.sqrt(15)])
         stretch = Stretch(np.array([0.0, 1.5, 0.0, 15.0]), np.full(4, np.inf), scale, before)
-        self.parameters = Side(("x1", "x2", "x3", "x4"), "", stretch, kind="table")
+        names, units = ("x1", "x2", "x3", "x4"), ("m", "m", "rad", "m/s")
+        self.parameters = Side(names, "", stretch, kind="table", units=units)
         # Mean and deviation of 10⁷ draws, to three digits.
         stretch = Stretch(np.array([6.78]), np.array([np.inf]), np.array([3.13]))
-        self.observations = Side(("y",), "", stretch, kind="table")
+        self.observations = Side(("y",), "m", stretch, kind="table")
 
     def prior(self, generator: np.random.Generator, n: int) -> Floats:
         """x, (n, 4): where it starts and how high, in m, the angle in radians, the speed in m/s."""

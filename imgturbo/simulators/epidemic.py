@@ -102,9 +102,15 @@ PRIORS: dict[str, Prior] = {
 """Of the 34 parameters, before the truncation."""
 
 _PLACE = {name: column for column, name in enumerate(PRIORS)}
-_DAYS_OF = [_PLACE[name] for name in ("t1", "t2", "t3", "t4", "dt1", "dt2", "dt3", "dt4")]
-_DELAYS = [_PLACE[f"L_{series}"] for series in SERIES]
 _RATES = ("lambda0", "lambda1", "lambda2", "lambda3", "lambda4", "mu", "gamma", "eta", "theta", "d")
+_DAYS = ("t1", "t2", "t3", "t4", "dt1", "dt2", "dt3", "dt4", "L_I", "L_R", "L_D")
+_UNITS = {
+    **dict.fromkeys(_DAYS, "d"),
+    **dict.fromkeys(_RATES, "1/d"),
+    **{f"phi_{series}": "rad" for series in SERIES},
+}
+_DAYS_OF = [_PLACE[name] for name in _DAYS[: 2 * _CHANGES]]
+_DELAYS = [_PLACE[f"L_{series}"] for series in SERIES]
 
 
 class EpidemicOptions(Section):
@@ -147,16 +153,10 @@ class Epidemic(Simulator):
     name = "epidemic"
     Options = EpidemicOptions
     options: EpidemicOptions
-    units = {  # noqa: RUF012
-        **{name: "d" for name in ("t1", "t2", "t3", "t4", "dt1", "dt2", "dt3", "dt4")},
-        **{f"L_{series}": "d" for series in SERIES},
-        **{name: "1/d" for name in _RATES},
-        **{f"phi_{series}": "rad" for series in SERIES},
-    }
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.parameters = side_of(tuple(PRIORS), tuple(PRIORS.values()))
+        self.parameters = side_of(tuple(PRIORS), tuple(PRIORS.values()), _UNITS)
         days = self.options.days
         seen = self.draw(np.random.default_rng(0), 512)[1].reshape(-1, days)
         # Numbers go over five decades: linear below the median of a series, a logarithm above.

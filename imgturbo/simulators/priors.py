@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -177,9 +177,17 @@ def draw_all(priors: Sequence[Prior], generator: np.random.Generator, n: int) ->
     return np.stack([prior.draw(generator, n) for prior in priors], 1)
 
 
-def side_of(names: Sequence[str], priors: Sequence[Prior]) -> Side:
-    """The table of the parameters, mapped to ℝ and standardised."""
+def side_of(
+    names: Sequence[str], priors: Sequence[Prior], units: Mapping[str, str] | None = None
+) -> Side:
+    """The table of the parameters, mapped to ℝ and standardised.
+
+    Args:
+        names, priors: of the parameters.
+        units: of those that have one, by name.
+    """
     offset, scale = np.array([prior.moments for prior in priors]).T
     before = tuple(prior.bijection for prior in priors)
     stretch = Stretch(offset, np.full(len(priors), np.inf), scale, before)
-    return Side(tuple(names), "", stretch, kind="table")
+    own = tuple((units or {}).get(name, "") for name in names)
+    return Side(tuple(names), "", stretch, kind="table", units=own)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -40,7 +39,6 @@ class Simulator(ABC):
         parameters: the side of the parameters; its stretch brings them to about zero mean and unit
             spread, which is what networks are given.
         observations: the side of the observations, likewise.
-        units: of parameters and observations, by their names; what is not there has none.
 
     Raises:
         pydantic.ValidationError: an option that there is not, or a value that it cannot have;
@@ -53,7 +51,6 @@ class Simulator(ABC):
     options: Section
     parameters: Side
     observations: Side
-    units: Mapping[str, str] = {}
 
     def __init__(self, **options: Any) -> None:
         self.options = self.Options(**options)

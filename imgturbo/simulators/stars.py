@@ -93,15 +93,14 @@ class Stars(Simulator):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._priors = [Uniform(5.7, 8.5), Uniform(-0.7, 1.5), Gamma(2.0, 0.5)]
-        self.parameters = side_of(("log_age", "log_mass", "A_V"), self._priors)
+        self.parameters = side_of(("log_age", "log_mass", "A_V"), self._priors, {"A_V": "mag"})
         bands = _BANDS[self.options.bands]
         self.wavelengths = np.array(list(bands.values()))
-        self.units = {"A_V": "mag", **dict.fromkeys(bands, "mag")}
         # Of theory A whatever is asked for: what is trained on A reads B by the same numbers.
         theory = self.options.model_copy(update={"isochrones": "A"})
         seen = self._magnitudes(self.prior(np.random.default_rng(0), 8192), theory)
         stretch = Stretch.standardising(seen.T, digits=2)
-        self.observations = Side(tuple(bands), "", stretch, kind="table")
+        self.observations = Side(tuple(bands), "mag", stretch, kind="table")
 
     def prior(self, generator: np.random.Generator, n: int) -> Floats:
         """log age (years), log initial mass (solar) and A_V (mag), (n, 3), of living stars."""

@@ -60,7 +60,6 @@ class Tissue(Simulator):
     name = "tissue"
     Options = TissueOptions
     options: TissueOptions
-    units = {"scattering": "1/cm"}  # noqa: RUF012
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -71,7 +70,7 @@ class Tissue(Simulator):
             Uniform(0.3, 3.0),
             LogNormal(1.0, 0.2),
         ]
-        self.parameters = side_of(_NAMES, self._priors)
+        self.parameters = side_of(_NAMES, self._priors, {"scattering": "1/cm"})
         seen = self.draw(np.random.default_rng(0), 8192)[1]
         names = tuple(f"R{wavelength:.0f}" for wavelength in _WAVELENGTHS)
         stretch = Stretch.standardising(seen.T, digits=2)

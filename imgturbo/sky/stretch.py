@@ -73,6 +73,13 @@ class Stretch:
         """Flux of ``y`` (C, …)."""
         return self._by_band(y, self._backward)
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Of each band: that of its bijection if it has one, else ``"asinh"`` or ``"linear"``."""
+        plain = ["linear" if np.isinf(soft) else "asinh" for soft in self.softening]
+        pairs = zip(self.before, plain, strict=True)
+        return tuple(name if one == NONE else one.kind for one, name in pairs)
+
     @classmethod
     def linear(cls, channels: int) -> Stretch:
         """The identity map, for pictures with values 0 to 1."""

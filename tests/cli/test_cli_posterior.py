@@ -78,3 +78,27 @@ def test_other_files_are_no_truth(run, bundle, tmp_path):
     status, _, err = run("posterior", "--bundle", bundle, "--truth", path)
     assert (status, len(err.splitlines())) == (2, 1)
     assert "make it anew" in err
+
+
+def test_rows_of_a_problem_are_written(run, tmp_path):
+    out = tmp_path / "throws.ecsv"
+    words = ("simulate", "--problem", "ballistics", "--n", 20, "--option", "impact=root")
+    assert run(*words, "--out", out) == (0, f"{out}\n", "")
+    text = out.read_text()
+    assert "impact=" in text
+    assert len([line for line in text.splitlines() if not line.startswith("#")]) == 21
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--n", 5), "--n goes with --problem"),
+        (("--problem", "arm", "--size", 128), "--size is of a sky, not of a problem"),
+        (("--problem", "arm", "--n", 0), "0 rows"),
+    ],
+)
+def test_words_of_skies_and_of_problems_do_not_mix(run, tmp_path, words, told):
+    status, _, err = run("simulate", *words, "--out", tmp_path / "t.csv")
+    assert (status, len(err.splitlines())) == (2, 1)
+    assert told in err
+    assert not list(tmp_path.iterdir())
