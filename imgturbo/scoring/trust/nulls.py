@@ -55,8 +55,8 @@ def blank(scene: Scene, translate: Translate, seed: int = 0) -> dict[str, Any]:
     area = scene.area
     result: dict[str, Any] = {"unit": "arcmin⁻²" if area else "image"}
     for name, data in (("noise", level + noise), ("negative", 2 * level - source.data)):
-        data = np.where(scene.valid, data, np.nan).astype(np.float32)
-        made = translate(replace(source, data=data, valid=scene.valid))
+        shown = np.where(scene.valid, data, np.nan).astype(np.float32)
+        made = translate(replace(source, data=shown, valid=scene.valid))
         result[name] = {
             band: count_peaks(_less(plane, scene.valid), float(sigma), scene.valid) / (area or 1.0)
             for band, plane, sigma in zip(made.bands, made.data, scene.noise, strict=True)

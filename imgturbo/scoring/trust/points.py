@@ -22,7 +22,7 @@ from imgturbo.scoring.trust.sources import Catalogue
 __all__ = ["points"]
 
 Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+Numbers = NDArray[np.intp]
 
 _MOST = 300  # of each kind: fits take milliseconds each
 _SIGNIFICANT = 30.0  # σ of the circle's flux that a shape needs
@@ -53,7 +53,7 @@ def points(scene: Scene, true: Catalogue) -> dict[str, Any]:
     return result
 
 
-def _kinds(scene: Scene, true: Catalogue, band: int) -> tuple[Array, Array]:
+def _kinds(scene: Scene, true: Catalogue, band: int) -> tuple[Numbers, Numbers]:
     """Numbers of the bright lone stars and galaxies, the brightest first."""
     flux = true.fluxes["truth"][:, band]
     limit = _SIGNIFICANT / 3 * scene.faintest[band]
@@ -73,7 +73,7 @@ def _kinds(scene: Scene, true: Catalogue, band: int) -> tuple[Array, Array]:
     return rows[narrow][:_MOST], rows[~narrow][:_MOST]
 
 
-def _stars(scene: Scene, true: Catalogue, band: int, rows: Array, step: float) -> dict[str, Any]:
+def _stars(scene: Scene, true: Catalogue, band: int, rows: Numbers, step: float) -> dict[str, Any]:
     x, y = true.x[rows], true.y[rows]
     real, made = (fit_stars(scene.light[role][band], x, y, 2.5) for role in ("truth", "prediction"))
     both = np.isfinite(real.fwhm) & np.isfinite(made.fwhm)
@@ -91,7 +91,7 @@ def _stars(scene: Scene, true: Catalogue, band: int, rows: Array, step: float) -
     }
 
 
-def _galaxies(scene: Scene, true: Catalogue, band: int, rows: Array) -> dict[str, Any]:
+def _galaxies(scene: Scene, true: Catalogue, band: int, rows: Numbers) -> dict[str, Any]:
     ratio = _encircled(scene, band, true.x[rows], true.y[rows])[0]
     return {
         "n": len(ratio),
