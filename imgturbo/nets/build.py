@@ -16,6 +16,7 @@ from imgturbo.config import (
     Pix2PixUNetConfig,
     ResNetConfig,
     SRResNetConfig,
+    StochasticConfig,
     UNetConfig,
 )
 from imgturbo.errors import ImgturboError
@@ -23,6 +24,7 @@ from imgturbo.nets.codes import CodeToImage, ImageToCode
 from imgturbo.nets.generator import Generator
 from imgturbo.nets.mlp import MLP, DenseCritic
 from imgturbo.nets.nafnet import NAFNet
+from imgturbo.nets.noisy_input import NoisyInput, beside_input
 from imgturbo.nets.patchgan import PatchGAN
 from imgturbo.nets.published import CycleGANResNet, Pix2PixUNet
 from imgturbo.nets.resnet import ResNet
@@ -38,6 +40,14 @@ def build_generator(config: NetworkConfig, in_channels: int, out_channels: int) 
     Raises:
         ImgturboError: a kind of network that has an engine of its own.
     """
+    if isinstance(config, StochasticConfig) and config.input_noise is not None:
+        wide = in_channels + beside_input(config.input_noise)
+        return NoisyInput(_plain(config, wide, out_channels), config.input_noise, in_channels)
+    return _plain(config, in_channels, out_channels)
+
+
+def _plain(config: NetworkConfig, in_channels: int, out_channels: int) -> Generator:
+    """Without noise at its input."""
     match config:
         case UNetConfig():
             return UNet(config, in_channels, out_channels)
