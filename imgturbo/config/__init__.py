@@ -31,6 +31,7 @@ from imgturbo.config.networks import (
     CycleGANResNetConfig,
     GeneratorConfig,
     ImageToCodeConfig,
+    InputNoiseConfig,
     MLPConfig,
     MomentaConfig,
     MomentaFlowConfig,
@@ -38,6 +39,7 @@ from imgturbo.config.networks import (
     Pix2PixUNetConfig,
     ResNetConfig,
     SRResNetConfig,
+    StochasticConfig,
     UNetConfig,
 )
 from imgturbo.config.operators import OperatorConfig
@@ -116,6 +118,7 @@ __all__ = [
     "ImageToCodeConfig",
     "MixtureDensityConfig",
     "MixtureINNConfig",
+    "InputNoiseConfig",
     "MLPConfig",
     "ModelConfig",
     "MomentaConfig",
@@ -135,6 +138,7 @@ __all__ = [
     "SRResNetConfig",
     "SimulatorConfig",
     "SplitConfig",
+    "StochasticConfig",
     "StretchConfig",
     "TableSideConfig",
     "TablesConfig",

@@ -16,6 +16,7 @@ __all__ = [
     "CycleGANResNetConfig",
     "GeneratorConfig",
     "ImageToCodeConfig",
+    "InputNoiseConfig",
     "MLPConfig",
     "MomentaConfig",
     "MomentaFlowConfig",
@@ -23,6 +24,7 @@ __all__ = [
     "Pix2PixUNetConfig",
     "ResNetConfig",
     "SRResNetConfig",
+    "StochasticConfig",
     "UNetConfig",
 ]
 
@@ -34,7 +36,29 @@ LARGEST_IMAGE, LARGEST_FACTOR = 4096, 16
 Width = Annotated[int, Field(ge=1, le=WIDEST)]
 
 
-class UNetConfig(NetworkConfig):
+class InputNoiseConfig(Section):
+    """Noise that enters where a network reads, before anything else sees its input."""
+
+    mode: Literal["additive", "concatenated", "multiplied"] = "concatenated"
+    """How it enters: u + σε, (u, ε) side by side, or u · (1 + σε), with σ learnt, one a channel of
+    the input, and ε standard normal at every pixel. A network whose input is so widened adds no
+    correction to it (residual)."""
+    channels: int = Field(1, ge=1, le=WIDEST)
+    """Channels of noise, where it stands beside the input (concatenated); else it has those of the
+    input."""
+
+
+class StochasticConfig(NetworkConfig):
+    """Base of the networks through which noise may go."""
+
+    input_noise: InputNoiseConfig | None = None
+    """Noise at the input, which makes the outputs draws; None: none there."""
+    noise_basis: Literal["free", "orthogonal"] = "free"
+    """Directions in which the layers' noise (noise_channels) moves features: free ones, or
+    orthogonal ones with a length each, as in EigenGAN."""
+
+
+class UNetConfig(StochasticConfig):
     """A U-Net without image statistics, the default."""
 
     kind: Literal["unet"] = "unet"
@@ -94,7 +118,7 @@ class NAFNetConfig(NetworkConfig):
         return side
 
 
-class ResNetConfig(NetworkConfig):
+class ResNetConfig(StochasticConfig):
     """Residual blocks at a coarser resolution, without image statistics."""
 
     kind: Literal["resnet"] = "resnet"
@@ -155,7 +179,7 @@ class CycleGANResNetConfig(NetworkConfig):
     """How outputs end: unbounded (linear), or stretched values bounded to 0…1 (tanh)."""
 
 
-class MLPConfig(NetworkConfig):
+class MLPConfig(StochasticConfig):
     """Dense network for tables of numbers, (B, C)."""
 
     reads_rows: ClassVar[bool] = True
@@ -173,7 +197,7 @@ class MLPConfig(NetworkConfig):
     """Let the network add a correction to its input, where the numbers of columns agree."""
 
 
-class CodeToImageConfig(NetworkConfig):
+class CodeToImageConfig(StochasticConfig):
     """An image of one size, made of a code: a row of numbers, such as a prior draws."""
 
     reads_rows: ClassVar[bool] = True
@@ -197,7 +221,7 @@ class CodeToImageConfig(NetworkConfig):
     """Share of the features that are set to zero at random in training; 0: none."""
 
 
-class ImageToCodeConfig(NetworkConfig):
+class ImageToCodeConfig(StochasticConfig):
     """The way back: a code, a row of numbers, of an image of one size."""
 
     kind: Literal["image_to_code"] = "image_to_code"
@@ -219,7 +243,7 @@ class ImageToCodeConfig(NetworkConfig):
     """Share of the features that are set to zero at random in training; 0: none."""
 
 
-class SRResNetConfig(NetworkConfig):
+class SRResNetConfig(StochasticConfig):
     """Super-resolution: from a coarse grid of pixels to one several times as fine."""
 
     other_grid: ClassVar[bool] = True
@@ -244,7 +268,7 @@ class SRResNetConfig(NetworkConfig):
     """Share of the features that are set to zero at random in training; 0: none."""
 
 
-class CoarsenConfig(NetworkConfig):
+class CoarsenConfig(StochasticConfig):
     """The way back of super-resolution: from a fine grid of pixels to a coarse one."""
 
     other_grid: ClassVar[bool] = True

@@ -18,6 +18,7 @@ from imgturbo.config import (
     Pix2PixUNetConfig,
     ResNetConfig,
     SRResNetConfig,
+    StochasticConfig,
     UNetConfig,
 )
 from imgturbo.errors import ImgturboError
@@ -28,6 +29,7 @@ from imgturbo.nets.mlp import MLP, DenseCritic
 from imgturbo.nets.momenta import MomentaNet
 from imgturbo.nets.momenta_critic import MomentaCritic
 from imgturbo.nets.nafnet import NAFNet
+from imgturbo.nets.noisy_input import NoisyInput, beside_input
 from imgturbo.nets.operators import PhysicalEncoder
 from imgturbo.nets.patchgan import PatchGAN
 from imgturbo.nets.published import CycleGANResNet, Pix2PixUNet
@@ -54,6 +56,14 @@ def build_generator(config: NetworkConfig, in_channels: int, out_channels: int) 
         residual = getattr(config, "residual", False) and in_channels == out_channels
         bare = config.model_copy(update={"head": "plain", "residual": False})
         return GaussianHead(build_generator(bare, in_channels, 2 * out_channels), residual)
+    if isinstance(config, StochasticConfig) and config.input_noise is not None:
+        wide = in_channels + beside_input(config.input_noise)
+        return NoisyInput(_plain(config, wide, out_channels), config.input_noise, in_channels)
+    return _plain(config, in_channels, out_channels)
+
+
+def _plain(config: NetworkConfig, in_channels: int, out_channels: int) -> Generator:
+    """Without noise at its input."""
     match config:
         case UNetConfig():
             return UNet(config, in_channels, out_channels)

@@ -66,11 +66,14 @@ class ResidualBlock(nn.Module):
         noise_channels: int,
         layer: int,
         stride: int,
+        noise_basis: str = "free",
     ) -> None:
         super().__init__()
         self.norm = make_norm(norm, channels)
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.noise = NoiseLayer(channels, noise_channels, layer, stride) if noise_channels else None
+        self.noise: NoiseLayer | None = None
+        if noise_channels:
+            self.noise = NoiseLayer(channels, noise_channels, layer, stride, noise_basis)
         self.dropout = nn.Dropout(dropout)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
 
@@ -92,6 +95,8 @@ class BlocksConfig(Protocol):
     def dropout(self) -> float: ...
     @property
     def noise_channels(self) -> int: ...
+    @property
+    def noise_basis(self) -> str: ...
 
 
 class ResidualStage(nn.Module):
@@ -113,6 +118,7 @@ class ResidualStage(nn.Module):
                 config.noise_channels,
                 layer=layer + index,
                 stride=stride,
+                noise_basis=config.noise_basis,
             )
             for index in range(config.blocks)
         )

@@ -37,7 +37,7 @@ class MLP(Generator):
         )
         self.norms = nn.ModuleList(nn.LayerNorm(size) for size in sizes[1:])
         self.noises = nn.ModuleList(
-            NoiseLayer(size, config.noise_channels, layer, stride=1)
+            NoiseLayer(size, config.noise_channels, layer, stride=1, basis=config.noise_basis)
             for layer, size in enumerate(sizes[1:])
             if self.stochastic
         )

@@ -136,25 +136,60 @@ def _mix(bits: Tensor) -> Tensor:
 
 
 class NoiseLayer(nn.Module):
-    """Adds A·ε to features, A learnt: h ↦ h + Aε with ε (B, n, …) and A (C, n).
+    """Adds noise in learnt directions to features: h ↦ h + Aε + μ with ε (B, n, …) and A (C, n).
 
-    With ``noise`` None nothing is added: ε = 0, its mean.
+    With the basis ``free`` A is any matrix and μ = 0. With ``orthogonal`` it is U diag(L), U (C, n)
+    with orthonormal columns, so that each of the n numbers moves the features its own way, by L of
+    its own (EigenGAN, He, Kan & Shan 2021, arXiv:2104.12476, eq. 2; proposed for Turbo-Sim in
+    arXiv:2112.10629). U is the first factor of W = UR, R with a positive diagonal: for any W that
+    is a point among such matrices, and nothing has to hold it there.
+
+    With ``noise`` None ε = 0, its mean.
+
+    Raises:
+        ImgturboError: more directions than features, which cannot be orthogonal.
     """
 
-    def __init__(self, channels: int, noise_channels: int, layer: int, stride: int) -> None:
+    def __init__(
+        self, channels: int, noise_channels: int, layer: int, stride: int, basis: str = "free"
+    ) -> None:
         super().__init__()
         self.noise_channels = noise_channels
         self.layer = layer
         self.stride = stride
-        # Small enough that training starts near the deterministic network.
-        self.weight = nn.Parameter(torch.randn(channels, noise_channels).mul_(0.1))
+        self.orthogonal = basis == "orthogonal"
+        if not self.orthogonal:
+            # Small enough that training starts near the deterministic network.
+            self.weight = nn.Parameter(torch.randn(channels, noise_channels).mul_(0.1))
+            return
+        if noise_channels > channels:
+            raise ImgturboError(
+                f"noise_channels is {noise_channels}, but directions of noise in {channels} "
+                "features cannot be so many and orthogonal; lower it, or set noise_basis: free"
+            )
+        self.weight = nn.Parameter(torch.randn(channels, noise_channels))
+        self.lengths = nn.Parameter(torch.full((noise_channels,), 0.1))
+        self.mean = nn.Parameter(torch.zeros(channels))
+
+    def directions(self) -> Tensor:
+        """A (C, n)."""
+        if not self.orthogonal:
+            return self.weight
+        wide = self.weight.float() if self.weight.dtype.itemsize < 4 else self.weight
+        with torch.autocast(wide.device.type, enabled=False):
+            u, r = torch.linalg.qr(wide)
+            signs = torch.where(r.diagonal() < 0, -1.0, 1.0).to(u)
+        return (u * signs).to(self.weight.dtype) * self.lengths
 
     def forward(self, h: Tensor, noise: Noise | None) -> Tensor:
+        moved = h
+        if self.orthogonal:
+            moved = h + self.mean.view(-1, *[1] * (h.ndim - 2))
         if noise is None:
-            return h
+            return moved
         shape = (h.shape[0], self.noise_channels, *h.shape[2:])
         epsilon = noise(self.layer, shape, self.stride, h)
         if h.ndim == 2:
-            return h + nn.functional.linear(epsilon, self.weight)
+            return moved + nn.functional.linear(epsilon, self.directions())
         epsilon = epsilon.contiguous(memory_format=torch.channels_last)
-        return h + nn.functional.conv2d(epsilon, self.weight[:, :, None, None])
+        return moved + nn.functional.conv2d(epsilon, self.directions()[:, :, None, None])

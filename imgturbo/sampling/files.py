@@ -44,6 +44,7 @@ SAMPLED = (b"CREATOR = 'imgturbo ", b"MODEL")
 _CREATOR = ("CREATOR", f"imgturbo {__version__}", "made by")
 _GAMMA = 0.8  # as of the figures
 _MOST = 400  # pictures on a sheet
+_SHOWN = 96  # pixels to which small pictures are enlarged
 _TABLES = (".csv", ".ecsv")
 
 
@@ -160,11 +161,14 @@ def _write_sheet(out: Path, side: Side, batches: Iterable[Planes], words: str) -
 
 
 def _picture(image: Planes, side: Side) -> Planes:
-    """(3, H, W) from 0 to 1, top row first."""
+    """(1 or 3, H, W) from 0 to 1, top row first, its pixels repeated where it is small."""
     if side.unit == DISPLAY:
-        return image if len(image) in (1, 3) else image[:1]
-    rgb = colour(side.stretch(image), _GAMMA)  # rows of the sky run upward
-    return np.moveaxis(rgb, 2, 0)[:, ::-1]
+        planes = image if len(image) in (1, 3) else image[:1]
+    else:
+        rgb = colour(side.stretch(image), _GAMMA)  # rows of the sky run upward
+        planes = np.moveaxis(rgb, 2, 0)[:, ::-1]
+    times = max(1, _SHOWN // max(planes.shape[1:]))
+    return planes.repeat(times, 1).repeat(times, 2)
 
 
 def _write_rows(out: Path, side: Side, rows: Planes) -> None:

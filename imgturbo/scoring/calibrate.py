@@ -25,6 +25,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ from imgturbo.metrics.image import masked_mean
 from imgturbo.metrics.likelihood import PixelMoments, bits_per_dimension
 from imgturbo.metrics.perceptual import Unavailable
 from imgturbo.mosaic.apply import pick_device
-from imgturbo.nets.generator import Generator
+from imgturbo.nets.generator import Generator, on_grid
 from imgturbo.nets.noise import PositionalNoise, Tempered
 from imgturbo.places import free_folder, free_place
 from imgturbo.report.preview import FIGURE
@@ -158,7 +159,7 @@ def calibrate(
     for number, read in enumerate(validation_batches(store, at_once, limit)):
         batch = _as_bundle(read, bundle, store).to(on)
         drawn = _draw(decoder, batch, samples, temperature, seed, side)
-        x, valid, bright = (_image(u) for u in (batch.x, *_masks(batch)))
+        x, valid, bright = (_image(u) for u in (batch.x, *_masks(batch, decoder.zoom)))
         for name, score in _SCORES.items():
             scores[name].append(score(drawn, x, valid).cpu())
         ties = seed + number
@@ -295,10 +296,10 @@ def _draw(
     return torch.stack([_image(x).float() for x in decoder.draws(batch.z, noises)], 1)
 
 
-def _masks(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Where both sides were measured, and where the source is bright too; (B, 1, …)."""
-    valid = batch.z_valid & batch.x_valid
-    return valid, valid & (batch.z.mean(1, keepdim=True) >= BRIGHT)
+def _masks(batch: Batch, zoom: Fraction) -> tuple[Tensor, Tensor]:
+    """Where both sides were measured, and where the source is bright too; (B, 1, …) of x."""
+    valid = on_grid(batch.z_valid, zoom) & batch.x_valid
+    return valid, valid & on_grid(batch.z.mean(1, keepdim=True) >= BRIGHT, zoom)
 
 
 def _image(u: Tensor) -> Tensor:
