@@ -13,7 +13,7 @@ import imgturbo
 
 COMMANDS = (
     "simulate", "prepare", "inspect", "train", "translate", "evaluate", "calibrate", "export",
-    "colorize", "latent", "config", "demo", "demo-colorize",
+    "colorize", "latent", "config", "presets", "demo", "demo-colorize",
 )  # fmt: skip
 
 
