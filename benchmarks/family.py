@@ -1,7 +1,7 @@
 """Every published model of the family, trained by its config and scored: one table.
 
     python -m benchmarks.family sky                    simulates the two fields of the tiles
-    python -m benchmarks.family run [NAME …]           trains and scores; writes scores.json
+    python -m benchmarks.family run [NAME …]           trains and scores, into runs/family
     python -m benchmarks.family table                  prints the table of what has been scored
 
 What is scored depends on what a model is for:

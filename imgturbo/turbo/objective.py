@@ -121,13 +121,16 @@ class Objective(Trainable):
         for name in OUTPUTS:
             way = "encoder" if SPACE[name] == "z" else "decoder"
             tells = getattr(getattr(self, way), "tells", ())
-            kinds = self.divergences[name].items()
-            asked = {f"marginal.{name}": (kind, judge.needs) for kind, judge in kinds}
+            asked = [
+                ("marginal", kind, str(judge.needs))
+                for kind, judge in self.divergences[name].items()
+            ]
             if name in self.distances:
-                asked[f"distance.{name}"] = (GAUSSIAN, self.distances[name].needs)
-            for key, (kind, needs) in asked.items():
+                asked.append(("distance", GAUSSIAN, self.distances[name].needs))
+            for key, kind, needs in asked:
                 if needs and needs not in tells:
-                    raise ImgturboError(f"objective.{key}: {kind} {_REMEDY[needs].format(way)}")
+                    remedy = _REMEDY[needs].format(way)
+                    raise ImgturboError(f"objective.{key}.{name}: {kind} {remedy}")
 
     # ------------------------------------------------------------------------------ forward
 

@@ -107,9 +107,9 @@ def contest(
     Raises:
         ImgturboError: conditional, but the two spaces are of unlike shape.
     """
-    fake, *told = output
+    fake, posterior, log_det = output
     if not conditional:
-        return Contest(own.where(fake.valid), fake.where(own.valid), None, *told)
+        return Contest(own.where(fake.valid), fake.where(own.valid), None, posterior, log_det)
     if own.data.shape[2:] != other.data.shape[2:]:
         raise ImgturboError(
             f"objective.conditional: the critic of {name} cannot see {tuple(own.data.shape[1:])} "
@@ -117,4 +117,4 @@ def contest(
         )
     known = paired.view(-1, *[1] * (fake.data.ndim - 1)) & own.valid & fake.valid
     condition = torch.where(known, other.data, 0.0)
-    return Contest(own.where(known), fake.where(known), condition, *told)
+    return Contest(own.where(known), fake.where(known), condition, posterior, log_det)

@@ -12,9 +12,9 @@ import pytest
 import imgturbo
 
 COMMANDS = (
-    "simulate", "prepare", "inspect", "train", "translate", "evaluate", "calibrate", "truth",
-    "posterior", "export",
-    "colorize", "latent", "config", "demo", "demo-arm", "demo-colorize",
+    "simulate", "simulate-events", "prepare", "inspect", "train", "translate", "sample", "evaluate",
+    "evaluate-events", "calibrate", "report", "truth", "posterior", "export", "colorize", "latent",
+    "config", "presets", "demo", "demo-arm", "demo-colorize",
 )  # fmt: skip
 
 

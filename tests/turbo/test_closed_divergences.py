@@ -183,6 +183,7 @@ def test_the_posterior_and_the_draw_are_of_one_pass():
     ("section", "settings", "words"),
     [
         ({"preset": "vae"}, {"encoder": DENSE}, "marginal.z_tilde: kl asks for the spread"),
+        ({"preset": "bib_ae"}, {"encoder": DENSE}, "marginal.z_tilde: kl asks for the spread"),
         ({"preset": "vae"}, {"z": "table"}, "kl compares with draws from N"),
         ({"preset": "flow"}, {}, "marginal.z_tilde: likelihood is of an invertible network"),
         (
