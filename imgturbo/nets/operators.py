@@ -172,11 +172,21 @@ class PhysicalEncoder(ImageGenerator):
         n = noise(0, u.shape, 1, u) if noise is not None and self.stochastic else None
         return self.observe(u, n)
 
-    def residual(self, x: Tensor, z: Tensor) -> tuple[Tensor, int]:
-        """‖A x − y‖² of each sample (B,), with y of z; and the number of measurements in each."""
+    def residual(self, x: Tensor, z: Tensor, inner: bool = False) -> tuple[Tensor, int]:
+        """‖A x − y‖² of each sample (B,), with y of z; and the number of measurements in each.
+
+        Args:
+            x, z: (B, C, H, W).
+            inner: leave out what sees beyond the edge, where the sky is not 0 in truth.
+        """
         found = self.operator.measured_in(z)
-        error = (self.operator.measure(x) - found).flatten(1).double()
-        return error.square().sum(1), self.operator.measurements(found)
+        error = self.operator.measure(x) - found
+        edge = self.operator.reaches if inner and self.operator.gain is None else None
+        if edge:
+            inside = slice(edge, -edge)
+            error = error[..., inside, inside]
+            return error.double().square().flatten(1).sum(1), error[0].numel()
+        return error.double().square().flatten(1).sum(1), self.operator.measurements(found)
 
 
 def observer(network: nn.Module | None) -> PhysicalEncoder | None:
