@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from imgturbo.config import OperatorConfig
 from imgturbo.errors import ImgturboError
 from imgturbo.nets import FreshNoise, build_generator
-from imgturbo.nets.operators import hartley, opposite
+from imgturbo.nets.sampling import hartley, opposite
 
 OPERATORS = {
     "identity": {"kind": "identity"},
@@ -237,7 +237,7 @@ def test_a_learnt_mask_finds_where_the_signal_is():
         x = hartley(power * torch.randn(16, 1, size, size))
         (slope,) = torch.autograd.grad((network(x) - x).square().mean(), network.parameters())
         with torch.no_grad():
-            network.operator.weight -= 0.05 * slope.sign()
+            network.operator.weight -= 0.0125 * slope.sign()
     learnt = network.eval().operator.mask().bool()
     assert power[learnt].mean() > 0.9
     assert power[network.operator.chosen.bool()].mean() < 0.6  # what it began with
