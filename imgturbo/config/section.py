@@ -54,7 +54,12 @@ class NetworkConfig(Section):
     """Base of every section that describes a network which translates."""
 
     reads_rows: ClassVar[bool] = False  # tables of numbers, (B, C), and no images
-    physical: ClassVar[bool] = False  # what an instrument does, not what is learnt
+    physical: ClassVar[bool] = False  # what an instrument does
+
+    @property
+    def learns(self) -> bool:
+        """Whether it has weights to be trained."""
+        return True
 
     kind: str
     """Which kind of network this is; it decides which other keys there are."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from imgturbo.config import Config
 from imgturbo.errors import ImgturboError
-from imgturbo.nets import FreshNoise, Generator, build_critic, build_generator
+from imgturbo.nets import FreshNoise, build_critic, build_generator
 from imgturbo.nets.operators import observer
 from imgturbo.side import Side
 from imgturbo.turbo.objective import Objective
@@ -52,12 +52,14 @@ def build_objective(config: Config, source: int | Side, target: int | Side) -> O
     images = not model.decoder.reads_rows
     ends = {"z": _end(source, images), "x": _end(target, images)}
     terms = _with_possible_identity(resolve(config.objective), config, ends)
+    terms = _without_idle(terms, config)
     _check_critics(terms, config, ends)
     z, x = ends["z"].channels, ends["x"].channels
     encoder = None
     if terms.needs_encoder or (model.encoder is not None and model.encoder.physical):
         encoder = build_generator(model.encoder or model.decoder, x, z)
-        _prepare_operator(encoder, terms)
+        if (instrument := observer(encoder)) is not None:
+            instrument.operator.read_files()
     decoder = build_generator(model.decoder, z, x) if terms.needs_decoder else None
     critics = {}
     for name, output in terms.critics.items():
@@ -68,17 +70,44 @@ def build_objective(config: Config, source: int | Side, target: int | Side) -> O
     return Objective(encoder, decoder, critics, terms, FreshNoise(), scales)
 
 
-def _prepare_operator(encoder: Generator, terms: Terms) -> None:
-    """Read the files of an operator; what is learnt in it must be trained by some term."""
-    instrument = observer(encoder)
-    if instrument is None:
-        return
-    instrument.operator.read_files()
-    if instrument.operator.learnable and not terms.needs_encoder:
+def _without_idle(terms: Terms, config: Config) -> Terms:
+    """Without the preset's terms of z̃ and of identity in z where the encoder learns nothing.
+
+    An operator is what it is: no weight depends on how far A x is from z. What is learnt in one
+    must depend on some term.
+    """
+    encoder, own = config.model.encoder, config.objective
+    if encoder is None or not encoder.physical:
+        return terms
+    if encoder.learns:
+        if not terms.needs_encoder:
+            raise ImgturboError(
+                "model.encoder.operator.learnable is set, but no term of the objective depends on "
+                "the encoder; give objective.paired.x_hat a weight, or leave it out"
+            )
+        return terms
+    for key, given in (
+        ("paired.z_tilde", own.paired.get("z_tilde")),
+        ("marginal.z_tilde", own.marginal.get("z_tilde")),
+        ("identity.z", own.identity.get("z")),
+    ):
+        if given:
+            raise ImgturboError(
+                f"objective.{key} is set, but model.encoder is an operator of which nothing is "
+                "learnt, so that this term trains nothing; set it to 0"
+            )
+    left = replace(
+        terms,
+        paired={**terms.paired, "z_tilde": 0.0},
+        marginal={**terms.marginal, "z_tilde": {}},
+        identity={**terms.identity, "z": 0.0},
+    )
+    if not left.needs_decoder:
         raise ImgturboError(
-            "model.encoder.operator.learnable is set, but no term of the objective depends on the "
-            "encoder; give objective.paired.x_hat a weight, or leave it out"
+            "objective: nothing would be trained: model.encoder is an operator, and no term "
+            "depends on the decoder; give objective.paired.x_tilde a weight"
         )
+    return left
 
 
 def _end(end: int | Side, images: bool) -> _End:
