@@ -145,3 +145,8 @@ class OperatorConfig(NetworkConfig):
     """What A is."""
     noise: float = Field(0.0, ge=0)
     """σ of the Gaussian noise ε in each measurement, on the scale of stretched values."""
+
+    @property
+    def learns(self) -> bool:
+        """Whether something of the operator is learnt."""
+        return bool(getattr(self.operator, "learnable", False))

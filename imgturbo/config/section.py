@@ -55,7 +55,12 @@ class NetworkConfig(Section):
 
     reads_rows: ClassVar[bool] = False  # tables of numbers, (B, C), and no images
     other_grid: ClassVar[bool] = False  # its output has more or fewer pixels than its input
-    physical: ClassVar[bool] = False  # what an instrument does, not what is learnt
+    physical: ClassVar[bool] = False  # what an instrument does
+
+    @property
+    def learns(self) -> bool:
+        """Whether it has weights to be trained."""
+        return True
 
     kind: str
     """Which kind of network this is; it decides which other keys there are."""

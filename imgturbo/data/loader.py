@@ -75,7 +75,7 @@ class StoreSource(Source):
         hidden = self.split.paired & ~self._known
         self._apart: Apart | None = None
         if hidden.any() and self._fraction < 1:
-            self._apart = Apart(*self._passes[1:], hidden, self.name)
+            self._apart = Apart(self._passes[_SOURCES], self._passes[_TARGETS], hidden, self.name)
 
     @property
     def steps_per_epoch(self) -> int:

@@ -66,6 +66,7 @@ def build_objective(
         "x": _end(target, images, (model.encoder or model.decoder).reads_rows),
     }
     terms = _with_possible_identity(resolve(config.objective), config, ends)
+    terms = _without_idle(terms, config)
     _check_priors(terms, ends)
     _check_critics(terms, config, ends)
     z, x = ends["z"].channels, ends["x"].channels
@@ -76,7 +77,8 @@ def build_objective(
         else None,
         build_generator(model.decoder, z, x) if terms.needs_decoder else None,
     )
-    _prepare_operator(encoder, terms)
+    if (instrument := observer(encoder)) is not None:
+        instrument.operator.read_files()
     critics: dict[str, nn.Module] = {}
     for name, output in terms.critics.items():
         own = SPACE[output]
@@ -87,17 +89,44 @@ def build_objective(
     return Objective(encoder, decoder, critics, terms, FreshNoise(), scales)
 
 
-def _prepare_operator(encoder: Generator | None, terms: Terms) -> None:
-    """Read the files of an operator; what is learnt in it must be trained by some term."""
-    instrument = observer(encoder)
-    if instrument is None:
-        return
-    instrument.operator.read_files()
-    if instrument.operator.learnable and not terms.needs_encoder:
+def _without_idle(terms: Terms, config: Config) -> Terms:
+    """Without the preset's terms of z̃ and of identity in z where the encoder learns nothing.
+
+    An operator is what it is: no weight depends on how far A x is from z. What is learnt in one
+    must depend on some term.
+    """
+    encoder, own = config.model.encoder, config.objective
+    if encoder is None or not encoder.physical:
+        return terms
+    if encoder.learns:
+        if not terms.needs_encoder:
+            raise ImgturboError(
+                "model.encoder.operator.learnable is set, but no term of the objective depends on "
+                "the encoder; give objective.paired.x_hat a weight, or leave it out"
+            )
+        return terms
+    for key, given in (
+        ("paired.z_tilde", own.paired.get("z_tilde")),
+        ("marginal.z_tilde", own.marginal.get("z_tilde")),
+        ("identity.z", own.identity.get("z")),
+    ):
+        if given:
+            raise ImgturboError(
+                f"objective.{key} is set, but model.encoder is an operator of which nothing is "
+                "learnt, so that this term trains nothing; set it to 0"
+            )
+    left = replace(
+        terms,
+        paired={**terms.paired, "z_tilde": 0.0},
+        marginal={**terms.marginal, "z_tilde": {}},
+        identity={**terms.identity, "z": 0.0},
+    )
+    if not left.needs_decoder:
         raise ImgturboError(
-            "model.encoder.operator.learnable is set, but no term of the objective depends on the "
-            "encoder; give objective.paired.x_hat a weight, or leave it out"
+            "objective: nothing would be trained: model.encoder is an operator, and no term "
+            "depends on the decoder; give objective.paired.x_tilde a weight"
         )
+    return left
 
 
 def _tell_units(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from pydantic import ValidationError
 from imgturbo.config import OperatorConfig
 from imgturbo.errors import ImgturboError
 from imgturbo.nets import FreshNoise, build_generator
-from imgturbo.nets.operators import hartley, opposite
+from imgturbo.nets.sampling import hartley, opposite
 
 OPERATORS = {
     "identity": {"kind": "identity"},
@@ -235,7 +237,7 @@ def test_a_learnt_mask_finds_where_the_signal_is():
         x = hartley(power * torch.randn(16, 1, size, size))
         (slope,) = torch.autograd.grad((network(x) - x).square().mean(), network.parameters())
         with torch.no_grad():
-            network.operator.weight -= 0.05 * slope.sign()
+            network.operator.weight -= 0.0125 * slope.sign()
     learnt = network.eval().operator.mask().bool()
     assert power[learnt].mean() > 0.9
     assert power[network.operator.chosen.bool()].mean() < 0.6  # what it began with
@@ -283,3 +285,51 @@ def test_unlike_bands_are_refused():
 def test_settings_that_make_no_operator_are_refused(options, words):
     with pytest.raises(ValidationError, match=words):
         OperatorConfig.model_validate({"operator": options})
+
+
+# --------------------------------------------------------------------------------------- deepinv
+
+
+def deepinv(name, size=12, **settings):
+    operator = {"kind": "deepinv", "name": name, "size": size, "settings": settings}
+    return build_generator(OperatorConfig.model_validate({"operator": operator}), 1, 1)
+
+
+def test_a_package_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "deepinv.physics", None)
+    with pytest.raises(ImgturboError, match=r"needs the package deepinv .*imgturbo\[inverse\]"):
+        deepinv("Blur")
+
+
+def test_deepinvs_operators_are_operators():
+    pytest.importorskip("deepinv")
+    kernel = [[[[0.0, 0.1, 0.0], [0.2, 0.4, 0.1], [0.0, 0.2, 0.0]]]]
+    network = deepinv("Blur", filter=kernel, padding="circular")
+    network.check(12)
+    x, y = images(1, 1, 12).float(), images(1, 1, 12, seed=1).float()
+    left = (network.operator.measure(x) * y).sum()
+    assert torch.isclose(left, (x * network.operator.adjoint(y)).sum(), atol=1e-4)
+    own = encoder("blur", channels=1, side=3).operator.float()
+    with torch.no_grad():
+        own.kernel.copy_(torch.tensor(kernel)[0, 0])
+    inner = (..., slice(1, -1), slice(1, -1))  # at the edge theirs goes round
+    assert torch.allclose(network(x)[inner], own.measure(x)[inner], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "words"),
+    [
+        ("Phantom", {}, "deepinv has no linear operator 'Phantom'"),
+        ("Blur", {"nonsense": 1}, "deepinv's Blur does not take them"),
+        (
+            "Downsampling",
+            {"img_size": [1, 12, 12], "factor": 2, "filter": None},
+            "measurements are images like x",
+        ),
+    ],
+)
+def test_what_deepinv_cannot_do_is_one_line(name, settings, words):
+    pytest.importorskip("deepinv")
+    with pytest.raises(ImgturboError, match=words) as caught:
+        deepinv(name, **settings).check(12)
+    assert "\n" not in str(caught.value)

@@ -11,13 +11,14 @@ import torch
 from training_standins import TILE, contents, logged, make_tiles, tiny
 
 from imgturbo.bundle import load_bundle
-from imgturbo.config import Config
+from imgturbo.config import Config, ObjectiveConfig
 from imgturbo.data import open_source
 from imgturbo.engines import build_trainable, settle
 from imgturbo.errors import ImgturboError
 from imgturbo.nets.operators import observer
 from imgturbo.training import loop, train
 from imgturbo.training.checkpoint import Checkpoints
+from imgturbo.turbo.terms import OUTPUTS
 
 STEPS = 5
 OPERATORS = {
@@ -31,7 +32,7 @@ OBJECTIVES = {
     "supervised": {"preset": "custom", "paired": {"x_tilde": 1}},
     "pix2pix": {"preset": "pix2pix"},
     "direct": {"preset": "custom", "paired": {"x_hat": 1}},
-    "turbo": {"preset": "turbo", "paired": {"z_tilde": 0}, "pool": 3},
+    "turbo": {"preset": "turbo", "pool": 3},
 }
 
 
@@ -134,6 +135,32 @@ def test_what_is_learnt_in_an_operator_needs_a_term(folder):
     config = config_of(folder, "learnt", "supervised")
     with pytest.raises(ImgturboError, match=r"no term .* depends on the encoder; give .*x_hat"):
         train(config)
+
+
+@pytest.mark.parametrize(
+    ("objective", "words"),
+    [
+        ({"preset": "custom", "paired": {"z_tilde": 1}}, r"paired\.z_tilde is set.*set it to 0"),
+        ({"preset": "turbo", "marginal": {"z_tilde": 2}}, r"marginal\.z_tilde is set.*nothing"),
+        ({"preset": "cyclegan", "identity": {"z": 1}}, r"identity\.z is set"),
+        ({"preset": "turbo", "paired": dict.fromkeys(OUTPUTS, 0),
+          "marginal": dict.fromkeys(OUTPUTS[1:], 0)}, "nothing would be trained"),
+    ],
+)  # fmt: skip
+def test_terms_that_train_nothing_are_refused(folder, objective, words):
+    config = config_of(folder)
+    config.objective = ObjectiveConfig.model_validate(objective)
+    with pytest.raises(ImgturboError, match=words):
+        build_trainable(settle(config), 1, 1)
+
+
+def test_a_presets_terms_that_train_nothing_are_left_out(folder):
+    config = settle(config_of(folder, "blur", "turbo"))
+    objective = build_trainable(config, 1, 1)
+    assert set(objective.critics) == {"x_hat", "x_tilde", "z_hat"}
+    assert "L/z_tilde" not in objective.terms_by_pairs()
+    learnt = build_trainable(settle(config_of(folder, "learnt", "turbo")), 1, 1)
+    assert "z_tilde" in learnt.critics
 
 
 def test_an_operator_that_does_not_fit_the_tiles_is_refused_before_step_0(folder, tmp_path):
