@@ -23,7 +23,9 @@ __all__ = ["two_sample_auc"]
 
 Rows = NDArray[np.float64]
 
-_STEPS, _BATCH, _RATE = 600, 512, 2e-3
+_BATCH, _RATE = 512, 2e-3
+_FEWEST, _MOST, _PASSES = 100, 600, 40
+"""Steps of a training: so many passes over its rows, for few rows would be learnt by heart."""
 
 
 def two_sample_auc(
@@ -34,7 +36,7 @@ def two_sample_auc(
     limit: int = 50_000,
     bootstrap: int = 100,
     seed: int = 0,
-    steps: int = _STEPS,
+    steps: int | None = None,
 ) -> Spread:
     """AUC of a classifier that tells rows of one sample from those of the other.
 
@@ -44,7 +46,7 @@ def two_sample_auc(
         limit: at most so many rows of each, drawn at random.
         bootstrap: resamplings of the error.
         seed: of halves, weights, batches and resamplings.
-        steps: of each training.
+        steps: of each training; None: as many as suit the rows.
 
     Returns:
         The mean over both halves, ½ where nothing can be told, and its error, None without
@@ -98,13 +100,14 @@ def _like_ranges(a: Rows, b: Rows) -> tuple[Rows, Rows]:
     return np.arcsinh((a - middle) / deviation), np.arcsinh((b - middle) / deviation)
 
 
-def _trained(a: Rows, b: Rows, steps: int, seed: int) -> DenseCritic:
+def _trained(a: Rows, b: Rows, steps: int | None, seed: int) -> DenseCritic:
     """A critic whose score is the log odds of being a's."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         config = CriticConfig(kind="mlp", hidden=[64, 64], norm="none")
         critic = DenseCritic(config, a.shape[1])
     rows = torch.from_numpy(np.concatenate([a, b])).float()
+    steps = steps or min(_MOST, max(_FEWEST, _PASSES * len(rows) // _BATCH))
     labels = torch.cat([torch.ones(len(a)), torch.zeros(len(b))])
     optimiser = torch.optim.AdamW(critic.parameters(), lr=_RATE, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, total_steps=steps)
