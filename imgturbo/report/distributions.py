@@ -129,12 +129,12 @@ def rows_score_table(result: Mapping[str, Any]) -> None:
     heads, lines = _cells(result)
     for head in heads:
         table.add_column(escape(head), justify="left" if head == "column" else "right")
-    for line in lines:
-        table.add_row(*map(escape, line))
+    for cells in lines:
+        table.add_row(*map(escape, cells))
     console = wide_console()
     console.print(table)
-    for line in _said(result):
-        console.print(escape(line))
+    for said in _said(result):
+        console.print(escape(said))
 
 
 def rows_markdown(result: Mapping[str, Any]) -> str:

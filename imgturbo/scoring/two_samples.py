@@ -61,7 +61,7 @@ def two_sample_auc(
     scores = [np.empty(len(a)), np.empty(len(b))]
     for half in (0, 1):
         train = [rows[own != half] for rows, own in zip((a, b), halves, strict=True)]
-        critic = _trained(*train, steps, seed * 2 + half)
+        critic = _trained(train[0], train[1], steps, seed * 2 + half)
         with torch.no_grad():
             for rows, own, found in zip((a, b), halves, scores, strict=True):
                 (judged,) = critic(torch.from_numpy(rows[own == half]).float())
@@ -75,11 +75,11 @@ def two_sample_auc(
             areas.append(area_under_curve(scores[0][here[0]], scores[1][here[1]], part))
         return sum(areas) / 2
 
-    found = []
+    drawn = []
     for _ in range(bootstrap):
         first = bootstrap_weights(generator, len(a))
-        found.append(mean((first, first if together else bootstrap_weights(generator, len(b)))))
-    return Spread(mean(None), float(np.std(found)) if bootstrap > 1 else None)
+        drawn.append(mean((first, first if together else bootstrap_weights(generator, len(b)))))
+    return Spread(mean(None), float(np.std(drawn)) if bootstrap > 1 else None)
 
 
 def _drawn(
