@@ -107,3 +107,14 @@ def test_what_describes_no_side_is_refused_by_its_key(keys, value):
     part[keys[-1]] = value
     with pytest.raises(ValueError, match=rf"{keys[0]}|make no side|a band|bijection"):
         Side.from_dict(content)
+
+
+def test_columns_have_units_of_their_own():
+    table = Side(("E", "angle"), "", Stretch.linear(2), kind="table", units=("GeV", "rad"))
+    assert table.to_dict()["units"] == ["GeV", "rad"]
+    assert Side.from_dict(table.to_dict()) == table
+    alike = Side(("E", "m"), "GeV", Stretch.linear(2), kind="table")
+    assert alike.units == ("GeV", "GeV")
+    assert "units" not in alike.to_dict()  # what earlier versions wrote, and hashed
+    with pytest.raises(ValueError, match="2 names and 1 units make no side"):
+        Side(("E", "m"), "", Stretch.linear(2), units=("GeV",))

@@ -10,9 +10,10 @@ Layout, for images with tiles of T pixels, under ``train/`` and ``validation/``:
     position      (N, 2)        int32       y, x of the first pixel in the field's grid
     residual      (N,)          float32     registration residual in pixels, NaN where unknown
 
-A table of numbers is the same without the T axes: source (N, C), source_valid (N,). For
-super-resolution the source lies on pixels ``factor`` times as wide: its T is ``factor`` times
-smaller, and both sides of a row begin at the same place.
+A table of numbers is the same without the T axes: source (N, C), source_valid (N,). Its fields are
+files, and a row's position is (number of the row in its file, 0). For super-resolution the source
+lies on pixels ``factor`` times as wide: its T is ``factor`` times smaller, and both sides of a row
+begin at the same place.
 """
 
 from __future__ import annotations
