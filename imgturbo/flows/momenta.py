@@ -45,6 +45,8 @@ _CORE = 0.05  # s: about the resolution of a jet
 _SOFTEST = 1e-2  # GeV: what has no p_T at all has no logarithm and no direction
 _LIGHTEST = 1e-2
 _FARTHEST = 6.0  # of η and of logarithms
+_USED = {"transverse": (True, False, True, False), "massive": (True, True, True, True)}
+"""Which of the four coordinates there are of a shell that is no mass."""
 
 
 class MomentaFlow(Generator):
@@ -62,9 +64,13 @@ class MomentaFlow(Generator):
         self.shell = list(config.shell)
         self.arrange = arrangement(config.arrange, len(self.shell), in_channels, out_channels)
         self.before, self.after = Units(in_channels), Units(out_channels)
-        self._register(config)
-        numbers = int(self.used.sum())
-        condition = 2 * in_channels + len(self.shell) + len(self.members) + self._pairs
+        used = [_USED.get(str(shell), (True, True, True, False)) for shell in self.shell]
+        self.register_buffer("used", torch.tensor(used), persistent=False)
+        self.register_buffer("members", sets_of(len(self.shell)), persistent=False)
+        self.numbers = numbers = sum(map(sum, used))
+        particles = len(self.shell)
+        pairs = particles * (particles - 1) // 2
+        condition = 2 * in_channels + particles + len(self.members) + pairs
         sizes = [condition, *[config.width] * config.layers]
         self.condition = nn.ModuleList(
             nn.Linear(one, two) for one, two in itertools.pairwise(sizes)
@@ -74,14 +80,6 @@ class MomentaFlow(Generator):
             parts.append(Permutation(numbers, number))
             parts.append(Coupling(numbers, _predictor(config), RationalQuadratic(), sides=1))
         self.flow = Chain(*parts)
-
-    def _register(self, config: MomentaFlowConfig) -> None:
-        """Which of the four coordinates of each particle there are, and sets of particles."""
-        rows = {"transverse": [1, 0, 1, 0], "massive": [1, 1, 1, 1]}
-        used = [rows.get(str(shell), [1, 1, 1, 0]) for shell in self.shell]
-        self.register_buffer("used", torch.tensor(used, dtype=torch.bool), persistent=False)
-        self.register_buffer("members", sets_of(len(self.shell)), persistent=False)
-        self._pairs = len(self.shell) * (len(self.shell) - 1) // 2
 
     used: Tensor
     members: Tensor
@@ -123,7 +121,7 @@ class MomentaFlow(Generator):
                 f"the network reads events (B, {self.in_channels}), not an array of shape "
                 f"{tuple(u.shape)}"
             )
-        given, shape = self._given(u), (len(u), int(self.used.sum()))
+        given, shape = self._given(u), (len(u), self.numbers)
         for noise in noises:
             start, h, angle = given
             latent = u.new_zeros(shape) if noise is None else noise(0, shape, 1, u)
