@@ -167,8 +167,8 @@ def _refuse_others(bundle: Bundle) -> None:
 
 def _observables(rows: Mapping[str, Floats | None]) -> dict[str, Floats]:
     """Those of the table that can be had of what there is."""
-    empty = np.empty((0, 24))
-    found = observables(*(empty if rows[side] is None else rows[side] for side in "zx"))
+    z, x = (np.empty((0, 24)) if (part := rows[side]) is None else part for side in "zx")
+    found = observables(z, x)
     return {name: values for name, values in found.items() if rows[TABLE[name]] is not None}
 
 
