@@ -34,7 +34,7 @@ _MISSING_SPLIT = {
 
 
 def describe(path: Path) -> Facts:
-    """Facts about a FITS file or picture, a tile store, a bundle, a checkpoint or a run's folder.
+    """Facts about an image, a table, a tile store, a bundle, a checkpoint or a run's folder.
 
     Raises:
         ImgturboError: nothing is there, or it is none of these.
@@ -46,10 +46,13 @@ def describe(path: Path) -> Facts:
         path = located(path)
     if not path.exists():
         raise ImgturboError(
-            f"{path}: no such file or folder; name an image, a tile store, a bundle or a run"
+            f"{path}: no such file or folder; name an image, a table, a tile store, a bundle or a "
+            "run"
         )
     if path.is_file():
-        return _image(path)
+        from imgturbo.tables import is_table
+
+        return _table(path) if is_table(path) else _image(path)
     if (path / "bundle.json").exists():
         return _bundle(path)
     if (path / "zarr.json").exists():
@@ -129,6 +132,70 @@ def _image(path: Path) -> Facts:
     return facts | {"warnings": warnings}
 
 
+def _table(path: Path) -> Facts:
+    """Rows and columns of a table's file, from one pass over it."""
+    from imgturbo.tables import open_table
+    from imgturbo.tables.reader import numbers_in
+
+    warnings = []
+    with open_table(path) as table:
+        names = numbers_in(table)
+        others = [name for name in table.columns if name not in names]
+        facts: Facts = {"what": f"table ({path.suffix.lower().lstrip('.')})", "rows": table.length}
+        moments, known = _Moments(len(names)), np.zeros(len(names), int)
+        for block in table.blocks(names):
+            moments.see(block.numbers)
+            known += np.isfinite(block.numbers).sum(axis=0)
+        units = [table.columns[name].unit for name in names]
+        if predicted := table.meta.get("MODEL"):
+            facts["predicted"] = f"by a network (model {predicted}), not observed"
+    facts["columns"] = f"{len(names)} of numbers, {len(others)} of other things"
+    for place, name in enumerate(names):
+        facts[name] = moments.line(place, units[place])
+        lacking = facts["rows"] - int(known[place])
+        if facts["rows"] and lacking:
+            warnings.append(f"column {name} lacks a finite number in {lacking} rows")
+        elif moments.low[place] == moments.high[place]:
+            warnings.append(f"column {name} is constant: nothing can be learnt from it")
+    if others:
+        facts["other columns"] = ", ".join(others)
+    if not facts["rows"]:
+        warnings.append("it has no rows")
+    if names and not any(units):
+        warnings.append("no units are stated: numbers are taken as they come")
+    return facts | {"warnings": warnings}
+
+
+class _Moments:
+    """Range, mean and deviation of columns, block by block."""
+
+    def __init__(self, columns: int) -> None:
+        self.low, self.high = np.full(columns, np.inf), np.full(columns, -np.inf)
+        self.count, self.mean, self.squares = (np.zeros(columns) for _ in range(3))
+
+    def see(self, values: NDArray[np.float64]) -> None:
+        known = np.isfinite(values)
+        self.low = np.minimum(self.low, np.where(known, values, np.inf).min(axis=0))
+        self.high = np.maximum(self.high, np.where(known, values, -np.inf).max(axis=0))
+        count = known.sum(axis=0)
+        mean = np.where(known, values, 0).sum(axis=0) / np.maximum(count, 1)
+        squares = np.square(np.where(known, values - mean, 0)).sum(axis=0)
+        total = np.maximum(self.count + count, 1)
+        step = mean - self.mean
+        self.squares += squares + step**2 * self.count * count / total
+        self.mean = self.mean + step * count / total
+        self.count = self.count + count
+
+    def line(self, place: int, unit: str) -> str:
+        if not self.count[place]:
+            return "no number"
+        deviation = np.sqrt(self.squares[place] / self.count[place])
+        return (
+            f"{self.low[place]:.4g} to {self.high[place]:.4g}, mean {self.mean[place]:.4g}, "
+            f"deviation {deviation:.4g}" + (f" {unit}" if unit else "")
+        )
+
+
 def _filled(values: NDArray[np.float32]) -> tuple[float, float] | None:
     """The value that fills more than some per cent of an image, and its share; None without.
 
@@ -159,10 +226,9 @@ def _tiles(path: Path) -> Facts:
     from imgturbo.data import TileStore
 
     store = TileStore.open(path)
-    facts: Facts = {
-        "what": "tile store",
-        "tile": f"{store.tile} pixels" if store.tile else "a row of a table",
-    }
+    facts: Facts = {"what": "store of rows of tables"}
+    if store.tile:
+        facts = {"what": "tile store", "tile": f"{store.tile} pixels"}
     warnings = []
     if not store.listed:
         warnings.append(
@@ -171,16 +237,25 @@ def _tiles(path: Path) -> Facts:
         )
     for side in ("source", "target"):
         facts |= _side_facts(side, getattr(store, side))
+    missing = _MISSING_SPLIT
+    if not store.tile:
+        missing = {key: text.replace("split", "tables") for key, text in missing.items()}
     for name in ("train", "validation"):
         split = store.split(name)
         count, pairs = len(split), int(np.sum(split.paired[:]))
         residual = split.residual[:]
-        line = f"{count} tiles, {pairs} paired"
+        line = f"{count} {'tiles' if store.tile else 'rows'}, {pairs} paired"
+        if not store.tile and count:
+            kinds = [side for side in ("source", "target") if getattr(store, side) is not None]
+            valid = [np.asarray(getattr(split, f"{side}_valid")) for side in kinds]
+            held = [getattr(split, f"has_{side}") for side in kinds]
+            lacking = sum(int((h & ~v).sum()) for h, v in zip(held, valid, strict=True))
+            line += f", {lacking} sides not valid" if lacking else ""
         if np.isfinite(residual).any():
             line += f", registration residual {np.nanmedian(residual):.2f} px (median)"
         facts[name] = line
         if count == 0:
-            warnings.append(f"no {name} tiles: {_MISSING_SPLIT[name]}")
+            warnings.append(f"no {name} {'tiles' if store.tile else 'rows'}: {missing[name]}")
         if np.isfinite(residual).any() and np.nanmedian(residual) > 0.5:
             warnings.append(f"{name}: the registration residual is above half a pixel")
     return facts | {"warnings": warnings}
@@ -252,12 +327,29 @@ def _side_facts(name: str, side: Side | None) -> Facts:
         return {name: "absent"}
     if side.kind == "latent":
         return {name: f"{len(side)} numbers drawn from a prior"}
+    if side.kind == "table":
+        return {name: f"{len(side)} columns"} | {
+            f"{name} {column}": f"{unit or 'no unit'}, {_scaling_line(side.stretch, place)}"
+            for place, (column, unit) in enumerate(zip(side.names, side.units, strict=True))
+        }
     scale = side.pixel_scale
     return {
         name: f"{', '.join(side.names)} in {side.unit or 'unstated unit'}"
         + (f", {scale:.4f} arcsec/pixel" if scale else ""),
         f"{name} stretch": _stretch_line(side.stretch),
     }
+
+
+def _scaling_line(stretch: Stretch, place: int) -> str:
+    """How one column of a table is scaled."""
+    o, s, c = (float(v[place]) for v in (stretch.offset, stretch.softening, stretch.scale))
+    above = f"(f {'−' if o >= 0 else '+'} {abs(o):.4g})"
+    laws = {
+        "linear": f"y = {above}/{c:.4g}",
+        "log": f"y = ln(f/{o:.4g})/{c:.4g}",
+        "asinh": f"y = asinh({above}/{s:.4g})/{c:.4g}",
+    }
+    return laws[stretch.kinds[place]]
 
 
 def _stretch_line(stretch: Stretch) -> str:

@@ -30,7 +30,9 @@ _COLOUR_LIMITS = """\
 """
 
 _NUMBERS_LIMITS = """\
-- It holds for numbers like those it was trained on: the same columns, in the same units.
+- It holds for numbers like those it was trained on: the same columns, in the same units, and rows
+  from the same distribution. Other rows may be translated wrongly without a sign of it.
+- Distributions that agree do not mean that each row is right: look at the migration plot too.
 - The scores above are of held-out or freshly drawn samples of the same kind.
 """
 
@@ -51,6 +53,8 @@ def model_card(content: Mapping[str, Any]) -> str:
     config = content["config"]
     colours = colours_grey(source.names, target.names)
     images = source.kind == target.kind == "image"
+    data = "images" if images else "rows"
+    numbers = _numbers_use(content["hash"], source, target, forward, backward)
     return f"""\
 ---
 library_name: imgturbo
@@ -59,27 +63,26 @@ tags: [{_tags(colours, images)}]
 ---
 # {config["name"]}: {title}
 
-{_use(content["hash"], colours, forward, backward) if images else _numbers_use(content["hash"])}
+{_use(content["hash"], colours, forward, backward) if images else numbers}
 
 ## Sides
 | | source | target |
 |---|---|---|
 {_sides_table(source, target)}
 
-Stretch: y = asinh((f − offset)/softening)/scale, band by band; an infinite softening is the linear
-limit y = (f − offset)/scale. Values and inverse are in `bundle.json`.
+{_law(source, target, images)}
 
 ## Training
 - objective: preset `{config["objective"]["preset"]}`; networks: {_networks(config)}
-{_record(record)}
+{_record(record, not images)}
 
 ## Validation
-{_scores(record)}
+{_scores(record, not images)}
 
 ## Limits
 {_COLOUR_LIMITS if colours else _LIMITS if images else _NUMBERS_LIMITS}
 ## Licence
-BSD-3-Clause, as imgturbo, unless whoever trained it says otherwise here. The images that it was
+BSD-3-Clause, as imgturbo, unless whoever trained it says otherwise here. The {data} that it was
 trained on keep their own terms.
 """
 
@@ -101,8 +104,27 @@ image made with it.
     imgturbo translate --bundle . {option}FILE… --out pred.fits"""
 
 
-def _numbers_use(name: str) -> str:
-    return f"Translates numbers from the source into the target (bundle `{name}`)."
+def _numbers_use(name: str, source: Side, target: Side, forward: bool, backward: bool) -> str:
+    said = f"Translates numbers from the source into the target (bundle `{name}`)."
+    if not source.kind == target.kind == "table":
+        return said
+    option = "" if forward else "--direction backward "
+    ways = "forward and backward" if forward and backward else "one way"
+    return f"""\
+Translates rows of a table from the source's columns into the target's, {ways} (bundle
+`{name}`). Columns go by their names and keep their units.
+
+    imgturbo translate --bundle . {option}TABLE.csv --out OUT.ecsv"""
+
+
+def _law(source: Side, target: Side, images: bool) -> str:
+    """How values are stretched, in words."""
+    each = "band by band" if images else "by column"
+    said = f"""\
+Stretch: y = asinh((f − offset)/softening)/scale, {each}; an infinite softening is the linear
+limit y = (f − offset)/scale. Values and inverse are in `bundle.json`."""
+    logarithm = "log" in (*source.stretch.kinds, *target.stretch.kinds)
+    return f"{said} A softening of 0 is y = ln(f/offset)/scale." if logarithm else said
 
 
 def _bands(side: Side) -> str:
@@ -110,11 +132,16 @@ def _bands(side: Side) -> str:
 
 
 def _sides_table(source: Side, target: Side) -> str:
+    both = (source, target)
+    images = "image" in (source.kind, target.kind)
+    of_images = [
+        ("pixel scale", *map(_scale, both)),
+        ("AB zero points", *map(_zeropoints, both)),
+    ]
     rows = [
-        ("bands", *map(_bands, (source, target))),
-        ("unit", source.unit, target.unit),
-        ("pixel scale", *(_scale(side) for side in (source, target))),
-        ("AB zero points", *(_zeropoints(side) for side in (source, target))),
+        ("bands" if images else "columns", *map(_bands, both)),
+        ("unit", *map(_unit, both)),
+        *(of_images if images else ()),
         *(
             (
                 f"stretch {key}",
@@ -124,6 +151,12 @@ def _sides_table(source: Side, target: Side) -> str:
         ),
     ]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _unit(side: Side) -> str:
+    if len(set(side.units)) < 2:
+        return side.units[0] if side.kind == "table" else side.unit
+    return ", ".join(unit or "none" for unit in side.units)
 
 
 def _scale(side: Side) -> str:
@@ -150,7 +183,7 @@ def _networks(config: Mapping[str, Any]) -> str:
     return f"{decoder['kind']} ({', '.join(shown)})"
 
 
-def _record(record: Mapping[str, Any]) -> str:
+def _record(record: Mapping[str, Any], rows: bool) -> str:
     lines = [
         f"- {name}: {record[key]}"
         for key, name in (
@@ -158,7 +191,7 @@ def _record(record: Mapping[str, Any]) -> str:
             ("steps", "steps trained"),
             ("seconds", "seconds"),
             ("device", "device"),
-            ("tiles", "digest of the tiles"),
+            ("tiles", "digest of the data" if rows else "digest of the tiles"),
         )
         if record.get(key) is not None
     ]
@@ -168,7 +201,7 @@ def _record(record: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _scores(record: Mapping[str, Any]) -> str:
+def _scores(record: Mapping[str, Any], rows: bool) -> str:
     scores = record.get("validation") or {}
     blended = record.get("blended")
     if blended and not scores:
@@ -177,9 +210,10 @@ def _scores(record: Mapping[str, Any]) -> str:
             f"`{blended['toward']}`, and so neither one's scores."
         )
     if not scores:
-        return "Not scored: the tiles hold no validation pairs."
+        return f"Not scored: the {'data' if rows else 'tiles'} hold no validation pairs."
     lines = [f"| {name} | {value:.4g} |" for name, value in scores.items()]
     return (
-        "Mean over validation tiles, valid pixels, stretched scale, data range 1.\n\n"
+        f"Mean over validation {'rows' if rows else 'tiles, valid pixels'}, stretched scale, data "
+        "range 1.\n\n"
         "| score | value |\n|---|---|\n" + "\n".join(lines)
     )

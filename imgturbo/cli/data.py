@@ -128,7 +128,7 @@ def prepare(
         bool, typer.Option("--overwrite", help="With --aligned: replace what is there.")
     ] = False,
 ) -> None:
-    """Register, reproject and cut FITS files or pictures into training tiles.
+    """Register, reproject and cut FITS files or pictures into tiles; or scale and divide tables.
 
     Either name a config (several fields, all settings), or give one field on the command line:
 
@@ -177,7 +177,7 @@ def inspect(
     path: Annotated[
         Path,
         typer.Argument(
-            metavar="PATH", help="A FITS file, picture, tile store, bundle, run or checkpoint."
+            metavar="PATH", help="An image, table, tile store, bundle, run or checkpoint."
         ),
     ],
     as_json: JsonOutput = False,

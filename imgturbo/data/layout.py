@@ -10,7 +10,8 @@ Layout, for images with tiles of T pixels, under ``train/`` and ``validation/``:
     position      (N, 2)        int32       y, x of the first pixel in the field's grid
     residual      (N,)          float32     registration residual in pixels, NaN where unknown
 
-A table of numbers is the same without the T axes: source (N, C), source_valid (N,).
+A table of numbers is the same without the T axes: source (N, C), source_valid (N,). Its fields are
+files, and a row's position is (number of the row in its file, 0).
 """
 
 from __future__ import annotations

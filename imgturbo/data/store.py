@@ -68,7 +68,7 @@ class Split:
         self, store: TileStore, name: SplitName, arrays: dict[str, zarr.Array[Any]]
     ) -> None:
         self.name = name
-        self.field_names = store.fields
+        self.field_names, self._of_tables = store.fields, store.tile is None
         for column, array in arrays.items():
             rows = store.rows(f"{name}/{column}", array)
             setattr(self, column, rows if column in HEAVY else rows.whole())
@@ -92,8 +92,11 @@ class Split:
         return len(self.paired)
 
     def label(self, row: int) -> str:
-        """The row in words, for error messages: ``field cosmos, y 128, x 0``."""
+        """The row in words, for error messages: ``field cosmos, y 128, x 0``; of a table, which
+        row of which file it was."""
         y, x = self.position[row]
+        if self._of_tables:
+            return f"{self.name} row {row} (row {y + 1} of {self.field_names[self.field[row]]})"
         return f"{self.name} row {row} (field {self.field_names[self.field[row]]}, y {y}, x {x})"
 
     def _refuse_contradictions(self, path: Path) -> None:

@@ -71,7 +71,9 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
     assert result.bundle is not None
     console = wide_console()
     console.print(result.message, markup=False)
-    content = evaluate_events(load_bundle(result.bundle), files["test"], out=out)
+    content = evaluate_events(
+        load_bundle(result.bundle), files["test"], out=out, classifier=20 if quick else 600
+    )
     events_table(content)
     for name in left:
         console.print(out / name, markup=False)

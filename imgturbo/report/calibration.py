@@ -37,12 +37,13 @@ def calibration_figure(out: Path, result: dict[str, Any]) -> None:
     curve.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--")
     for number, row in enumerate(found["bands"].values()):
         if row is not None and len(found["bands"]) > 1:
-            label = "single bands" if number == 0 else None
+            label = f"single {_words(result)[0]}" if number == 0 else None
             curve.plot(*_reliability(row["ranks"]), label=label, **_BAND)
     for key, (label, colour, width) in _LINES.items():
         row = found[key]
         if row is None:
             continue
+        label = _words(result)[1] if key == "all" else label
         curve.plot(*_reliability(row["ranks"]), color=colour, linewidth=width, label=label)
         levels = [float(level) for level in row["coverage"]]
         curve.plot(levels, list(row["coverage"].values()), "o", color=colour, markersize=5)
@@ -58,7 +59,8 @@ def calibration_figure(out: Path, result: dict[str, Any]) -> None:
     ranks.set(ylabel="frequency, flat = 1", title="rank histogram")
     figure.suptitle(
         f"{', '.join(result['source_bands'])} → {', '.join(result['target_bands'])}, "
-        f"{result['tiles_scored']} validation tiles, temperature {result['temperature']:g}",
+        f"{result['tiles_scored']} validation {result.get('what', 'tiles')}, temperature "
+        f"{result['temperature']:g}",
         fontsize=10,
     )
     save_figure(figure, out)
@@ -79,7 +81,8 @@ def calibration_table(result: dict[str, Any]) -> None:
     """Print coverage by level, then scores and likelihoods, then the notes."""
     console = wide_console()
     found = result["calibration"]
-    rows = {label: found[key] for key, (label, _, _) in _LINES.items()} | found["bands"]
+    rows = {label: found[key] for key, (label, _, _) in _LINES.items()}
+    rows = {_words(result)[1]: rows.pop(_LINES["all"][0])} | rows | found["bands"]
     table = Table()
     table.add_column("coverage of central intervals")
     for level in result["levels"]:
@@ -92,6 +95,10 @@ def calibration_table(result: dict[str, Any]) -> None:
     console.print(table)
     for name, score in result["scores"].items():
         console.print(f"{name.replace('_', ' ')}: {_with_error(score)}")
+    by_band = result.get("crps_by_band", {})
+    if len(by_band) > 1:
+        each = (f"{name} {_with_error(score)}" for name, score in by_band.items())
+        console.print(escape(f"crps of single {_words(result)[0]}: {', '.join(each)}"))
     likelihood = result["likelihood"]
     if likelihood is not None:
         console.print(
@@ -103,11 +110,16 @@ def calibration_table(result: dict[str, Any]) -> None:
     if frechet is not None:
         console.print(f"{frechet['name']}: {frechet['value']:.4g}, n = {frechet['n'][0]}")
     console.print(
-        f"{result['tiles_scored']} tiles, {result['samples']} samples each, temperature "
-        f"{result['temperature']:g}; stretched scale, data range 1"
+        f"{result['tiles_scored']} {result.get('what', 'tiles')}, {result['samples']} samples "
+        f"each, temperature {result['temperature']:g}; stretched scale, data range 1"
     )
     for note in result["notes"]:
         console.print(escape(note))
+
+
+def _words(result: dict[str, Any]) -> tuple[str, str]:
+    """What one channel is called, and all numbers together: of images, or of tables."""
+    return ("columns", "all numbers") if result.get("what") == "rows" else ("bands", "all pixels")
 
 
 def _with_error(score: dict[str, float | None]) -> str:

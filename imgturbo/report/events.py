@@ -65,7 +65,7 @@ def events_table(content: Mapping[str, Any]) -> None:
     console.print("published rows are of other events (MadGraph, Delphes) than these")
     for name, found in content["auc"].items():
         console.print(
-            f"classifier AUC {name}: {found['auc']:.3f}, of truth against truth "
+            f"classifier AUC of {name}: {found['auc']:.3f}, of truth against truth "
             f"{found['floor']:.3f} (0.5: cannot be told apart)"
         )
     ranks = ", ".join(f"{name} {value:.2f}" for name, value in content["rank_correlation"].items())

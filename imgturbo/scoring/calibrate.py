@@ -126,8 +126,9 @@ def calibrate(
         What ``calibration.json`` holds: ``calibration`` (``all``, ``bright``, ``bands``, each with
         ``coverage`` by level, ``calibration_error``, ``chi_square``, ``degrees``, ``misplaced``,
         ``ranks``, ``numbers``, or None where no pixel is such), ``scores`` (each ``value`` and
-        ``standard_error``), ``likelihood`` (or None), ``frechet`` (or None), ``notes``, and what
-        was asked.
+        ``standard_error``), ``crps_by_band`` (the same of each band or column), ``likelihood`` (or
+        None), ``frechet`` (or None), ``notes``, and what was asked; ``what`` the tiles are: of a
+        table they are rows.
 
     Raises:
         ImgturboError: a deterministic model or no decoder, fewer than two samples, a temperature
@@ -144,7 +145,7 @@ def calibrate(
     _check_store(bundle, store)
     on = pick_device(device)
     decoder.to(on).eval()
-    side = store.tile or 1
+    side, what = store.tile or 1, "rows" if store.tile is None else "tiles"
     at_once = max(1, _BATCH_NUMBERS // (samples * len(bundle.target) * side**2))
     total = int(store.split("validation").paired.sum())
     total = total if limit is None else min(limit, total)
@@ -153,6 +154,7 @@ def calibrate(
     empty = torch.zeros(len(bundle.target), samples + 1, dtype=torch.int64)
     counts = {"all": empty, "bright": empty}
     scores: dict[str, list[Tensor]] = {name: [] for name in _SCORES}
+    by_band: dict[str, list[Tensor]] = {name: [] for name in bundle.target.names}
     features = FeatureMoments(), FeatureMoments()
     done = measured = bright_numbers = 0
     for number, read in enumerate(validation_batches(store, at_once, limit)):
@@ -161,16 +163,20 @@ def calibrate(
         x, valid, bright = (_image(u) for u in (batch.x, *_masks(batch)))
         for name, score in _SCORES.items():
             scores[name].append(score(drawn, x, valid).cpu())
+        for place, band in enumerate(by_band):
+            own = slice(place, place + 1)
+            by_band[band].append(crps(drawn[:, :, own], x[:, own], valid).cpu())
         ties = seed + number
         counts["all"] = counts["all"] + rank_histogram(drawn, x, valid, ties)
-        counts["bright"] = counts["bright"] + rank_histogram(drawn, x, bright, ties)
+        if store.tile is not None:  # a row of numbers has no bright pixels
+            counts["bright"] = counts["bright"] + rank_histogram(drawn, x, bright, ties)
         measured += int(valid.sum())
         bright_numbers += int(bright.sum())
         if perceptual and batch.x.ndim == 4:
             _take_features(features, x.where(valid, 0), drawn[:, 0].where(valid, 0), notes)
         done += len(x)
         if progress is not None:
-            progress(f"{done} of {total} tiles", 0.9 * done / total)
+            progress(f"{done} of {total} {what}", 0.9 * done / total)
     if not measured:
         raise ImgturboError(
             f"{store.path}: no pixel of the validation pairs is measured on both sides; prepare "
@@ -192,6 +198,10 @@ def calibrate(
         "calibration": _calibration(counts, bundle.target.names, levels),
         "bright": {"source_above": BRIGHT, "fraction": bright_numbers / measured},
         "scores": {name: _mean(torch.cat(values)) for name, values in scores.items()},
+        "crps_by_band": {
+            name: _mean(torch.cat(values)) for name, values in by_band.items() if values
+        },
+        "what": what,
         "likelihood": _likelihood(decoder, bundle, store, at_once, limit, seed, on, notes),
         "frechet": frechet_report(*features) if min(f.count for f in features) > 1 else None,
     }
@@ -203,7 +213,7 @@ def calibrate(
         )
     if decoder.doubt:
         notes.append(decoder.doubt)
-    if not bright_numbers:
+    if not bright_numbers and store.tile is not None:
         notes.append(f"no source pixel is above {BRIGHT} stretched: bright pixels are left out")
     result |= {"device": str(on), "seconds": round(time.monotonic() - began, 1), "notes": notes}
     if out is not None:
@@ -251,7 +261,7 @@ def _check_store(bundle: Bundle, store: TileStore) -> None:
             raise ImgturboError(f"{store.path}: has no {name} side; prepare pairs to score with")
         for what, here, wanted in (
             ("bands", ", ".join(theirs.names), ", ".join(own.names)),
-            ("unit", theirs.unit or "none", own.unit or "none"),
+            ("unit", _units(theirs), _units(own)),
         ):
             if here != wanted:
                 raise ImgturboError(
@@ -260,9 +270,14 @@ def _check_store(bundle: Bundle, store: TileStore) -> None:
                 )
     if not store.split("validation").paired.any():
         raise ImgturboError(
-            f"{store.path}: no validation tile is a pair; prepare with prepare.split.fraction > 0 "
-            "and both source and target files of the same sky"
+            f"{store.path}: no validation {'row' if store.tile is None else 'tile'} is a pair; "
+            f"prepare with prepare.{'tables' if store.tile is None else 'split'}.fraction > 0 "
+            "and both source and target" + ("" if store.tile is None else " files of the same sky")
         )
+
+
+def _units(side: Side) -> str:
+    return ", ".join(dict.fromkeys(unit or "none" for unit in side.units)) or "none"
 
 
 # ---------------------------------------------------------------------------------- drawing
