@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 OUT    ?= demo
 
-.PHONY: demo demo-quick demo-colorize test lint docs bench clean
+.PHONY: demo demo-quick demo-colorize demo-events test lint docs bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/imgturbo demo --out $(OUT)
@@ -15,6 +15,10 @@ demo-quick: $(VENV)/installed
 demo-colorize: OUT = demo-colorize
 demo-colorize: $(VENV)/installed
 	$(BIN)/imgturbo demo-colorize --out $(OUT)
+
+demo-events: OUT = demo-events
+demo-events: $(VENV)/installed
+	$(BIN)/imgturbo demo-events --out $(OUT)
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
@@ -38,4 +42,4 @@ $(VENV)/installed: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo demo-colorize runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) demo demo-colorize demo-events runs .pytest_cache .mypy_cache .ruff_cache

@@ -50,20 +50,20 @@ class Collision(NamedTuple):
         partons: (6, 4), z; see :mod:`imgturbo.events.layout`.
         electron: (4,), what the electron is once it has radiated.
         record: Pythia's, until the next collision.
-        index: of that electron in it.
+        place: of that electron in it.
     """
 
     partons: Floats
     electron: Floats
     record: Any
-    index: int
+    place: int
 
     def others(self) -> tuple[Floats, NDArray[np.int64]]:
         """All other stable particles: four-momenta (N, 4), and what they are (N,)."""
         rows = [
             (*_momentum(p), p.id())
             for n, p in enumerate(self.record)
-            if p.isFinal() and n != self.index
+            if p.isFinal() and n != self.place
         ]
         found = np.array(rows)
         return found[:, :4], found[:, 4].astype(np.int64)

@@ -14,6 +14,8 @@ from __future__ import annotations
 import importlib.metadata
 import io
 import json
+import multiprocessing
+import os
 from collections.abc import Callable
 from concurrent.futures import as_completed
 from dataclasses import asdict
@@ -145,6 +147,8 @@ def _fill(
 
 
 def _write_block(folder: Path, seed: int, number: int, size: int) -> None:
+    if multiprocessing.parent_process() is not None:
+        os.dup2(2, 1)  # fastjet greets on standard output, which is the command's
     content = io.BytesIO()
     np.save(content, generate_block(seed, number, size), allow_pickle=False)
     write_whole(_block_file(folder, number), content.getvalue())

@@ -21,6 +21,17 @@ def demo(out: Demo = Path("demo"), quick: Quick = False) -> None:
     run_demo(out, quick=quick)
 
 
+@commands.command("demo-events")
+def demo_events(out: Demo = Path("demo-events"), quick: Quick = False) -> None:
+    """Collide protons, train an unfolding and a simulation of events, score what was held out.
+
+    Needs Pythia and fastjet: pip install 'imgturbo[hep]'.
+    """
+    from imgturbo.demos.events import run_demo
+
+    run_demo(out, quick=quick)
+
+
 @commands.command("demo-colorize")
 def demo_colorize(out: Demo = Path("demo-colorize"), quick: Quick = False) -> None:
     """Train a small colour flow on a few pictures, and colour what it has not seen."""

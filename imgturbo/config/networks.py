@@ -326,17 +326,15 @@ class MomentaFlowConfig(NetworkConfig):
     kind: Literal["momenta_flow"] = "momenta_flow"
     """Which kind of network this is; it decides which other keys there are."""
     shell: list[Annotated[float, Field(ge=0)] | Literal["massive", "transverse"]] = Field(
-        ["massive"] * 6, min_length=2, max_length=MOST_BLOCKS
+        ["massive"] * 6, min_length=6, max_length=6
     )
     """What the energy of each particle that it writes is: that of a mass in GeV; of a mass of its
     own (massive); of no mass, with pz = 0 (transverse)."""
     arrange: Literal["none", "pt", "masses"] = "none"
-    """What the flow tells the difference from; as of kind momenta."""
+    """What is known of the output beforehand; as of kind momenta."""
     width: int = Field(96, ge=1, le=WIDEST)
     """Numbers in each hidden layer, and in the condition."""
-    layers: int = Field(2, ge=1, le=DEEPEST)
-    """Layers of the condition's network."""
-    couplings: int = Field(8, ge=1, le=MOST_BLOCKS)
+    couplings: int = Field(6, ge=1, le=MOST_BLOCKS)
     """Couplings, each after a permutation of the numbers."""
 
 

@@ -1,14 +1,14 @@
 r"""A conditional flow of events: draws and densities of rows of four-momenta given other ones.
 
-    c = (ln p_T, η, φ [, ln m]) of each particle,     r = c(x) − c(p₀(z)),     t = asinh(r/s)/2,
-    p(x | z) = N(f(t; h(z)); 0, 1) · |det ∂f/∂t| · Π dt/dc
+    p(x | z) = p(a | z) · N(f(t; h(z, a)); 0, 1) · |det ∂f/∂t| · Π dt/dc
+    c = (ln p_T, η, φ [, ln m]) of each particle,     r = c(x) − c(p₀(z, a)),     t = asinh(r/s)/2
 
-p₀(z) is what the output would be, were it no other (the ``arrange`` of
-:mod:`imgturbo.nets.momenta`, in whose frame, turned about the beam, all of it happens), f a chain
-of conditional couplings with rational-quadratic splines, h dense layers on z, p₀, masses and
-distances. So the flow learns the response of a detector, or how to undo it: r is 0 where nothing
-happens, a little where a jet is measured, and of order 1 where it is another one; t is of order 1
-in both cases (s = 0.05).
+a says which jet comes from which quark (:mod:`imgturbo.flows.origins`), p₀ is what the output would
+be, were it no other: the particles that it comes from. f is a chain of conditional couplings with
+rational-quadratic splines, h dense layers on z, p₀, masses and distances, all in the frame that is
+turned about the beam until the first particle has p_y = 0. So the flow learns the response of a
+detector, or how to undo it: r is 0 where nothing happens, a little where a jet is measured, and of
+order 1 where it comes from elsewhere; t is of order 1 in both cases (s = 0.05).
 
 The coordinates are those of the shell: (p_T, η, φ) of a particle of known mass, (p_T, φ) of one
 that is transverse, and ln m besides of one with a mass of its own. The density is that of these
@@ -17,7 +17,6 @@ numbers.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 
@@ -30,6 +29,7 @@ from imgturbo.errors import ImgturboError
 from imgturbo.flows.chain import Chain
 from imgturbo.flows.coupling import Coupling, MakePredictor
 from imgturbo.flows.mixing import Permutation
+from imgturbo.flows.origins import NONE, Origins, half_turn, matched
 from imgturbo.flows.predictors import DensePredictor
 from imgturbo.flows.spline import RationalQuadratic
 from imgturbo.flows.transform import Transform
@@ -45,6 +45,9 @@ _CORE = 0.05  # s: about the resolution of a jet
 _SOFTEST = 1e-2  # GeV: what has no p_T at all has no logarithm and no direction
 _LIGHTEST = 1e-2
 _FARTHEST = 6.0  # of η and of logarithms
+_ELSEWHERE = (math.log(30.0), 0.0, 0.0, math.log(5.0))  # what comes from nothing that is given
+_USED = {"transverse": (True, False, True, False), "massive": (True, True, True, True)}
+"""Which of the four coordinates there are of a shell that is no mass."""
 
 
 class MomentaFlow(Generator):
@@ -62,26 +65,27 @@ class MomentaFlow(Generator):
         self.shell = list(config.shell)
         self.arrange = arrangement(config.arrange, len(self.shell), in_channels, out_channels)
         self.before, self.after = Units(in_channels), Units(out_channels)
-        self._register(config)
-        numbers = int(self.used.sum())
-        condition = 2 * in_channels + len(self.shell) + len(self.members) + self._pairs
-        sizes = [condition, *[config.width] * config.layers]
-        self.condition = nn.ModuleList(
-            nn.Linear(one, two) for one, two in itertools.pairwise(sizes)
+        used = [_USED.get(str(shell), (True, True, True, False)) for shell in self.shell]
+        self.register_buffer("used", torch.tensor(used), persistent=False)
+        self.register_buffer("members", sets_of(len(self.shell)), persistent=False)
+        self.numbers = numbers = sum(map(sum, used))
+        particles = len(self.shell)
+        pairs = particles * (particles - 1) // 2
+        known = 2 * in_channels + particles + len(self.members) + pairs
+        width = config.width
+        self.first = nn.Sequential(
+            nn.Linear(known, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
         )
+        self.origins = Origins(width)
+        self.second = nn.Sequential(
+            nn.Linear(width + out_channels + 4 * (NONE + 1), width), nn.SiLU(),
+            nn.Linear(width, width), nn.SiLU(),
+        )  # fmt: skip
         parts: list[Transform] = []
         for number in range(config.couplings):
             parts.append(Permutation(numbers, number))
             parts.append(Coupling(numbers, _predictor(config), RationalQuadratic(), sides=1))
         self.flow = Chain(*parts)
-
-    def _register(self, config: MomentaFlowConfig) -> None:
-        """Which of the four coordinates of each particle there are, and sets of particles."""
-        rows = {"transverse": [1, 0, 1, 0], "massive": [1, 1, 1, 1]}
-        used = [rows.get(str(shell), [1, 1, 1, 0]) for shell in self.shell]
-        self.register_buffer("used", torch.tensor(used, dtype=torch.bool), persistent=False)
-        self.register_buffer("members", sets_of(len(self.shell)), persistent=False)
-        self._pairs = len(self.shell) * (len(self.shell) - 1) // 2
 
     used: Tensor
     members: Tensor
@@ -123,14 +127,17 @@ class MomentaFlow(Generator):
                 f"the network reads events (B, {self.in_channels}), not an array of shape "
                 f"{tuple(u.shape)}"
             )
-        given, shape = self._given(u), (len(u), int(self.used.sum()))
+        p, angle = turned(self.before.inverse(u).unflatten(1, (-1, 4)))
+        start, h = self._known(p)
         for noise in noises:
-            start, h, angle = given
+            a = self.origins.draw(h, noise)
+            base, condition = self._given(p, start, a, h)
+            shape = (len(u), self.numbers)
             latent = u.new_zeros(shape) if noise is None else noise(0, shape, 1, u)
-            t = self.flow.inverse(latent, h)
+            t = self.flow.inverse(latent, condition)
             moved = u.new_zeros(len(u), *self.used.shape)
             moved[:, self.used] = _CORE * torch.sinh((2 * t).clamp(-8, 8))
-            made = self._momenta(_coordinates(start) + moved)
+            made = self._momenta(base + moved)
             yield self.after(turn(made, angle).flatten(1))
 
     def _momenta(self, c: Tensor) -> Tensor:
@@ -155,32 +162,42 @@ class MomentaFlow(Generator):
 
     def log_density(self, y: Tensor, z: Tensor) -> Tensor:
         """log p(y|z) (B,) in nats, of coordinates y (B, n) given events z (B, 4K)."""
-        start, h, angle = self._given(z)
+        p, angle = turned(self.before.inverse(z).unflatten(1, (-1, 4)))
+        start, h = self._known(p)
         c = y.new_zeros(len(y), *self.used.shape)
         c[:, self.used] = y
-        moved = c - _coordinates(start)
-        # Direction differs by less than half a turn, in the frame of the given event.
-        around = _half_turn(moved[..., 2] - angle[:, None])
-        moved = torch.stack([moved[..., 0], moved[..., 1], around, moved[..., 3]], -1)
+        # Directions differ by less than half a turn, in the frame of the given event.
+        c = torch.stack([c[..., 0], c[..., 1], half_turn(c[..., 2] - angle[:, None]), c[..., 3]], 2)
+        a = matched(_coordinates(p)[:, 2:, 1:3], c[:, 2:, 1:3])
+        base, condition = self._given(p, start, a, h)
+        moved = c - base
+        moved = torch.stack(
+            [moved[..., 0], moved[..., 1], half_turn(moved[..., 2]), moved[..., 3]], 2
+        )
         r = moved[:, self.used] / _CORE
         t = torch.asinh(r) / 2
         slope = -0.5 * torch.log1p(r.square()) - math.log(2 * _CORE)
-        latent, log_det = self.flow(t, h)
+        latent, log_det = self.flow(t, condition)
         normal = -0.5 * (latent.square() + math.log(2 * math.pi)).sum(1)
-        return normal + log_det + slope.sum(1)
+        return normal + log_det + slope.sum(1) + self.origins.log_prob(a, h)
 
-    def _given(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """p₀ (B, K, 4), the condition h (B, width), and the angle back (B,)."""
-        p, angle = turned(self.before.inverse(u).unflatten(1, (-1, 4)))
+    def _known(self, p: Tensor) -> tuple[Tensor, Tensor]:
+        """As arranged (B, K, 4), and what is known of a turned event (B, width)."""
         start = self.arrange(p, None)
         features = [
             self.before(p.flatten(1)), self.after(start.flatten(1)),
-            *seen(start, self.members), _apart(start),
+            *seen(p, self.members), _apart(p),
         ]  # fmt: skip
-        h = torch.cat(features, 1)
-        for layer in self.condition:
-            h = F.silu(layer(h))
-        return start, h, angle
+        return start, self.first(torch.cat(features, 1))
+
+    def _given(self, p: Tensor, start: Tensor, a: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """c(p₀) (B, K, 4), and the condition (B, width), of a (B, 4)."""
+        elsewhere = p.new_tensor(_ELSEWHERE).expand(len(p), 1, 4)
+        quarks = torch.cat([_coordinates(p[:, 2:]), elsewhere], 1)
+        chosen = quarks.gather(1, a[..., None].expand(-1, -1, 4))
+        base = torch.cat([_coordinates(start[:, :2]), chosen], 1)
+        kinds = F.one_hot(a, NONE + 1).flatten(1).to(h.dtype)
+        return base, self.second(torch.cat([h, base.flatten(1), kinds], 1))
 
 
 def _predictor(config: MomentaFlowConfig) -> MakePredictor:
@@ -199,15 +216,10 @@ def _coordinates(p: Tensor) -> Tensor:
     return torch.stack([pt.log(), eta, torch.atan2(p[..., 1], p[..., 0]), mass.log()], -1)
 
 
-def _half_turn(phi: Tensor) -> Tensor:
-    """An angle between −π and π."""
-    return torch.remainder(phi + math.pi, 2 * math.pi) - math.pi
-
-
 def _apart(p: Tensor) -> Tensor:
     """ΔR of every pair of particles, (B, K (K − 1)/2)."""
     c = _coordinates(p)
     first, second = torch.triu_indices(p.shape[1], p.shape[1], 1, device=p.device)
     eta = c[:, first, 1] - c[:, second, 1]
-    phi = _half_turn(c[:, first, 2] - c[:, second, 2])
+    phi = half_turn(c[:, first, 2] - c[:, second, 2])
     return (eta.square() + phi.square() + 1e-6).sqrt()

@@ -65,7 +65,7 @@ def events_table(content: Mapping[str, Any]) -> None:
     console.print("published rows are of other events (MadGraph, Delphes) than these")
     for name, found in content["auc"].items():
         console.print(
-            f"classifier AUC {name}: {found['auc']:.3f}, of truth against truth "
+            f"classifier AUC of {name}: {found['auc']:.3f}, of truth against truth "
             f"{found['floor']:.3f} (0.5: cannot be told apart)"
         )
     ranks = ", ".join(f"{name} {value:.2f}" for name, value in content["rank_correlation"].items())
@@ -95,7 +95,7 @@ def distributions_figure(
     axes = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[3, 1] * rows)
     for place, name in enumerate(names):
         above, below = (axes[2 * (place // columns) + n, place % columns] for n in (0, 1))
-        edges = np.linspace(*np.percentile(truth[name], [0.5, 99.5]), 41)
+        edges = _edges(truth[name], 0.5)
         true = _density(truth[name], edges)
         above.stairs(true, edges, fill=True, color=_TRUE, alpha=0.25, label="truth")
         lines = [(made[name], "-", "made")]
@@ -133,13 +133,19 @@ def migration_figure(out: Path, own: Mapping[str, Floats], made: Mapping[str, Fl
     names = [name for name in ("b_E", "jet1_E", *MASSES) if name in made]
     figure = Figure(figsize=(3.3 * len(names), 3.9), layout="constrained")
     for axis, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
-        edges = np.linspace(*np.percentile(own[name], [1, 99]), 41)
+        edges = _edges(own[name], 1.0)
         counts, _, _ = np.histogram2d(own[name], made[name], bins=(edges, edges))
         axis.pcolormesh(edges, edges, np.sqrt(counts.T), cmap="magma_r", rasterized=True)
         axis.plot(edges[[0, -1]], edges[[0, -1]], color="0.4", linewidth=0.8, linestyle="--")
         axis.set(title=_HEADINGS.get(name, name), xlabel="the event's own, GeV", aspect="equal")
     figure.axes[0].set_ylabel("made from it, GeV")
     save_figure(figure, out)
+
+
+def _edges(values: Floats, outside: float) -> Floats:
+    """Of forty bins that leave so many per cent outside on either side."""
+    lowest, highest = np.percentile(values, [outside, 100 - outside])
+    return np.linspace(float(lowest), float(highest), 41)
 
 
 def _density(values: Floats, edges: Floats) -> Floats:

@@ -35,6 +35,7 @@ from imgturbo.files import write_json
 from imgturbo.places import Mark, free_place
 from imgturbo.report.events import distributions_figure, migration_figure
 from imgturbo.report.preview import FIGURE
+from imgturbo.scoring.two_samples import two_sample_auc
 
 __all__ = ["MARK", "EventScores", "evaluate_events", "score_events"]
 
@@ -75,12 +76,13 @@ def evaluate_events(
     thresholds: Thresholds = SELECTION,
     seed: int = 0,
     device: str | None = None,
+    classifier: int = 600,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Score a bundle on held-out events, and leave scores and pictures in a folder.
 
     Args:
-        bundle, path, thresholds, seed, device: as of :func:`score_events`.
+        bundle, path, thresholds, seed, device, classifier: as of :func:`score_events`.
         out: folder for events.json, events.png and migration.png; None: nothing is written.
         overwrite: replace files of these names that no scoring made.
 
@@ -90,7 +92,9 @@ def evaluate_events(
     places = {} if out is None else {name: Path(out) / name for name in _FILES}
     for name, place in places.items():
         free_place(place, [path], [bundle.path], mark=_FILES[name], overwrite=overwrite)
-    found = score_events(bundle, path, thresholds=thresholds, seed=seed, device=device)
+    found = score_events(
+        bundle, path, thresholds=thresholds, seed=seed, device=device, classifier=classifier
+    )
     if places:
         write_json(places["events.json"], found.content)
         distributions_figure(places["events.png"], found.truth, found.made, found.passing)
@@ -105,6 +109,7 @@ def score_events(
     thresholds: Thresholds = SELECTION,
     seed: int = 0,
     device: str | None = None,
+    classifier: int = 600,
 ) -> EventScores:
     """Score a bundle on events that it was not trained on.
 
@@ -114,6 +119,7 @@ def score_events(
         thresholds: that the data have passed.
         seed: of the draws.
         device: where networks run.
+        classifier: steps of its training; 0: no classifier.
 
     Raises:
         ImgturboError: no such file, too few events, or a bundle of other data.
@@ -148,7 +154,7 @@ def score_events(
         "baseline_passing": _distances(
             {n: v[kept[TABLE[n]]] for n, v in _observables(simple).items()}, truth
         ),
-        "auc": {},
+        "auc": _classified(made, second, first, classifier, seed),
         "rank_correlation": {
             name: float(spearmanr(own[name], values[name]).statistic) for name in values
         },
@@ -167,8 +173,8 @@ def _refuse_others(bundle: Bundle) -> None:
 
 def _observables(rows: Mapping[str, Floats | None]) -> dict[str, Floats]:
     """Those of the table that can be had of what there is."""
-    empty = np.empty((0, 24))
-    found = observables(*(empty if rows[side] is None else rows[side] for side in "zx"))
+    z, x = (np.empty((0, 24)) if (part := rows[side]) is None else part for side in "zx")
+    found = observables(z, x)
     return {name: values for name, values in found.items() if rows[TABLE[name]] is not None}
 
 
@@ -179,6 +185,22 @@ def _distances(made: Mapping[str, Floats], truth: Mapping[str, Floats]) -> Dista
         for name, values in made.items()
         if len(values)
     }
+
+
+def _classified(
+    made: Mapping[str, Floats | None], truth: Events, other: Events, steps: int, seed: int
+) -> dict[str, dict[str, float]]:
+    """AUC of a classifier of all 24 columns: of what was made, and of truth, against truth."""
+    found = {}
+    for space, rows in made.items():
+        if rows is None or not steps:
+            continue
+        true, same = getattr(truth, space), getattr(other, space)
+        found[space] = {
+            name: two_sample_auc(true, one, bootstrap=0, seed=seed, steps=steps).value
+            for name, one in (("auc", rows), ("floor", same))
+        }
+    return found
 
 
 def _through(

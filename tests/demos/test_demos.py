@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -15,6 +16,38 @@ from imgturbo.sky import read_sky
 
 def test_its_config_is_shipped():
     assert load_config(config_path("demo.yaml")).name == "demo"
+
+
+def test_the_config_of_the_demo_of_events_is_shipped():
+    assert load_config(config_path("vectors/demo_events.yaml")).name == "demo-events"
+
+
+@pytest.mark.slow
+def test_the_quick_demo_of_events_does_the_whole_job(tmp_path, capsys):
+    for name in ("pythia8mc", "fastjet", "h5py"):
+        pytest.importorskip(name, reason=f"events need {name} (the extra 'hep')")
+    out = tmp_path / "demo"
+    for _ in range(2):  # the second time what is there is found
+        with pytest.raises(SystemExit) as ended:
+            main(["demo-events", "--quick", "--out", str(out)])
+        assert ended.value.code == 0
+        told = capsys.readouterr().out
+        assert "trained 6 steps" in told
+        assert "Turbo-Sim, paper" in told
+    assert sorted(path.name for path in out.iterdir()) == [
+        "events.json", "events.png", "migration.png", "quick",
+    ]  # fmt: skip
+    scores = json.loads((out / "events.json").read_text())
+    assert scores["events"] == 20
+    assert set(scores["observables"]) == set(scores["floor"])
+
+
+def test_without_pythia_the_demo_of_events_says_what_to_install(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pythia8mc", None)
+    with pytest.raises(SystemExit) as ended:
+        main(["demo-events", "--quick", "--out", str(tmp_path / "demo")])
+    assert ended.value.code == 2
+    assert "pip install 'imgturbo[hep]'" in capsys.readouterr().err
 
 
 @pytest.mark.slow

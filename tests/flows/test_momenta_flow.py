@@ -14,8 +14,10 @@ from imgturbo.engines import build_network, build_trainable, settle
 from imgturbo.errors import ImgturboError
 from imgturbo.events import momenta
 from imgturbo.flows.both_ways import BothWays
-from imgturbo.flows.momenta import MomentaFlow
+from imgturbo.flows.momenta import MomentaFlow, _coordinates
+from imgturbo.flows.origins import WAYS, Origins, matched
 from imgturbo.nets import PositionalNoise
+from imgturbo.nets.momenta import turned
 from imgturbo.side import Side
 from imgturbo.sky.stretch import Stretch
 
@@ -64,22 +66,65 @@ def noise_of(n, seed=0):
     [(OBJECTS, "pt", 21), (PARTONS, "masses", 18), (OBJECTS, "none", 21)],
 )
 def test_a_draw_has_the_density_of_its_noise(shell, arrange, numbers):
-    """log p = log N(ε) + log|det ∂ε/∂c|, the determinant of the draws themselves."""
-    net, z = made(shell, arrange), z_of(0, 3)
-    epsilon = 0.6 * torch.randn(3, numbers, dtype=torch.float64)  # no η that is cut
-    rows = []
-    for row in range(3):
+    """log p = log p(a) + log N(ε) − log|det ∂c/∂ε|, the determinant of the draws themselves.
 
-        def coordinates(e, row=row):
-            drawn = net(z[row : row + 1], lambda *_: e[None])
-            return net.reduce(drawn)[0]
+    Where a draw is matched as it was drawn: a jet from elsewhere may fall on a quark.
+    """
+    net, z = made(shell, arrange), z_of(0, 12)
+    right = 0
+    for row in range(12):
+        given = z[row : row + 1]
+        epsilon = 0.6 * torch.randn(numbers, dtype=torch.float64)  # no η that is cut
+        way = torch.randn(1, 1, dtype=torch.float64)
 
-        jacobian = torch.autograd.functional.jacobian(coordinates, epsilon[row])
-        normal = -0.5 * (epsilon[row].square() + math.log(2 * math.pi)).sum()
-        rows.append(normal - torch.linalg.slogdet(jacobian).logabsdet)
-    drawn = torch.cat([net(z[r : r + 1], lambda *_, r=r: epsilon[r : r + 1]) for r in range(3)])
-    found = net.log_prob(drawn, z)
-    torch.testing.assert_close(found, torch.stack(rows), rtol=1e-4, atol=2e-3)
+        def noise_of_row(e, way=way):
+            return lambda layer, *_: way if layer else e[None]
+
+        def coordinates(e, given=given, noise=noise_of_row):
+            return net.reduce(net(given, noise(e)))[0]
+
+        p, _ = turned(net.before.inverse(given).unflatten(1, (-1, 4)))
+        _, h = net._known(p)
+        a = net.origins.draw(h, noise_of_row(epsilon))
+        drawn = net(given, noise_of_row(epsilon))
+        places = [
+            _coordinates(units.inverse(u).unflatten(1, (-1, 4)))[:, 2:, 1:3]
+            for units, u in ((net.before, given), (net.after, drawn))
+        ]
+        if not torch.equal(matched(*places), a):
+            continue
+        right += 1
+        jacobian = torch.autograd.functional.jacobian(coordinates, epsilon)
+        normal = -0.5 * (epsilon.square() + math.log(2 * math.pi)).sum()
+        expected = normal - torch.linalg.slogdet(jacobian).logabsdet + net.origins.log_prob(a, h)
+        torch.testing.assert_close(net.log_prob(drawn, given), expected, rtol=1e-4, atol=2e-3)
+    assert right >= 3
+
+
+def test_there_are_209_ways_and_each_is_drawn_as_often_as_it_is_likely():
+    assert len(WAYS) == len(set(WAYS)) == 209
+    torch.manual_seed(0)
+    origins, h = Origins(5).double(), torch.randn(1, 5).double()
+    torch.nn.init.normal_(origins.logits.weight, 0, 1)
+    n = 20_000
+    drawn = origins.draw(h.expand(n, 5), noise_of(n))
+    frequency = (drawn[:, None] == torch.tensor(WAYS)).all(2).double().mean(0)
+    log_p = torch.stack([origins.log_prob(torch.tensor([way]), h)[0] for way in WAYS])
+    torch.testing.assert_close(log_p.exp().sum(), torch.ones(()).double())
+    error = (frequency - log_p.exp()) / (log_p.exp() / n).sqrt()
+    assert error.abs().max() < 5
+    likeliest = torch.tensor(WAYS)[log_p.argmax()]
+    assert torch.equal(origins.draw(h, None)[0], likeliest)
+
+
+def test_matching_is_mutual_near_and_around_the_circle():
+    given = torch.tensor([[[0.0, 3.1], [1.0, 0.0], [1.3, 0.0], [-3.0, 1.0]]])
+    wanted = torch.tensor([[[1.1, 0.0], [0.0, -3.1], [1.2, 0.1], [-3.0, 1.5]]])
+    # The first two of the given at η 1 want the same one; the last is 0.5 away.
+    assert matched(given, wanted).tolist() == [[1, 0, 2, 4]]
+    assert matched(wanted, given).tolist() == [[1, 0, 2, 4]]
+    swapped = matched(given, wanted[:, [1, 0, 3, 2]])
+    assert swapped.tolist() == [[0, 1, 4, 2]]
 
 
 def test_it_is_the_same_however_an_event_lies():
@@ -89,11 +134,11 @@ def test_it_is_the_same_however_an_event_lies():
     p[..., 0], p[..., 1] = cos * p[..., 0] - sin * p[..., 1], sin * p[..., 0] + cos * p[..., 1]
     one = torch.as_tensor(stretch(1)(x.T).T.copy())
     other = torch.as_tensor(stretch(1)(p.reshape(6, 24).T).T.copy())
-    drawn, turned = (net(z, noise_of(6)) for z in (one, other))
+    drawn, lain = (net(z, noise_of(6)) for z in (one, other))
     torch.testing.assert_close(
-        net.log_prob(drawn, one), net.log_prob(turned, other), rtol=1e-5, atol=1e-4
+        net.log_prob(drawn, one), net.log_prob(lain, other), rtol=1e-5, atol=1e-4
     )
-    energies = [stretch(2).inverse(d.detach().numpy().T).T[:, 3::4] for d in (drawn, turned)]
+    energies = [stretch(2).inverse(d.detach().numpy().T).T[:, 3::4] for d in (drawn, lain)]
     np.testing.assert_allclose(*energies, rtol=1e-5)
 
 
