@@ -94,7 +94,7 @@ def frame_points(shape: tuple[int, int], count: int) -> Floats:
 def _blank(crval: Floats, target: WCS, shape: tuple[int, int]) -> WCS:
     """Tangent plane at ``crval`` in the target's celestial frame, degrees for pixels."""
     wcs = WCS(naxis=2)
-    wcs.wcs.ctype = [f"{kind[:4]:-<5}TAN" for kind in target.wcs.ctype]
+    wcs.wcs.ctype = [f"{kind[:5]}TAN" for kind in target.wcs.ctype]
     wcs.wcs.cunit = ["deg", "deg"]
     wcs.wcs.crval = crval
     wcs.wcs.crpix = [0.0, 0.0]
@@ -134,7 +134,7 @@ def _tangent(
         for (i, j), value in linear.items():
             if i + j > 1:
                 tables[:, i, j] = np.linalg.solve(matrix, value)
-        wcs.wcs.ctype = [f"{kind[:4]:-<5}TAN-SIP" for kind in target.wcs.ctype]
+        wcs.wcs.ctype = [f"{kind[:5]}TAN-SIP" for kind in target.wcs.ctype]
         wcs.sip = Sip(tables[0], tables[1], None, None, wcs.wcs.crpix)
     wcs.wcs.set()
     misfit = design @ solution - plane

@@ -270,6 +270,16 @@ def test_what_the_border_cuts_is_no_source():
     assert seen == {(5, 40), (60, 5), (30, 30), (60, 60)}
 
 
+def test_peaks_are_the_highest_within_two_pixels_and_four_thousand_at_most(monkeypatch):
+    """Where they may lie: beyond three windows of the border."""
+    asked = []
+    monkeypatch.setattr(module, "find_peaks", lambda *_, **options: asked.append(options))
+    image = np.random.default_rng(14).normal(0, 1, SHAPE).astype(np.float32)
+    assert len(find_sources(image, ALL)) == 0
+    assert not asked[0].pop("mask").any()
+    assert asked == [{"box_size": 5, "n_peaks": 4000, "border_width": 4}]
+
+
 def test_quiet_sky_is_what_shows_nothing():
     places = np.array([[40.0, 40.0], [100.0, 90.0]])
     mask = ALL.copy()
