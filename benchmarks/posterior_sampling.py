@@ -41,7 +41,7 @@ from imgturbo.flows import Affine, Clamp, Coupling
 from imgturbo.nets import Generator
 
 BLOCKS, LAYERS, WIDTH, FEATURES, ALPHA = 6, 2, 64, 32, 1.5
-ROWS = 1 << 14  # drawn at once, by every library
+ROWS = 1 << 12  # drawn at once, by every library
 SLOW = ("ours, flow matching",)  # of which an eighth is drawn
 SUMMARY = {"kind": "dense", "hidden": [64], "features": FEATURES}
 
