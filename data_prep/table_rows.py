@@ -252,12 +252,8 @@ class _ByKey(RowStream):
     def _held(self, target: TableFiles) -> RowBlock:
         """All of the target's numbers."""
         end, total = self.ends[1], sum(target.lengths)
-        room_for(
-            16 * total * len(end.names),
-            target.paths[0],
-            "pairing by a key",
-            "bring both into one order",
-        )
+        remedy = "bring the rows of both files into one order"
+        room_for(16 * total * len(end.names), target.paths[0], "pairing by a key", remedy)
         blocks = list(target.rows(end.names, end.units))
         if not blocks:
             none = np.empty(0, np.int64)

@@ -232,9 +232,9 @@ def _append(
     for name, values in block.sides.items():
         with np.errstate(over="ignore", invalid="ignore"):
             y = stretches[name](values.T).T.astype(np.float32)
-        valid[name] = np.isfinite(y).all(axis=1)
+        valid[name] = np.asarray(np.isfinite(y).all(axis=1))
         scaled[name] = np.where(valid[name][:, None], y, np.float32(0))
-    kept = np.stack(list(valid.values())).any(axis=0)
+    kept = np.asarray(np.stack(list(valid.values())).any(axis=0))
     for split, part in _PARTS.items():
         here = kept & (code == part)
         n = int(here.sum())

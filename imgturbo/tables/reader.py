@@ -111,7 +111,7 @@ class TableReader(ABC):
         self,
         numbers: Sequence[str] = (),
         kept: Sequence[str] = (),
-        rows: int = BLOCK_ROWS,
+        rows: int | None = None,
         *,
         typed: bool = True,
     ) -> Iterator[Block]:
@@ -120,7 +120,7 @@ class TableReader(ABC):
         Args:
             numbers: columns to read as float64.
             kept: columns to read as they are.
-            rows: of a block; the last one may have fewer.
+            rows: of a block, None: as many as are usual; the last one may have fewer.
             typed: give kept columns their types; else a text file's cells as they are written.
 
         Raises:
@@ -141,7 +141,7 @@ class TableReader(ABC):
                     "passed through; leave it out"
                 )
         self.share = 0.0
-        yield from self._read(numbers, kept, rows, typed)
+        yield from self._read(numbers, kept, rows or BLOCK_ROWS, typed)
         self.share = 1.0
 
     def require(self, names: Sequence[str]) -> None:

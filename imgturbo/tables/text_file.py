@@ -299,6 +299,17 @@ def _ecsv_header(path: Path, comments: list[str]) -> dict[str, Any]:
     return header
 
 
+def _declared(kind: str) -> np.dtype[Any]:
+    """The type that an ECSV header names."""
+    if kind == "string":
+        return np.dtype("S1")
+    if kind == "float128":  # wider than what is read
+        return np.dtype(np.float64)
+    if not re.fullmatch("bool|u?int(8|16|32|64)|float(16|32|64)|complex(64|128|256)", kind):
+        raise ValueError(f"{kind!r} is none")
+    return np.dtype(np.complex128) if kind.startswith("complex") else np.dtype(kind)
+
+
 def _columns(
     path: Path, names: list[str], declared: list[dict[str, Any]] | None
 ) -> dict[str, Column]:
@@ -314,7 +325,7 @@ def _columns(
     for name, entry in zip(names, declared, strict=True):
         kind, usable = str(entry.get("datatype", "string")), not entry.get("subtype")
         with door(path, f"the type of column {name}", _REMEDY):
-            dtype = np.dtype("S1") if kind == "string" else np.dtype(kind)
+            dtype = _declared(kind)
         unit = str(entry.get("unit") or "")
         columns[name] = Column(
             name, unit, dtype, str(entry.get("description") or ""), usable and dtype.kind != "c"
