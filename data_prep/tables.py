@@ -228,14 +228,13 @@ def _append(
     code: NDArray[np.uint8],
     stretches: dict[str, Stretch],
 ) -> None:
-    scaled: dict[str, NDArray[np.float32]] = {}
-    valid: dict[str, NDArray[np.bool_]] = {}
+    scaled, valid = {}, {}
     for name, values in block.sides.items():
         with np.errstate(over="ignore", invalid="ignore"):
             y = stretches[name](values.T).T.astype(np.float32)
-        valid[name] = np.all(np.isfinite(y), axis=1)
+        valid[name] = np.asarray(np.isfinite(y).all(axis=1))
         scaled[name] = np.where(valid[name][:, None], y, np.float32(0))
-    kept: NDArray[np.bool_] = np.logical_or.reduce(list(valid.values()))
+    kept = np.asarray(np.stack(list(valid.values())).any(axis=0))
     for split, part in _PARTS.items():
         here = kept & (code == part)
         n = int(here.sum())

@@ -134,7 +134,7 @@ def _stretched(rows: NDArray[np.float64], side: Side) -> NDArray[np.float32]:
 
 def _known(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Rows with zeros where they hold NaN, and which rows hold none, (n, 1)."""
-    known = ~np.isnan(rows).any(1, keepdims=True)
+    known = np.asarray(~np.isnan(rows).any(1, keepdims=True))
     return np.where(known, rows, np.float32(0)), known
 
 

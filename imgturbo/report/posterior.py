@@ -21,6 +21,7 @@ from rich.table import Table
 
 from imgturbo.report.preview import save_figure
 from imgturbo.report.tables import wide_console
+from imgturbo.simulators import Simulator
 
 __all__ = ["FIGURES", "posterior_figures", "posterior_table", "truth_table"]
 
@@ -33,27 +34,24 @@ _DARK, _RED, _GREY = "#1d3557", "#e76f51", "#8d99ae"
 _SHOWN = 3  # targets whose draws are shown
 _POINTS = 400  # of a scatter plot
 _PAIRS = 5  # parameters of the pair plot
+_APART = 10  # observations that are named and drawn each by itself
 
 
 class _Drawn(Protocol):
-    truth: Floats
-    observed: Floats
-    draws: NDArray[np.float32]
-    seen: Floats
+    """What is shown of :class:`imgturbo.scoring.draws.Drawn`, which stands above this room."""
 
-
-class _Side(Protocol):
-    names: tuple[str, ...]
-
-
-class _Problem(Protocol):
-    name: str
-    parameters: Any
-    observations: Any
+    @property
+    def truth(self) -> Floats: ...
+    @property
+    def observed(self) -> Floats: ...
+    @property
+    def draws(self) -> NDArray[np.float32]: ...
+    @property
+    def seen(self) -> Floats: ...
 
 
 def posterior_figures(
-    out: Path, result: dict[str, Any], drawn: _Drawn, simulator: _Problem
+    out: Path, result: dict[str, Any], drawn: _Drawn, simulator: Simulator
 ) -> None:
     """Write all figures into a folder.
 
@@ -181,7 +179,8 @@ def _resimulation(result: dict[str, Any], drawn: _Drawn, names: Sequence[str]) -
     distance = np.sqrt(((drawn.seen - drawn.observed[:, None]) ** 2).sum(2))
     distance = distance[np.isfinite(distance) & (distance > 0)]
     if len(distance):
-        bins = np.logspace(*np.log10([distance.min(), distance.max() * 1.001]), 60)
+        ends = np.log10([distance.min(), distance.max() * 1.001])
+        bins = np.logspace(ends[0], ends[1], 60).tolist()
         top.hist(distance, bins, color=_DARK, histtype="stepfilled")
         top.set_xscale("log")
     mean = result["resimulation"]["distance"]["mean"]
@@ -193,11 +192,16 @@ def _resimulation(result: dict[str, Any], drawn: _Drawn, names: Sequence[str]) -
         if len(fine):
             for low, high, shade in ((0.025, 0.975, 0.25), (0.25, 0.75, 0.5)):
                 ends = np.quantile(fine, (low, high), axis=0)
-                panel.fill_between(place, *ends, color=_GREY, alpha=shade, linewidth=0, step="mid")
+                colour = (_GREY, shade)
+                if len(names) <= _APART:
+                    panel.vlines(place, ends[0], ends[1], color=colour, linewidth=12)
+                else:
+                    panel.fill_between(place, ends[0], ends[1], color=colour, lw=0, step="mid")
         panel.plot(place, drawn.observed[target], ".", color=_RED, markersize=3)
         panel.set(title=f"target {target + 1}: 50 % and 95 % of the draws")
         panel.title.set_fontsize(8)
-        if len(names) <= 10:
+        panel.set_xlim(-0.5, len(names) - 0.5)
+        if len(names) <= _APART:
             panel.set_xticks(place, names, fontsize=6)
         else:
             panel.set_xlabel(f"{names[0]} … {names[-1]}")

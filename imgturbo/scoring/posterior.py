@@ -69,6 +69,7 @@ MARK = (b'"posterior"', b'"targets"')
 """Of a file of numbers that this made."""
 
 _LEVELS = (0.5, 0.68, 0.9, 0.95)
+_PRIOR = 50_000  # draws that its variance is taken from
 _CURVE = tuple(np.linspace(0.05, 0.95, 19).round(2).tolist())
 
 
@@ -162,7 +163,8 @@ def _ranked(drawn: Drawn, simulator: Simulator, seed: int) -> dict[str, Any]:
     targets = len(truth)
     each = rank_bands(targets, BINS, BAND, simultaneous=False)
     together = rank_bands(targets, BINS, BAND)
-    learnt, found = contraction(draws, truth.var(0)), recovery(draws, truth)
+    prior = simulator.prior(np.random.default_rng([seed, 2, 2]), _PRIOR)
+    learnt, found = contraction(draws, torch.from_numpy(prior.var(0))), recovery(draws, truth)
     rows = {}
     for k, name in enumerate(simulator.parameters.names):
         coverage = coverage_of_ranks(counts[k], _LEVELS).tolist()
@@ -203,11 +205,11 @@ def _tarp(drawn: Drawn, simulator: Simulator, seed: int) -> dict[str, Any]:
     with np.errstate(all="ignore"):
         draws = stretch(flat.T.astype(np.float64)).T.reshape(drawn.draws.shape)
         truth = stretch(drawn.truth.T).T
-    # Draws at the very end of a bounded parameter are infinitely far in the stretched one.
+    # At the very end of a bounded parameter, and by a rounding beyond it, draws are infinitely far.
     limits = np.abs(truth).max() + 10
-    draws = np.clip(draws, -limits, limits)
-    references = np.roll(truth, 1, 0)  # the truth of another target
-    u = tarp_ranks(*(torch.from_numpy(part) for part in (draws, truth, references)), seed)
+    near = torch.from_numpy(np.clip(np.where(np.isnan(draws), np.inf, draws), -limits, limits))
+    true = torch.from_numpy(truth)
+    u = tarp_ranks(near, true, true.roll(1, 0), seed)  # towards the truth of another target
     levels = np.array(_CURVE)
     coverage = (u.numpy()[:, None] < levels).mean(0)
     return {
@@ -266,8 +268,8 @@ def _mmd(
     rows: dict[str, dict[str, list[float]]] = {}
     used = np.flatnonzero(truth.complete[: len(drawn.truth)])
     for done, target in enumerate(used):
-        pair = (torch.from_numpy(p[target]).to(device) for p in (drawn.draws, truth.draws))
-        for kernel, found in discrepancies(*pair).items():
+        own, wanted = (torch.from_numpy(p[target]).to(device) for p in (drawn.draws, truth.draws))
+        for kernel, found in discrepancies(own, wanted).items():
             for estimate, value in found._asdict().items():
                 rows.setdefault(kernel, {}).setdefault(estimate, []).append(value)
         tell(f"MMD² of {done + 1} targets", 0.7 + 0.3 * (done + 1) / len(used))

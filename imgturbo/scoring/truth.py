@@ -115,7 +115,8 @@ class GroundTruth:
         rows: dict[str, list[tuple[float, float]]] = {}
         for one, two in zip(self.draws, self.again, strict=False):
             if np.isfinite(one).all() and np.isfinite(two).all():
-                for name, found in discrepancies(*map(torch.from_numpy, (one, two))).items():
+                both = discrepancies(torch.from_numpy(one), torch.from_numpy(two))
+                for name, found in both.items():
                     rows.setdefault(name, []).append(found)
         means = {name: np.mean(values, 0).tolist() for name, values in rows.items()}
         return {

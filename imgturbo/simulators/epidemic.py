@@ -231,7 +231,8 @@ class Epidemic(Simulator):
             )
             states[day + 1] = np.clip(states[day] + change, 0, population)
             flows[day] = detected, cured, dying
-        return States(*states.transpose(1, 2, 0), flows.transpose(1, 2, 0))
+        s, e, c, i, r, d = states.transpose(1, 2, 0)
+        return States(s, e, c, i, r, d, flows.transpose(1, 2, 0))
 
     def expected(self, parameters: Floats) -> Floats:
         """What would be reported without noise, (n, 3, T)."""

@@ -189,9 +189,19 @@ def test_digests_tell_data_apart(stores):
         linear(given="observations"),
         linear(newer),
         linear(Linear(noise=0.1)),
+        linear(options={"noise": 0.2}),
     ]
     assert len(set(digests)) == len(digests)
     assert prior(numbers=4) == digests[2]
+
+
+def test_options_of_a_simulator_come_from_the_config():
+    wish = SimulatorConfig(name="linear", options={"matrix": [[1.0]], "mean": [0.0]})
+    with pytest.raises(ImgturboError, match=r"'data\.source\.options'.*linear.*'covariance'"):
+        SimulatorSource(wish, DataConfig(), 0)
+    wish.options["covariance"] = [[2.0]]
+    source = SimulatorSource(wish, DataConfig(batch_size=5), 0)
+    assert (source.batch(0).z.shape, source.batch(0).x.shape) == ((5, 1), (5, 1))
 
 
 @pytest.mark.parametrize("given", ["parameters", "observations"])

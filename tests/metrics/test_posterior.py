@@ -85,6 +85,23 @@ def test_coverage_and_both_errors_of_a_scaled_posterior_are_the_closed_ones():
     )
 
 
+def test_both_errors_are_those_of_a_loop_over_quantiles():
+    """As the published codes have it: intervals between quantiles of the draws, level by level."""
+    draws, truth, _ = drawn(width=0.8, shift=0.2)
+    for k, counts in enumerate(rank_counts(draws, truth)):
+        for error, levels in (
+            (calibration_error_100, np.arange(1, 101) / 100),
+            (calibration_error, np.linspace(0.005, 0.995, 20)),
+        ):
+            missed = []
+            for level in levels:
+                low, high = np.quantile(draws[..., k], [(1 - level) / 2, (1 + level) / 2], axis=1)
+                inside = (low <= truth[:, k].numpy()) & (truth[:, k].numpy() <= high)
+                missed.append(abs(inside.mean() - level))
+            # Between quantiles of N draws lies a little less than the level: by 2/N at most.
+            assert error(counts) == pytest.approx(np.median(missed), abs=2 / N)
+
+
 def test_ranks_are_counted_by_hand():
     draws = torch.tensor([[[1.0], [2.0], [3.0]], [[5.0], [5.0], [6.0]]])
     truth = torch.tensor([[2.5], [5.0]])

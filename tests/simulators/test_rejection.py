@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.stats import kstest, norm
@@ -100,6 +102,17 @@ def test_kept_parameters_of_the_arm_lead_to_the_target():
     kept = keep_nearest(Arm(), target, pool=200_000, keep=100)
     hands = Arm().observe(None, kept.draws[0].astype(float))
     assert np.linalg.norm(hands - target, axis=1).max() <= kept.reach[0] * (1 + 1e-4)
+
+
+def test_memory_does_not_grow_with_the_pool(observed, monkeypatch):
+    monkeypatch.setattr(rejection, "BLOCK", 4000)
+    peaks = []
+    for blocks in (3, 30):
+        tracemalloc.start()
+        keep_nearest(line(), observed, pool=4000 * blocks, keep=100)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0]
 
 
 def test_closed_posteriors_are_drawn(observed):

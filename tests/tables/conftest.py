@@ -10,6 +10,7 @@ from imgturbo.bundle import load_bundle, save_bundle
 from imgturbo.config import Config
 from imgturbo.engines import build_network
 from imgturbo.side import Side
+from imgturbo.sky.bijection import NONE, Bijection
 from imgturbo.sky.stretch import Stretch
 
 NAMES, UNITS = ("E", "pt", "m"), ("GeV", "GeV", "")
@@ -19,7 +20,10 @@ OUTPUTS, OUTPUT_UNITS = ("a", "b"), ("MeV", "rad")
 def side_z() -> Side:
     """Columns scaled by each of the three laws."""
     stretch = Stretch(
-        np.array([10.0, 3.0, 2.0]), np.array([np.inf, 0.5, 0.0]), np.array([4.0, 1.3, 0.7])
+        np.array([10.0, 3.0, np.log(2.0)]),
+        np.array([np.inf, 0.5, np.inf]),
+        np.array([4.0, 1.3, 0.7]),
+        (NONE, NONE, Bijection("log")),
     )
     return Side(NAMES, "", stretch, kind="table", units=UNITS)
 

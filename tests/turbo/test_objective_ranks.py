@@ -91,7 +91,8 @@ def joint_batch(pairs: str, channels: dict) -> Batch:
 
 
 def part_of(batch: Batch, rows: slice) -> Batch:
-    return Batch(**{f.name: getattr(batch, f.name)[rows] for f in fields(batch)})
+    parts = {f.name: getattr(batch, f.name) for f in fields(batch)}
+    return Batch(**{name: None if part is None else part[rows] for name, part in parts.items()})
 
 
 def step(case: str, pairs: str, rows: slice, wrap=lambda module: module):
