@@ -26,7 +26,7 @@ def test_without_words_the_commands_are_listed(run):
 
 def test_the_list_is_that_of_the_groups():
     declared = []
-    groups = "data training translate scoring bundles color config presets demos"
+    groups = "data training translate sample scoring bundles color config presets demos"
     for name in groups.split():
         commands = import_module(f"imgturbo.cli.{name}").commands
         declared += [c.name or c.callback.__name__ for c in commands.registered_commands]

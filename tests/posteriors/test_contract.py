@@ -164,8 +164,8 @@ def test_bad_input_is_one_line(name):
         with pytest.raises(ImgturboError, match=r"reads tables \(B, 3\)"):
             net(u)
     with pytest.raises(ImgturboError, match=r"data are images; set model\.decoder\.kind: cinn"):
-        net.check(16)
-    net.check(None)
+        net.check(16, 16)
+    net.check(None, None)
     with pytest.raises(ImgturboError, match="draw one or more"):
         net.posterior(torch.zeros(1, 3), 0)
     if name in WITH_DENSITY:

@@ -206,30 +206,6 @@ def test_refuses_what_has_no_inverse(offset, softening, scale):
         Stretch(np.array(offset), np.array(softening), np.array(scale))
 
 
-@given(offset=finite(1e-6, 1e6), scale=finite(1e-2, 10), decades=finite(-3, 3))
-def test_a_softening_of_zero_is_a_logarithm(offset, scale, decades):
-    stretch = Stretch(np.array([offset]), np.zeros(1), np.array([scale]))
-    flux = np.array([[offset * 10**decades, offset, 0.0, -offset, np.nan]])
-    y = stretch(flux)
-    assert y[0, 0] == pytest.approx(decades * np.log(10) / scale, abs=1e-9)
-    assert y[0, 1] == 0
-    assert np.isnan(y[0, 2:]).all()
-    np.testing.assert_allclose(stretch.inverse(y)[0, :2], flux[0, :2], rtol=1e-9)
-    assert Stretch.from_dict(stretch.to_dict()) == stretch
-    assert (stretch.kinds, stretch.to_dict()["kind"]) == (("log",), "log")
-    again = stretch.scaled(1000.0)
-    np.testing.assert_allclose(again(1000 * flux), y, rtol=1e-9, atol=1e-9)
-
-
-def test_kinds_are_told_band_by_band():
-    stretch = Stretch(np.ones(3), np.array([0, 2.0, np.inf]), np.ones(3))
-    assert stretch.kinds == ("log", "asinh", "linear")
-    assert stretch.to_dict()["kind"] == "mixed"
-    one = Stretch.from_header({k: v for k, v, _ in stretch.header_cards("abc")}, ("a", "c"))
-    assert one is not None
-    assert one.kinds == ("log", "linear")
-
-
 def test_channels_must_agree():
     with pytest.raises(ValueError, match="channels"):
         Stretch.linear(3)(np.zeros((2, 4, 4)))
