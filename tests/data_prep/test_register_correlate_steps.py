@@ -81,6 +81,10 @@ def test_without_contrast_there_is_no_correlation():
     for flat in (np.zeros(EVERYWHERE.shape), np.full(EVERYWHERE.shape, 3.0)):
         assert not masked_correlation(flat, EVERYWHERE, flat, EVERYWHERE)[0].any()
         assert not masked_correlation(flat, EVERYWHERE, noise, EVERYWHERE)[0].any()
+    # Never beyond one, whatever is rounded where two pixels overlap.
+    for sign in (1, -1):
+        rho, _ = masked_correlation(noise, EVERYWHERE, sign * noise, EVERYWHERE)
+        assert (rho.min(), rho.max()) == (-1, 1)
     # However faint: what counts is the contrast of the images themselves.
     faint = 1e-20 * noise
     rho, _ = masked_correlation(faint, EVERYWHERE, faint, EVERYWHERE)

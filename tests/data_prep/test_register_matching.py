@@ -236,7 +236,7 @@ def test_matches_beyond_chance_are_counted_in_standard_deviations(matched):
     target = np.concatenate([[[0.0, 0.0], [200.0, 100.0]], rng.uniform(0, 100, (48, 2))])
     for inside, least in [(100, 6), (190, 9.5)]:
         mapped = np.concatenate([np.full((inside, 2), 50.0), np.full((30, 2), 500.0)])
-        mapped[-1] = [0.0, 0.0]  # upon the rim is outside
+        mapped[-2:] = [[0.0, 50.0], [200.0, 50.0]]  # upon the rim is outside
         chance = inside * 50 * np.pi * 3.0**2 / (200 * 100)
         expected = (matched - chance) / np.sqrt(chance + 1) if matched >= least else 0.0
         assert module._beyond_chance(mapped, target, matched, 3.0) == pytest.approx(expected)
