@@ -163,8 +163,10 @@ def sample(
                 codes = np.float32(temperature) * latent.codes(numbers, seed)
                 made = latent.decode(codes, numbers, seed, temperature, device)
             else:
-                ends = np.float32(temperature) * latent.codes(np.array(between), seed)
-                made = latent.decode(great_circle(*ends, numbers / (n - 1)), None, device=device)
+                one, other = np.float32(temperature) * latent.codes(np.array(between), seed)
+                made = latent.decode(
+                    great_circle(one, other, numbers / (n - 1)), None, device=device
+                )
             yield unstretched(made, latent.way.output.stretch)
 
     return batches()

@@ -91,7 +91,10 @@ def write_samples(
     )
     told = _telling(drawn, n, progress)
     if suffix == ".fits":
-        cards = [("NSAMPLES", n, "samples"), ("SEED", seed, "sample k is a function of it and k")]
+        cards: list[tuple[str, Any, str]] = [
+            ("NSAMPLES", n, "samples"),
+            ("SEED", seed, "sample k is a function of it and k"),
+        ]
         cards += [("TEMPERAT", temperature, "of the prior; 1: its own")]
         if between is not None:
             cards += [("SAMPLEA", between[0], "the way begins at this one")]

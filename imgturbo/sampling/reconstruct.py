@@ -28,6 +28,7 @@ from imgturbo.mosaic.translate import matched, translate_array, translate_sky
 from imgturbo.sampling.draw import unstretched
 from imgturbo.side import Side
 from imgturbo.sky import SkyImage, read_sky
+from imgturbo.sky.image import measured
 
 __all__ = ["Reconstruction", "reconstruct"]
 
@@ -83,7 +84,7 @@ def reconstruct(
     given = replace(
         given,
         data=values,
-        valid=np.isfinite(values).all(0),
+        valid=measured(values),
         unit=there.input.unit,
         bands=there.input.names,
         zeropoints=there.input.on(given.scales[0].pixel_area).zeropoints,
