@@ -3,11 +3,12 @@
     python benchmarks/inverse.py --out runs/inverse [--only denoise,…] [--figure docs/inverse.png]
 
 The sky is simulated as Webb sees it in F150W, without noise and without stars, and cut into tiles
-of 32 pixels in linear units; one patch to train on, one held out. Of each problem are printed, on
+of 32 pixels, stretched; one patch to train on, one held out. Of each problem are printed, on
 the held-out tiles,
 
     input         PSNR of z = A⁺(A x + ε), what there is before anything is learnt
-    plain         of what else needs no learning: bicubic, the nearest pixel, Wiener's filter
+    plain         of what else needs no learning: Wiener's filter, the nearest pixel, damped least
+                  squares (deblur), bicubic (superres)
     restored      of x̃, from the bundle, in the same noise
     consistency   ‖A x̃ − y‖² over σ² and the measurements: 1 where x̃ explains the data to within ε
 
@@ -108,7 +109,7 @@ def _prepare(out: Path) -> None:
         {
             "prepare": {
                 "fields": fields, "out": str(tiles), "tile": {"size": 32}, "workers": 1,
-                "stretch": {"kind": "linear", "percentile": 99.9},
+                "stretch": {"softening": 3.0, "percentile": 99.9},
             }
         }
     )  # fmt: skip
@@ -166,22 +167,38 @@ def _plain(instrument: PhysicalEncoder, z: Tensor) -> Tensor:
             seen = operator.mask().bool().numpy()
             _, (rows, cols) = distance_transform_edt(~seen, return_indices=True)
             return z[..., rows, cols]
-        case "Blur" | "Identity":
-            return _wiener(operator, z, sigma)
+        case "Identity":
+            return _wiener(z, sigma)
+        case "Blur":
+            return _least_squares(operator, z, sigma)
     return z
 
 
-def _wiener(operator: Any, z: Tensor, sigma: float) -> Tensor:
-    """P*/(|P|² + σ²/S) of each tile, S the power of the measured tile beyond the noise's."""
-    height, width = z.shape[-2:]
-    impulse = torch.zeros(1, z.shape[1], height, width)
-    impulse[..., height // 2, width // 2] = 1
-    transfer = torch.fft.fft2(torch.fft.ifftshift(operator.measure(impulse), dim=(-2, -1)))
+def _wiener(z: Tensor, sigma: float) -> Tensor:
+    """S/(S + σ²) of each frequency, S the mean power of the tiles beyond the noise's."""
     found = torch.fft.fft2(z, norm="ortho")
-    power = (found.abs().square().mean(0, keepdim=True) - sigma**2).clamp_min(1e-9)
-    power = power / transfer.abs().square().clamp_min(1e-3)
-    kept = transfer.conj() / (transfer.abs().square() + sigma**2 / power)
-    return torch.fft.ifft2(kept * found, norm="ortho").real
+    power = (found.abs().square().mean(0, keepdim=True) - sigma**2).clamp_min(0)
+    return torch.fft.ifft2(power / (power + sigma**2) * found, norm="ortho").real
+
+
+def _least_squares(operator: Any, y: Tensor, sigma: float, rounds: int = 50) -> Tensor:
+    """argmin ‖A x − y‖² + λ‖x‖² by conjugate gradients, λ = σ² over the mean square of y."""
+    weight = sigma**2 / float(y.square().mean())
+
+    def normal(x: Tensor) -> Tensor:
+        out: Tensor = operator.adjoint(operator.measure(x)) + weight * x
+        return out
+
+    x = torch.zeros_like(y)
+    residual = operator.adjoint(y)
+    direction, square = residual, residual.square().sum((1, 2, 3), keepdim=True)
+    for _ in range(rounds):
+        moved = normal(direction)
+        step = square / (direction * moved).sum((1, 2, 3), keepdim=True)
+        x, residual = x + step * direction, residual - step * moved
+        fresh = residual.square().sum((1, 2, 3), keepdim=True)
+        direction, square = residual + fresh / square * direction, fresh
+    return x
 
 
 def table(results: dict[str, Any]) -> str:
