@@ -92,9 +92,11 @@ def keep_nearest(
         farthest = distance.max(1)
         for target in range(targets):
             if np.isinf(farthest[target]):
-                rows = np.arange(len(seen))
+                most = min(wanted, len(seen))
+                rows = np.atleast_1d(tree.query(observed[target], most)[1]) if most else []
             else:
-                rows = np.array(tree.query_ball_point(observed[target], farthest[target]), int)
+                rows = tree.query_ball_point(observed[target], farthest[target])
+            rows = np.array(rows, int)
             if len(rows):
                 far = np.linalg.norm(seen[rows] - observed[target], axis=1)
                 _merge(distance[target], draws[target], far, parameters[rows])
