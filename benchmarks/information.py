@@ -119,7 +119,7 @@ def trained(job: Job, joint: Joint, out: Path, steps: int) -> Bundle:
             "objective": job.objective,
             "train": {
                 "out": str(out), "steps": steps, "lr": 0.02, "warmup": 20, "ema": 0.98,
-                "clip": None, "validate_every": steps, "checkpoint_every": steps,
+                "validate_every": steps, "checkpoint_every": steps,
                 "log_every": steps, "trackers": ["jsonl"], "select": "last",
             },
         }
@@ -158,7 +158,7 @@ def reached(job: Job, bundle: Bundle, joint: Joint) -> dict[str, float]:
 
 
 def _own(q: Posterior, codes: Tensor) -> float:
-    """By how well each code is told from the others by the posterior of its own x."""
+    """By how well it is told of each code whose posterior it was drawn from."""
     rows = [
         -Posterior(mean, log_sigma).nats(codes).sum(1)
         for mean, log_sigma in zip(q.mean[:, None], q.log_sigma[:, None], strict=True)

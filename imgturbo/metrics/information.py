@@ -8,10 +8,10 @@ NIPS 16; the bound of TURBO, arXiv:2112.10629, eq. 2 and appendix A.1):
 
     I(X; Z) ≥ h(Z) + E log q(z | x)
 
-and so do N pairs, of which each z is to be told from those of the others (van den Oord et al.
-2018, arXiv:1807.03748), by any score f, the best of which is log p(z | x):
+and so do N pairs, where of each z is to be told which x it belongs to (van den Oord et al. 2018,
+arXiv:1807.03748), by any score f, the best of which is log p(z | x), up to a function of z:
 
-    I(X; Z) ≥ log N + E log [ exp f(x_i, z_i) / Σ_j exp f(x_i, z_j) ],        never above log N
+    I(X; Z) ≥ log N + E log [ exp f(x_i, z_i) / Σ_j exp f(x_j, z_i) ],        never above log N
 
 A prior p(z) bounds what an encoder q(z | x) passes on from above, by what its marginal lacks
 (arXiv:1912.00830, eq. 12): I_φ(X; Z) ≤ E KL(q(z | x) ‖ p(z)).
@@ -62,7 +62,7 @@ def lower_bound(nats: Tensor, entropy: float) -> float:
 def contrastive_bound(scores: Tensor) -> float:
     """The bound of N pairs, from f(x_i, z_j) (N, N)."""
     scores = scores.double()
-    told = scores.diagonal() - scores.logsumexp(1)
+    told = scores.diagonal() - scores.logsumexp(0)
     return math.log(len(scores)) + float(told.mean())
 
 
