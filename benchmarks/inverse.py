@@ -147,8 +147,9 @@ def _score(config: Config) -> dict[str, float]:
         answers = {"input": z, "plain": _plain(instrument, z), "restored": decoder(z)}
         for name, answer in answers.items():
             errors[name].append((answer - batch.x)[batch.x_valid.expand_as(batch.x)])
+        seen = batch.z_valid.flatten(1).all(1)
         found, count = instrument.residual(answers["restored"], z)
-        squares, entries = squares + float(found.sum()), entries + count * len(batch)
+        squares, entries = squares + float(found[seen].sum()), entries + count * int(seen.sum())
     scores = {
         name: round(-10 * float(torch.cat(error).double().square().mean().log10()), 2)
         for name, error in errors.items()
