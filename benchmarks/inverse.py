@@ -64,6 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("runs/inverse"))
     parser.add_argument("--only", default=",".join(RUNS), help=", ".join(RUNS))
+    parser.add_argument("--steps", type=int, help="of each training; the config's")
     parser.add_argument("--figure", type=Path, help="where the figure goes; OUT/inverse.png")
     arguments = parser.parse_args()
     out: Path = arguments.out
@@ -74,8 +75,11 @@ def main() -> None:
         if name in results:
             continue
         config = _config(name, out)
+        if arguments.steps is not None:
+            config.train.steps = config.train.validate_every = arguments.steps
         started = time.monotonic()
-        train(config)
+        if not (result := train(config)).finished:
+            raise SystemExit(result.message)
         seconds = round(time.monotonic() - started, 1)
         results[name] = {"steps": config.train.steps, "seconds": seconds, **_score(config)}
         write_json(record, results)
@@ -147,8 +151,9 @@ def _score(config: Config) -> dict[str, float]:
         answers = {"input": z, "plain": _plain(instrument, z), "restored": decoder(z)}
         for name, answer in answers.items():
             errors[name].append((answer - batch.x)[batch.x_valid.expand_as(batch.x)])
+        seen = batch.z_valid.flatten(1).all(1)
         found, count = instrument.residual(answers["restored"], z)
-        squares, entries = squares + float(found.sum()), entries + count * len(batch)
+        squares, entries = squares + float(found[seen].sum()), entries + count * int(seen.sum())
     scores = {
         name: round(-10 * float(torch.cat(error).double().square().mean().log10()), 2)
         for name, error in errors.items()

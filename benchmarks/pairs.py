@@ -183,8 +183,10 @@ def _train(one: Run, tiles: Path, out: Path, steps: int) -> dict[str, float]:
             },
         }
     )  # fmt: skip
-    scores = train(config, resume=False).scores
-    return {name: round(value, 4) for name, value in scores.items()}
+    result = train(config, resume=False)
+    if not result.finished:
+        raise SystemExit(result.message)
+    return {name: round(value, 4) for name, value in result.scores.items()}
 
 
 # ------------------------------------------------------------------------------- what comes out

@@ -241,14 +241,17 @@ class Objective(Trainable):
     def scores(
         self, maps: Mapping[str, nn.Module], batch: Batch, number: int
     ) -> dict[str, tuple[Tensor, Tensor]]:
-        """‖A x̃ − y‖² over σ² and the measurements: 1 where x̃ explains z to within the noise."""
+        """‖A x̃ − y‖² over σ² and the measurements: 1 where x̃ explains z to within the noise.
+
+        Of samples that are measured everywhere: what x̃ should be elsewhere nobody says.
+        """
         encoder = observer(maps.get("encoder"))
         if not self.own_scores or encoder is None:
             return {}
-        x_tilde = torch.where(batch.z_valid, maps["decoder"](batch.z).float(), 0.0)
-        squares, entries = encoder.residual(x_tilde, batch.z)
-        total = squares.sum() / encoder.sigma.double() ** 2
-        return {_CONSISTENCY: (total, total.new_tensor(entries * len(batch)))}
+        whole = batch.z_valid.flatten(1).all(1)
+        squares, entries = encoder.residual(maps["decoder"](batch.z).float(), batch.z)
+        total = squares[whole].sum() / encoder.sigma.double() ** 2
+        return {_CONSISTENCY: (total, entries * whole.sum())}
 
     # ------------------------------------------------------------------- parameters, state
 
