@@ -229,6 +229,11 @@ class Hdf5Table(_BinaryTable):
                     units[name] = unit.decode() if isinstance(unit, bytes) else str(unit)
             if len(self._sources) != sum(len(_names_of(d)) for d in flat):
                 raise ImgturboError(f"{self.path}: several columns have one name; rename them")
+        held = {id(dataset): dataset for dataset, _ in self._sources.values()}.values()
+        if self._length and not all(dataset.id.get_storage_size() for dataset in held):
+            raise ImgturboError(
+                f"{self.path}: of its {self._length} rows none was ever written; {_AGAIN}"
+            )
         self.columns = {
             name: Column(name, units.get(name, ""), dtype, "", _usable(dtype))
             for name, dtype in types.items()

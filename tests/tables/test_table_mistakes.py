@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from astropy.table import Table
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from imgturbo.errors import ImgturboError
 from imgturbo.tables.files import open_table
+from imgturbo.tables.writer import write_table
 
 
 def read(path, names=("E",)) -> np.ndarray:
@@ -131,3 +134,35 @@ def test_damage_is_one_line(tmp_path, whole, suffix, data):
     except ImgturboError as error:
         said = str(error)
     assert not said or said.startswith(str(path))
+
+
+def test_hdf5_without_its_library_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    path = tmp_path / "t.h5"
+    path.write_bytes(b"\x89HDF\r\n\x1a\n")
+    with pytest.raises(ImgturboError, match=r"t\.h5: HDF5 needs the package h5py; install"):
+        open_table(path)
+    with pytest.raises(ImgturboError, match="needs the package h5py"), write_table(path, []):
+        pass
+    assert path.read_bytes() == b"\x89HDF\r\n\x1a\n"
+
+
+def test_hdf5_that_holds_no_one_table(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "t.h5"
+    with h5py.File(path, "w") as file:
+        file["a"], file["b"] = np.zeros(3), np.zeros(4)
+    with pytest.raises(ImgturboError, match=r"columns of unlike lengths \[3, 4\]"):
+        open_table(path)
+    with h5py.File(path, "w") as file:
+        file["deep/a"], file["a"] = np.zeros(3), np.zeros(3)
+    with pytest.raises(ImgturboError, match="several columns have one name"):
+        open_table(path)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("a", (1 << 50,), "f8", chunks=(1 << 10,))  # a claim, and no bytes
+    with pytest.raises(ImgturboError, match="of its 1125899906842624 rows none was ever written"):
+        open_table(path)
+    with h5py.File(path, "w"):
+        pass
+    with pytest.raises(ImgturboError, match="holds no table"):
+        open_table(path)
