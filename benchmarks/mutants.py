@@ -48,10 +48,12 @@ ROOMS: list[tuple[tuple[str, ...], tuple[str, ...]]] = [  # sources, and the tes
     (("imgturbo/turbo", "imgturbo/losses.py"), ("tests/turbo", "tests/test_losses.py")),
     (
         tuple(
-            f"imgturbo/sky/{name}.py" for name in ("stretch", "photometry", "units", "resampling")
+            f"imgturbo/sky/{name}.py"
+            for name in ("stretch", "bijection", "photometry", "units", "resampling")
         ),
         ("tests/sky",),
     ),
+    (("imgturbo/simulators",), ("tests/simulators",)),
     (("imgturbo/data",), ("tests/data",)),
     (("imgturbo/flows",), ("tests/flows",)),
     (("imgturbo/mosaic",), ("tests/mosaic",)),

@@ -91,12 +91,12 @@ def keep_nearest(
         tree = cKDTree(seen, compact_nodes=False, balanced_tree=False)
         farthest = distance.max(1)
         for target in range(targets):
-            if np.isinf(farthest[target]):
-                most = min(wanted, len(seen))
-                rows = np.atleast_1d(tree.query(observed[target], most)[1]) if most else []
+            most = min(wanted, len(seen))
+            if most and np.isinf(farthest[target]):
+                near = np.atleast_1d(tree.query(observed[target], most)[1])
             else:
-                rows = tree.query_ball_point(observed[target], farthest[target])
-            rows = np.array(rows, int)
+                near = tree.query_ball_point(observed[target], farthest[target])
+            rows = np.array(near, int)
             if len(rows):
                 far = np.linalg.norm(seen[rows] - observed[target], axis=1)
                 _merge(distance[target], draws[target], far, parameters[rows])
