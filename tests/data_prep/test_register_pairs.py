@@ -54,7 +54,8 @@ def test_four_pairs_show_the_way_to_the_next(known, expected):
     ("degree", "count", "expected"), [(0, 1, 0), (0, 2, 2), (1, 2, 0), (1, 3, 3), (2, 5, 0)]
 )
 def test_a_map_needs_as_many_pairs_as_parameters_and_a_shift_two(degree, count, expected):
-    assert len(search(PENTAGON[:count], np.full((count, 2), 0.5), degree)) == expected
+    found = search(PENTAGON[:count], np.full((count, 2), 0.5), degree)
+    assert (len(found), found.rejected) == (expected, 0)
 
 
 def test_the_search_follows_a_distortion_beyond_the_radius():
