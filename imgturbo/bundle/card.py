@@ -185,7 +185,9 @@ def _numbers(values: Iterable[float | None], form: str) -> str:
 
 def _networks(config: Mapping[str, Any]) -> str:
     decoder = config["model"]["decoder"]
-    shown = [f"{key} {value}" for key, value in decoder.items() if key != "kind"]
+    # A part that it has not got is no part of it.
+    own = {key: value for key, value in decoder.items() if key != "kind" and value is not None}
+    shown = [f"{key} {value}" for key, value in own.items()]
     return f"{decoder['kind']} ({', '.join(shown)})"
 
 
