@@ -247,7 +247,7 @@ def draw(path: Path, results: dict[str, Any], out: Path) -> None:
     for place, label in zip(axes[:, 0], ("x", "z = A⁺(Ax + ε)", "restored", ""), strict=True):
         place.set_ylabel(label)
     axes[3, -1].set_xlabel("k sampled", fontsize=8)
-    save_figure(path, figure)
+    save_figure(figure, path)
 
 
 def _shown(image: Tensor) -> float:

@@ -246,7 +246,7 @@ def draw(path: Path, results: dict[str, Any]) -> None:
     axes.set_xticks(places, [f"{100 * s:g} %\n{n}" for s, n in zip(SHARES, counts, strict=True)])
     axes.set(xlabel="known pairs: share, number", ylabel="PSNR of a held-out sky, dB")
     axes.legend(frameon=False)
-    save_figure(path, figure)
+    save_figure(figure, path)
 
 
 if __name__ == "__main__":
