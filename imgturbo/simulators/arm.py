@@ -47,7 +47,8 @@ class Arm(Simulator):
         super().__init__(**options)
         self._priors = [Normal(0.0, deviation) for deviation in _DEVIATIONS]
         self.parameters = side_of(_NAMES, self._priors, _UNITS)
-        stretch = Stretch(*np.array([_MEAN, (np.inf, np.inf), np.sqrt(_VARIANCE)]))
+        mean, variance = _moments()
+        stretch = Stretch(mean, np.full(2, np.inf), np.sqrt(variance))
         self.observations = Side(("y1", "y2"), "", stretch, kind="table")
 
     def prior(self, generator: np.random.Generator, n: int) -> Floats:
@@ -71,6 +72,3 @@ def _moments() -> tuple[Floats, Floats]:
     even, odd = np.exp(shared - total / 2), np.exp(-shared - total / 2)
     square = [_LENGTHS @ (even + sign * odd) @ _LENGTHS / 2 for sign in (1, -1)]
     return mean, np.array([square[0] - mean[0] ** 2, square[1] + _DEVIATIONS[0] ** 2])
-
-
-_MEAN, _VARIANCE = _moments()

@@ -108,6 +108,32 @@ def test_the_prior_keeps_its_rules(drawn):
     assert all((np.rint(column[f"L_{x}"]) <= BURN_IN).all() for x in SERIES)
 
 
+def test_rules_by_hand(drawn):
+    """Whole days count: what is rounded, up to the very ends."""
+    simulator, parameters = drawn
+    row = parameters[0].copy()
+    fine = {"t1": 8, "t2": 15, "t3": 22, "t4": 66, "L_I": 8, "L_R": 8, "L_D": 8}
+    fine |= {f"dt{k}": 3 for k in range(1, 5)}
+    row[[NAMES.index(name) for name in fine]] = list(fine.values())
+    for name, value, allowed in (
+        ("t1", 0.6, True), ("t1", 0.4, False), ("t1", 11.6, True), ("t1", 12.6, False),
+        ("dt2", 0.6, True), ("dt2", 0.4, False), ("dt2", 7.4, True), ("dt2", 7.6, False),
+        ("t4", 78.4, True), ("t4", 78.6, False), ("L_R", 15.4, True), ("L_R", 15.6, False),
+    ):  # fmt: skip
+        other = row.copy()
+        other[NAMES.index(name)] = value
+        assert simulator.allowed(other[None])[0] == allowed, (name, value)
+
+
+def test_an_epidemic_begins_with_one_exposed_at_least(drawn):
+    simulator, parameters = drawn
+    rows = np.repeat(parameters[:1], 3, 0)
+    rows[:, NAMES.index("E0")] = 0.2, 1.4, 17.6
+    states = simulator.course(rows)
+    np.testing.assert_array_equal(states.exposed[:, 0], [1, 1, 18])
+    np.testing.assert_array_equal(states.susceptible[:, 0], N - np.array([1, 1, 18]))
+
+
 SCIPY = {
     "t1": stats.norm(8, 3),
     "t2": stats.norm(15, 1),
