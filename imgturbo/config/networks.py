@@ -334,7 +334,7 @@ class MomentaFlowConfig(NetworkConfig):
     """What is known of the output beforehand; as of kind momenta."""
     width: int = Field(96, ge=1, le=WIDEST)
     """Numbers in each hidden layer, and in the condition."""
-    couplings: int = Field(6, ge=1, le=MOST_BLOCKS)
+    couplings: int = Field(6, ge=2, le=MOST_BLOCKS)
     """Couplings, each after a permutation of the numbers."""
 
 

@@ -175,9 +175,11 @@ class Permutation(Transform):
         if isinstance(permutation, int):
             index = torch.randperm(permutation, generator=torch.Generator().manual_seed(seed))
         else:
-            index = torch.as_tensor(permutation, dtype=torch.int64)
-            if sorted(index.tolist()) != list(range(len(index))):
+            # Numbers first: a network made of shapes alone has tensors without any.
+            named = [int(place) for place in permutation]
+            if sorted(named) != list(range(len(named))):
                 raise ImgturboError("a permutation must name every channel from 0 up once")
+            index = torch.tensor(named, dtype=torch.int64)
         self.channels = len(index)
         self.register_buffer("index", index)
 

@@ -12,7 +12,8 @@ order 1 where it comes from elsewhere; t is of order 1 in both cases (s = 0.05).
 
 The coordinates are those of the shell: (p_T, η, φ) of a particle of known mass, (p_T, φ) of one
 that is transverse, and ln m besides of one with a mass of its own. The density is that of these
-numbers.
+numbers. Detected jets are in the order of p_T, and draws are put into it; what the density holds
+of other orders is lost in them.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from imgturbo.flows.predictors import DensePredictor
 from imgturbo.flows.spline import RationalQuadratic
 from imgturbo.flows.transform import Transform
 from imgturbo.nets.generator import Generator
-from imgturbo.nets.momenta import Units, arrangement, turn, turned
+from imgturbo.nets.momenta import Units, arrangement, in_order, turn, turned
 from imgturbo.nets.momenta_critic import seen, sets_of
 from imgturbo.nets.noise import Noise
 from imgturbo.sky.stretch import Stretch
@@ -64,6 +65,7 @@ class MomentaFlow(Generator):
         super().__init__(in_channels, out_channels, stochastic=True)
         self.shell = list(config.shell)
         self.arrange = arrangement(config.arrange, len(self.shell), in_channels, out_channels)
+        self.ordered = config.arrange == "pt"
         self.before, self.after = Units(in_channels), Units(out_channels)
         used = [_USED.get(str(shell), (True, True, True, False)) for shell in self.shell]
         self.register_buffer("used", torch.tensor(used), persistent=False)
@@ -83,7 +85,11 @@ class MomentaFlow(Generator):
         )  # fmt: skip
         parts: list[Transform] = []
         for number in range(config.couplings):
-            parts.append(Permutation(numbers, number))
+            # Every other time the halves change places: a number that no coupling moves would be
+            # taken for standard normal, which it is not.
+            half = numbers // 2
+            turns = [*range(half, numbers), *range(half)]
+            parts.append(Permutation(turns if number % 2 else numbers, number))
             parts.append(Coupling(numbers, _predictor(config), RationalQuadratic(), sides=1))
         self.flow = Chain(*parts)
 
@@ -138,6 +144,8 @@ class MomentaFlow(Generator):
             moved = u.new_zeros(len(u), *self.used.shape)
             moved[:, self.used] = _CORE * torch.sinh((2 * t).clamp(-8, 8))
             made = self._momenta(base + moved)
+            if self.ordered:
+                made = in_order(made)
             yield self.after(turn(made, angle).flatten(1))
 
     def _momenta(self, c: Tensor) -> Tensor:

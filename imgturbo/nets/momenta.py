@@ -9,7 +9,8 @@ r"""A network for events: rows of K four-momenta (p_x, p_y, p_z, E) in, as many 
 beforehand: that nothing changes if an event is turned about the beam; that detected jets are in the
 order of p_T, an order that partons lack; and that a particle of mass m has E² = |p|² + m². So
 
-    arrange  pt      from partons to objects: neutrino → missing p_T; quarks in the order of p_T
+    arrange  pt      from partons to objects: neutrino → missing p_T; quarks in the order of p_T,
+                     into which what comes out is put as well
              masses  from objects to partons: the jets go to the two b and the W by the least χ² of
                      twelve assignments, p_z of the neutrino follows from the mass of its W (see
                      :mod:`imgturbo.events.masses`); which jet of the W is which is drawn
@@ -35,7 +36,7 @@ from imgturbo.nets.layers import shrink
 from imgturbo.nets.noise import Noise, NoiseLayer
 from imgturbo.sky.stretch import Stretch
 
-__all__ = ["MomentaNet", "Units", "arrangement", "turn", "turned"]
+__all__ = ["MomentaNet", "Units", "arrangement", "in_order", "turn", "turned"]
 
 M_W, M_TOP = 80.379, 172.76
 _WIDTHS = (5.0, 10.0, 15.0)
@@ -118,6 +119,7 @@ class MomentaNet(Generator):
     def __init__(self, config: MomentaConfig, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, stochastic=config.noise_channels > 0)
         self.shell, self.turned = list(config.shell), config.turned
+        self.ordered = config.arrange == "pt"
         self.arrange = arrangement(config.arrange, len(self.shell), in_channels, out_channels)
         self.before, self.after = Units(in_channels), Units(out_channels)
         self.first = nn.Linear(in_channels + out_channels, config.width)
@@ -177,6 +179,8 @@ class MomentaNet(Generator):
         change = _FARTHEST * torch.tanh(self.last(F.silu(self.norm(h))) / _FARTHEST)
         made = self.after.inverse(start + change).unflatten(1, (-1, 4))
         made = self._on_shell(made, change.unflatten(1, (-1, 4))[..., 3])
+        if self.ordered:
+            made = in_order(made)
         return self.after((made if angle is None else turn(made, angle)).flatten(1))
 
     def _on_shell(self, p: Tensor, change: Tensor) -> Tensor:
@@ -226,9 +230,13 @@ def _to_objects(p: Tensor, noise: Noise | None) -> Tensor:
     neutrino = p[:, 1]
     pt = _length(neutrino[:, :2])
     met = torch.stack([neutrino[:, 0], neutrino[:, 1], torch.zeros_like(pt), pt], 1)
+    return in_order(torch.cat([p[:, :1], met[:, None], p[:, 2:]], 1))
+
+
+def in_order(p: Tensor) -> Tensor:
+    """Four-momenta (B, K, 4) with all but the first two in the order of falling p_T."""
     order = _length(p[:, 2:, :2]).sort(dim=1, descending=True, stable=True).indices
-    quarks = p[:, 2:].gather(1, order[..., None].expand(-1, -1, 4))
-    return torch.cat([p[:, :1], met[:, None], quarks], 1)
+    return torch.cat([p[:, :2], p[:, 2:].gather(1, order[..., None].expand(-1, -1, 4))], 1)
 
 
 def _to_partons(p: Tensor, noise: Noise | None) -> Tensor:

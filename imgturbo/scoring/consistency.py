@@ -60,7 +60,7 @@ def consistency(bundle: Bundle, observed: Image, restored: Image) -> dict[str, A
             f"{bundle.path}: its operator reads squares of {instrument.size} pixels, not "
             f"{z.shape[-2]} × {z.shape[-1]}; cut one out"
         )
-    instrument.check(z.shape[-1])
+    instrument.check(z.shape[-1], z.shape[-1])
     squares, measurements = instrument.residual(x, z, inner=True)
     sigma = float(instrument.sigma)
     ratio = float(squares) / (sigma**2 * measurements)

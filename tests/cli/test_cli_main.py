@@ -14,7 +14,7 @@ import imgturbo
 COMMANDS = (
     "simulate", "simulate-events", "prepare", "inspect", "train", "translate", "sample", "evaluate",
     "evaluate-events", "calibrate", "report", "truth", "posterior", "export", "colorize", "latent",
-    "config", "presets", "demo", "demo-arm", "demo-colorize",
+    "config", "presets", "demo", "demo-arm", "demo-colorize", "demo-events",
 )  # fmt: skip
 
 
