@@ -288,7 +288,6 @@ ALLOWED = {  # module: what it may do by itself, and why
         "open": "at a place that whole() gave",
         "writeto": "into memory",
     },
-    "data_prep/events/generate.py": {"np.save": "into memory"},
     "data_prep/staging.py": {"np.save": "into a folder that whole() gave"},
     "data_prep/events/generate.py": {"np.save": "into memory"},
     "data_prep/simulate/observe.py": {"writeto": "at a place that whole() gave"},
