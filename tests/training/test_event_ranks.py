@@ -68,9 +68,8 @@ def step(case: str, part: slice, wrap=lambda module: module) -> dict[str, torch.
     torch.manual_seed(1)
     trainable = build_trainable(config(case), side("z"), side("x")).double()
     whole = batch()
-    some = Batch(
-        **{f.name: getattr(whole, f.name)[part] for f in fields(Batch) if f.name != "labels"}
-    )
+    parts = {f.name: getattr(whole, f.name) for f in fields(Batch)}
+    some = Batch(**{name: None if of is None else of[part] for name, of in parts.items()})
     module = wrap(trainable)  # named: DDP reduces nothing once it is collected
     losses = module(some)
     (losses.generator + losses.critic).backward()

@@ -19,6 +19,7 @@ from training_standins import contents, logged
 from imgturbo.bundle import load_bundle
 from imgturbo.config import Config, load_config
 from imgturbo.data import Tiles, TileSpec, TileStore, open_source
+from imgturbo.engines import settle
 from imgturbo.nets import build_generator
 from imgturbo.side import Side
 from imgturbo.sky.stretch import Stretch
@@ -140,7 +141,7 @@ def test_stopped_and_continued_it_ends_with_the_same_bits(name, tmp_path, tiles,
 
 
 def test_older_runs_without_the_newer_keys_go_on(tmp_path, tiles, no_pictures):
-    config = tiny("l2", tmp_path, tiles, "train.schedule=cosine")
+    config = settle(tiny("l2", tmp_path, tiles, "train.schedule=cosine"))
     train(config)
     checkpoint = Checkpoints(config.train.out / "checkpoints").at(8)
     del checkpoint.state.config["train"]["schedule"]
