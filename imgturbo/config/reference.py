@@ -259,7 +259,10 @@ def as_text(keys: Iterable[Key], width: int = 80, emphasize: Callable[[str], str
         about = textwrap.fill(
             key.description, width, initial_indent="    ", subsequent_indent="    "
         )
-        blocks.append(f"{emphasize(key.name)}: {key.type}{default}\n{about}".rstrip())
+        said = f"{key.type}{default}"
+        if len(said) > 2 * width:
+            said = textwrap.fill(said, width, subsequent_indent="        ", break_on_hyphens=False)
+        blocks.append(f"{emphasize(key.name)}: {said}\n{about}".rstrip())
     return "\n\n".join(blocks)
 
 
