@@ -259,7 +259,7 @@ def test_a_learnt_mask_finds_where_the_signal_is():
 def test_an_operator_that_does_not_fit_is_one_line(name, options, extent, words):
     network = encoder(name, **options)
     with pytest.raises(ImgturboError, match=words) as caught:
-        network.check(extent)
+        network.check(extent, extent)
     assert "\n" not in str(caught.value)
 
 
@@ -305,7 +305,7 @@ def test_deepinvs_operators_are_operators():
     pytest.importorskip("deepinv")
     kernel = [[[[0.0, 0.1, 0.0], [0.2, 0.4, 0.1], [0.0, 0.2, 0.0]]]]
     network = deepinv("Blur", filter=kernel, padding="circular")
-    network.check(12)
+    network.check(12, 12)
     x, y = images(1, 1, 12).float(), images(1, 1, 12, seed=1).float()
     left = (network.operator.measure(x) * y).sum()
     assert torch.isclose(left, (x * network.operator.adjoint(y)).sum(), atol=1e-4)
@@ -331,5 +331,5 @@ def test_deepinvs_operators_are_operators():
 def test_what_deepinv_cannot_do_is_one_line(name, settings, words):
     pytest.importorskip("deepinv")
     with pytest.raises(ImgturboError, match=words) as caught:
-        deepinv(name, **settings).check(12)
+        deepinv(name, **settings).check(12, 12)
     assert "\n" not in str(caught.value)
