@@ -10,7 +10,7 @@ from imgturbo.simulators import Sheet
 
 @pytest.mark.parametrize("numbers", [2, 4])
 def test_both_sides_are_standardised(numbers):
-    simulator, generator = Sheet(numbers), np.random.default_rng(0)
+    simulator, generator = Sheet(numbers=numbers), np.random.default_rng(0)
     z = simulator.prior(generator, 100_000)
     x = simulator.observe(generator, z)
     for rows, side in ((z, simulator.parameters), (x, simulator.observations)):
