@@ -398,7 +398,8 @@ def _with_its_encoder(model: ModelConfig, engine: Engine) -> ModelConfig:
         raise ImgturboError(
             f"a model.decoder of kind {kind} has no encoder beside it; leave it out"
         )
-    if ENGINES[model.encoder.kind].trainable is not engine.trainable:
+    own = ENGINES.get(model.encoder.kind, _EIGHT_TERMS)  # an operator has no engine of its own
+    if own.trainable is not engine.trainable:
         raise ImgturboError(
             f"model.encoder.kind {model.encoder.kind} does not go with model.decoder.kind {kind}; "
             "leave it out, or make the decoder of that kind"

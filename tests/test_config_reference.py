@@ -18,7 +18,8 @@ KEYS = {key.name: key for key in config_keys()}
 def sections_of(section=Section):
     for below in section.__subclasses__():
         # What others are made from (NetworkConfig) is no section of its own.
-        if below.__module__.startswith("imgturbo.") and not below.__subclasses__():
+        # The options of a simulator are its own: data.source.options holds any of them.
+        if below.__module__.startswith("imgturbo.config") and not below.__subclasses__():
             yield below
         yield from sections_of(below)
 

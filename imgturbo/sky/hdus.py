@@ -216,7 +216,8 @@ def _doubt(path: Path, hdus: Sequence[Hdu]) -> None:
             stacklevel=3,
         )
     promised = hdus[0].header.get("NEXTEND")
-    if isinstance(promised, int) and promised > len(hdus) - 1:
+    # A cut-out that is a single image keeps the card of what it was cut out of.
+    if isinstance(promised, int) and promised > len(hdus) - 1 > 0:
         warnings.warn(
             f"{path}: NEXTEND promises {promised} extensions and {len(hdus) - 1} are there; if the "
             "file was cut, masks may be among what is lost: fetch it again",

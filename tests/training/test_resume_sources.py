@@ -145,7 +145,7 @@ def test_a_run_leaves_a_bundle_that_says_what_its_sides_are(folder, kind):
 
 
 def test_a_table_of_tiles_can_be_looked_at(folder):
-    assert describe(folder / "targets")["tile"] == "a row of a table"
+    assert describe(folder / "targets")["what"] == "store of rows of tables"
 
 
 def test_other_tiles_beside_a_prior_are_refused(folder):
