@@ -24,13 +24,13 @@ from imgturbo.flows.mixing import LUMixing
 from imgturbo.flows.predictors import DensePredictor
 from imgturbo.flows.transform import Transform
 from imgturbo.nets.answer import Answer
-from imgturbo.nets.generator import Generator
+from imgturbo.nets.generator import TableGenerator
 from imgturbo.nets.noise import Noise
 
 __all__ = ["InvertibleMap", "invertible_pair"]
 
 
-class InvertibleMap(Generator):
+class InvertibleMap(TableGenerator):
     """One way through f, (B, C) → (B, C).
 
     Args:
@@ -67,39 +67,15 @@ class InvertibleMap(Generator):
         Raises:
             ImgturboError: no table (B, C).
         """
-        return self.answer(u).output if self.turned else self.flow.inverse(self._table(u))
+        return self.answer(u).output if self.turned else self.flow.inverse(self.checked(u))
 
     def answer(self, u: Tensor, noise: Noise | None = None) -> Answer:
         """f(u) and log|det ∂f/∂u| (B,); of the inverse, too, by what it is the inverse of."""
         if self.turned:
-            output, log_det = self.flow(self._table(u))
+            output, log_det = self.flow(self.checked(u))
             return Answer(output, log_det=log_det)
-        output = self.flow.inverse(self._table(u))
+        output = self.flow.inverse(self.checked(u))
         return Answer(output, log_det=-self.flow(output)[1])
-
-    def reach(self) -> int:
-        """0: rows have no neighbours."""
-        return 0
-
-    def check(self, given: int | None, wanted: int | None) -> None:
-        """Refuse images.
-
-        Raises:
-            ImgturboError: there are no rows.
-        """
-        if given is not None or wanted is not None:
-            raise ImgturboError(
-                "model.decoder.kind invertible maps rows of a table, and the data are images; take "
-                "kind cinn for images"
-            )
-
-    def _table(self, u: Tensor) -> Tensor:
-        if u.ndim != 2 or u.shape[1] != self.in_channels:
-            raise ImgturboError(
-                f"the invertible network reads tables (B, {self.in_channels}), not an array of "
-                f"shape {tuple(u.shape)}"
-            )
-        return u
 
 
 def invertible_pair(

@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from imgturbo.config import MomentaFlowConfig
-from imgturbo.errors import ImgturboError
 from imgturbo.flows.chain import Chain
 from imgturbo.flows.coupling import Coupling, MakePredictor
 from imgturbo.flows.mixing import Permutation
@@ -34,7 +33,7 @@ from imgturbo.flows.origins import NONE, Origins, half_turn, matched
 from imgturbo.flows.predictors import DensePredictor
 from imgturbo.flows.spline import RationalQuadratic
 from imgturbo.flows.transform import Transform
-from imgturbo.nets.generator import Generator
+from imgturbo.nets.generator import TableGenerator
 from imgturbo.nets.momenta import Units, arrangement, in_order, turn, turned
 from imgturbo.nets.momenta_critic import seen, sets_of
 from imgturbo.nets.noise import Noise
@@ -51,7 +50,7 @@ _USED = {"transverse": (True, False, True, False), "massive": (True, True, True,
 """Which of the four coordinates there are of a shell that is no mass."""
 
 
-class MomentaFlow(Generator):
+class MomentaFlow(TableGenerator):
     """(B, 4K) → (B, 4K), an event at a time, with a density; see the module's page.
 
     Raises:
@@ -60,6 +59,8 @@ class MomentaFlow(Generator):
 
     has_density = True
     scale = 1
+
+    reads = "events"
 
     def __init__(self, config: MomentaFlowConfig, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, stochastic=True)
@@ -101,22 +102,6 @@ class MomentaFlow(Generator):
         self.before.set(given)
         self.after.set(wanted)
 
-    def reach(self) -> int:
-        """0: rows have no neighbours."""
-        return 0
-
-    def check(self, given: int | None, wanted: int | None) -> None:
-        """Refuse images.
-
-        Raises:
-            ImgturboError: there are no rows.
-        """
-        if given is not None or wanted is not None:
-            raise ImgturboError(
-                "a network of kind momenta_flow reads events, rows of numbers, but the data are "
-                "images; set model.decoder.kind: cinn"
-            )
-
     # ----------------------------------------------------------------------------- draws
 
     def forward(self, u: Tensor, noise: Noise | None = None) -> Tensor:
@@ -128,12 +113,7 @@ class MomentaFlow(Generator):
         return next(self.draws(u, [noise]))
 
     def draws(self, u: Tensor, noises: Sequence[Noise | None]) -> Iterator[Tensor]:
-        if u.ndim != 2 or u.shape[1] != self.in_channels:
-            raise ImgturboError(
-                f"the network reads events (B, {self.in_channels}), not an array of shape "
-                f"{tuple(u.shape)}"
-            )
-        p, angle = turned(self.before.inverse(u).unflatten(1, (-1, 4)))
+        p, angle = turned(self.before.inverse(self.checked(u)).unflatten(1, (-1, 4)))
         start, h = self._known(p)
         for noise in noises:
             a = self.origins.draw(h, noise)

@@ -28,7 +28,15 @@ from imgturbo.nets.answer import Answer
 from imgturbo.nets.noise import Noise
 from imgturbo.sky.stretch import Stretch
 
-__all__ = ["GROWTH", "Generator", "ImageGenerator", "carry", "on_grid", "pad_to_multiple"]
+__all__ = [
+    "GROWTH",
+    "Generator",
+    "ImageGenerator",
+    "TableGenerator",
+    "carry",
+    "on_grid",
+    "pad_to_multiple",
+]
 
 GROWTH = 4
 """By how many times its side an image may have to grow to be read by a network."""
@@ -147,6 +155,47 @@ class Generator(nn.Module, ABC):
     def log_prob(self, x: Tensor, z: Tensor) -> Tensor:
         """log p(reduce(x)|z) (B,) in nats, of outputs x (B, C', …) given inputs z (B, C, …)."""
         return self.log_density(self.reduce(x), z)
+
+
+class TableGenerator(Generator):
+    """A generator of rows: (B, C) → (B, C'), each by itself.
+
+    Attributes:
+        reads: what its rows are called in messages.
+        instead: the kind of network that does for images what it does for rows.
+    """
+
+    reads: ClassVar[str] = "tables"
+    instead: ClassVar[str] = "cinn"
+
+    def reach(self) -> int:
+        """0: rows have no neighbours."""
+        return 0
+
+    def check(self, given: int | None, wanted: int | None) -> None:
+        """Refuse images.
+
+        Raises:
+            ImgturboError: one of the two ends holds them.
+        """
+        if given is not None or wanted is not None:
+            raise ImgturboError(
+                f"{type(self).__name__} reads {self.reads} of numbers, but the data are images; "
+                f"set model.decoder.kind: {self.instead}"
+            )
+
+    def checked(self, u: Tensor) -> Tensor:
+        """The input, if it is a table that this network reads.
+
+        Raises:
+            ImgturboError: it is no (B, C), or has another number of columns.
+        """
+        if u.ndim != 2 or u.shape[1] != self.in_channels:
+            raise ImgturboError(
+                f"{type(self).__name__} reads {self.reads} (B, {self.in_channels}), not an array "
+                f"of shape {tuple(u.shape)}; for images set model.decoder.kind: {self.instead}"
+            )
+        return u
 
 
 class ImageGenerator(Generator):

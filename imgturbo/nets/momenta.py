@@ -31,7 +31,7 @@ from torch.nn import functional as F
 
 from imgturbo.config import MomentaConfig
 from imgturbo.errors import ImgturboError
-from imgturbo.nets.generator import Generator
+from imgturbo.nets.generator import TableGenerator
 from imgturbo.nets.layers import shrink
 from imgturbo.nets.noise import Noise, NoiseLayer
 from imgturbo.sky.stretch import Stretch
@@ -109,12 +109,15 @@ class _Block(nn.Module):
         return h + self.second(F.silu(inner))
 
 
-class MomentaNet(Generator):
+class MomentaNet(TableGenerator):
     """(B, 4K) → (B, 4K), an event at a time; see the module's page.
 
     Raises:
         ImgturboError: sides that are no rows of four-momenta, as many as ``shell`` has particles.
     """
+
+    reads = "events"
+    instead = "unet"
 
     def __init__(self, config: MomentaConfig, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, stochastic=config.noise_channels > 0)
@@ -141,34 +144,13 @@ class MomentaNet(Generator):
         self.before.set(given)
         self.after.set(wanted)
 
-    def reach(self) -> int:
-        """0: rows have no neighbours."""
-        return 0
-
-    def check(self, given: int | None, wanted: int | None) -> None:
-        """Refuse images.
-
-        Raises:
-            ImgturboError: there are no rows.
-        """
-        if given is not None or wanted is not None:
-            raise ImgturboError(
-                "a network of kind momenta reads events, rows of numbers, but the data are images; "
-                "set model.decoder.kind: unet"
-            )
-
     def forward(self, u: Tensor, noise: Noise | None = None) -> Tensor:
         """Translate rows; ``noise`` as for images.
 
         Raises:
             ImgturboError: ``u`` is no (B, C) table, or has another number of columns.
         """
-        if u.ndim != 2 or u.shape[1] != self.in_channels:
-            raise ImgturboError(
-                f"the network reads events (B, {self.in_channels}), not an array of shape "
-                f"{tuple(u.shape)}"
-            )
-        p = self.before.inverse(u).unflatten(1, (-1, 4))
+        p = self.before.inverse(self.checked(u)).unflatten(1, (-1, 4))
         p, angle = turned(p) if self.turned else (p, None)
         start = self.after(self.arrange(p, noise).flatten(1))
         h = self.first(torch.cat([self.before(p.flatten(1)), start], 1))

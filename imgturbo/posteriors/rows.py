@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from imgturbo.errors import ImgturboError
 from imgturbo.flows.transform import full_precision
-from imgturbo.nets.generator import Generator
+from imgturbo.nets.generator import TableGenerator
 from imgturbo.nets.noise import FreshNoise, Noise
 
 __all__ = ["Conditions", "RowGenerator"]
@@ -32,7 +32,7 @@ Conditions = list[Tensor]
 _ROWS = 1 << 12  # drawn at once: what layers of 64 make of them stays in a cache
 
 
-class RowGenerator(Generator):
+class RowGenerator(TableGenerator):
     """A generator of rows, (B, C) → (B, C'), with many draws for each.
 
     Args:
@@ -153,32 +153,3 @@ class RowGenerator(Generator):
         """Compile what training runs: the summary, and the networks beside it."""
         for part in self.children():
             part.compile(*args, **kwargs)
-
-    def reach(self) -> int:
-        """0: rows have no neighbours."""
-        return 0
-
-    def check(self, given: int | None, wanted: int | None) -> None:
-        """Refuse images.
-
-        Raises:
-            ImgturboError: there are no rows.
-        """
-        if given is not None or wanted is not None:
-            raise ImgturboError(
-                f"{type(self).__name__} reads tables of numbers, but the data are images; set "
-                "model.decoder.kind: cinn"
-            )
-
-    def checked(self, u: Tensor) -> Tensor:
-        """z, if it is a table that this network reads.
-
-        Raises:
-            ImgturboError: it is not.
-        """
-        if u.ndim != 2 or u.shape[1] != self.in_channels:
-            raise ImgturboError(
-                f"{type(self).__name__} reads tables (B, {self.in_channels}), not an array of "
-                f"shape {tuple(u.shape)}; for images set model.decoder.kind: cinn"
-            )
-        return u
