@@ -25,7 +25,14 @@ from imgturbo.data.store import Split, TileStore
 from imgturbo.errors import ImgturboError
 from imgturbo.side import Side
 
-__all__ = ["StoreSource", "evenly", "side_of", "training_rows", "validation_batches"]
+__all__ = [
+    "StoreSource",
+    "evenly",
+    "side_of",
+    "training_rows",
+    "validation_batches",
+    "validation_tiles",
+]
 
 _PAIRS, _SOURCES, _TARGETS = 0, 1, 2  # passes over rows
 
@@ -168,6 +175,31 @@ def training_rows(store: TileStore, side: str) -> NDArray[np.int64]:
             "'prepare.fields' and prepare again"
         )
     return rows
+
+
+def validation_tiles(
+    store: TileStore, side: str, batch_size: int, limit: int | None
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_], NDArray[np.int64]]]:
+    """Whole validation tiles of one side, a batch at a time.
+
+    Args:
+        store: where they are.
+        side: source or target; tiles without it are left out.
+        batch_size: tiles at a time.
+        limit: at most so many, spread evenly.
+
+    Yields:
+        Their numbers among those that have the side, values (B, C, T, T), validity (B, 1, T, T) and
+        rows of the split.
+    """
+    split = store.split("validation")
+    values, valid = getattr(split, side), getattr(split, f"{side}_valid")
+    rows = np.flatnonzero(getattr(split, f"has_{side}"))
+    chosen = evenly(len(rows), limit)
+    for first in range(0, len(chosen), batch_size):
+        numbers = chosen[first : first + batch_size]
+        part = rows[numbers]
+        yield numbers, values.take(part), valid.take(part)[:, None], part
 
 
 def evenly(total: int, limit: int | None) -> NDArray[np.int64]:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from imgturbo.config import DataConfig, ObservationConfig
 from imgturbo.data.batch import Batch
 from imgturbo.data.hiding import refuse_hiding
-from imgturbo.data.loader import evenly, side_of, training_rows
+from imgturbo.data.loader import side_of, training_rows, validation_tiles
 from imgturbo.data.passes import Passes, Reader, any_measured, focused, measured, placements
 from imgturbo.data.philox import Use, stream
 from imgturbo.data.source import Source, asked_fraction, numbers_of, pairs_among
@@ -105,17 +105,11 @@ class ObservationSource(Source):
 
     def validation(self, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
         """Whole validation tiles, each with noise of its own that training never sees."""
-        split = self.store.split("validation")
-        values, valid = getattr(split, self._kept), getattr(split, f"{self._kept}_valid")
-        rows = np.flatnonzero(getattr(split, f"has_{self._kept}"))
-        chosen = evenly(len(rows), limit)
-        for first in range(0, len(chosen), batch_size):
-            numbers = chosen[first : first + batch_size]
-            part = rows[numbers]
-            tile = values.take(part), valid.take(part)[:, None]
-            noise = self._noise(0, Use.VALIDATE, numbers, self.whole)
-            paired = np.ones(len(part), bool)
-            yield self._batch((tile, tile), (part, part), paired, noise, "validation")
+        tiles = validation_tiles(self.store, self._kept, batch_size, limit)
+        for numbers, values, valid, rows in tiles:
+            tile, noise = (values, valid), self._noise(0, Use.VALIDATE, numbers, self.whole)
+            paired = np.ones(len(rows), bool)
+            yield self._batch((tile, tile), (rows, rows), paired, noise, "validation")
 
     def _noise(
         self, seed: int, use: Use, numbers: NDArray[np.int64], extent: int | None

@@ -18,7 +18,7 @@ from torch import Tensor
 from imgturbo.config import DataConfig, PriorConfig
 from imgturbo.data.batch import Batch
 from imgturbo.data.hiding import refuse_hiding
-from imgturbo.data.loader import evenly, side_of, training_rows
+from imgturbo.data.loader import side_of, training_rows, validation_tiles
 from imgturbo.data.passes import Passes, Reader, any_measured, focused, placements
 from imgturbo.data.philox import Use, stream
 from imgturbo.data.source import Extents, Source, asked_fraction, numbers_of
@@ -107,16 +107,10 @@ class PriorSource(Source):
 
     def validation(self, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
         """Whole validation tiles, each beside a draw of its own that training never sees."""
-        split = self.store.split("validation")
-        values, valid = getattr(split, self._kept), getattr(split, f"{self._kept}_valid")
-        rows = np.flatnonzero(getattr(split, f"has_{self._kept}"))
-        chosen = evenly(len(rows), limit)
-        for first in range(0, len(chosen), batch_size):
-            numbers = chosen[first : first + batch_size]
-            part = rows[numbers]
+        tiles = validation_tiles(self.store, self._kept, batch_size, limit)
+        for numbers, values, valid, rows in tiles:
             drawn = self._draw(0, Use.VALIDATE, numbers, whole=True)
-            read = values.take(part), valid.take(part)[:, None]
-            yield self._batch("validation", (drawn, numbers), (*read, part))
+            yield self._batch("validation", (drawn, numbers), (values, valid, rows))
 
     def _draw(
         self, seed: int, use: Use, numbers: NDArray[np.int64], whole: bool = False
