@@ -190,7 +190,8 @@ def put_in_place(aside: Path, path: Path) -> None:
 
     Args:
         aside: a file, or a folder, in the same folder as ``path``.
-        path: the name; a folder takes it from a folder only.
+        path: the name; a folder takes it from a folder only, or from a link to one (or to nothing),
+            and what a link pointed to stays as it is.
 
     Raises:
         OSError: before the rename, and ``path`` is as it was; or after it, and ``path`` is the new
@@ -204,13 +205,13 @@ def put_in_place(aside: Path, path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
     old = path.with_name(f".{path.name}.old")
-    if path.exists():
+    if os.path.lexists(path):
         remove(old)
         os.replace(path, old)
     try:
         os.replace(aside, path)
     except BaseException:
-        if old.exists() and not path.exists():
+        if os.path.lexists(old) and not os.path.lexists(path):
             os.replace(old, path)
         raise
     _sync_entries(path.parent)

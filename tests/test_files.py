@@ -228,6 +228,24 @@ def test_a_folder_takes_no_files_place(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["x"]
 
 
+@pytest.mark.parametrize("to", ["a folder", "nothing"])
+def test_a_folder_takes_a_links_place_and_what_it_pointed_to_stays(tmp_path, to):
+    elsewhere, link = tmp_path / "elsewhere", tmp_path / "link"
+    if to == "a folder":
+        write_folder(elsewhere, {"theirs": b"kept"})
+    link.symlink_to(elsewhere, target_is_directory=True)
+    write_folder(link, {"new": b"1"})
+    assert not link.is_symlink()
+    assert [file.name for file in link.iterdir()] == ["new"]
+    if to == "a folder":
+        assert [(file.name, file.read_bytes()) for file in elsewhere.iterdir()] == [
+            ("theirs", b"kept")
+        ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        {"link", *(["elsewhere"] if to == "a folder" else [])}
+    )
+
+
 def test_any_library_may_write_aside(tmp_path):
     with whole(tmp_path / "deep" / "x") as aside:
         aside.write_text("whole")
