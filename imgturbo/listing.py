@@ -11,22 +11,28 @@ from typing import Self
 
 from pydantic import ConfigDict, Field
 
-from imgturbo.door import Schema, door
+from imgturbo.door import Schema, door, room_for
 from imgturbo.errors import ImgturboError
 from imgturbo.files import sha256
 
 __all__ = ["Entry", "read_file"]
 
 
+_PARSED = 10
+"""Bytes of memory that a byte of JSON may take, read and understood."""
+
+
 def read_file(folder: Path, name: str, remedy: str) -> bytes:
     """The content of a file of a folder; devices and pipes, which have no end, are none.
 
     Raises:
-        ImgturboError: it is missing, no file, or cannot be read.
+        ImgturboError: it is missing, no file, cannot be read, or is more than the memory can hold.
     """
     with door(folder, name, remedy, "cannot be read"):
         _refuse_no_file(folder, name, remedy)
-        return (folder / name).read_bytes()
+        file = folder / name
+        room_for(_PARSED * file.stat().st_size, file, "what it describes", remedy)
+        return file.read_bytes()
 
 
 def _refuse_no_file(folder: Path, name: str, remedy: str) -> None:

@@ -104,7 +104,7 @@ def read_attributes(path: Path) -> tuple[Attributes, dict[str, Any]]:
             raise ImgturboError(f"{path}: no such tile store; make one with 'imgturbo prepare'")
         if not file.is_file():
             raise ImgturboError(f"{path}: not a tile store; {makes}")
-        text = file.read_bytes()
+    text = read_file(path, _ATTRIBUTES, makes)
     stamp = typed(_Stamped, text, file, f"if it was a tile store, {AGAIN}").attributes
     if stamp.format != FORMAT:
         raise ImgturboError(
