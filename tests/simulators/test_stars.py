@@ -58,6 +58,16 @@ def test_a_black_body_by_hand():
     np.testing.assert_allclose(seen, 0.58 - 2.5 * (radius - 2 * np.log10(2.5)), atol=0.01)
 
 
+def test_stars_are_in_the_large_magellanic_cloud_unless_asked():
+    """18.5 magnitudes fainter than at ten parsec (Pietrzyński et al. 2013: 18.49 ± 0.05)."""
+    star = np.array([[8.0, 0.3, 0.0]])
+    far, near = (
+        Stars(noise=1e-9, **where).observe(np.random.default_rng(0), star)
+        for where in ({}, {"distance_modulus": 0.0})
+    )
+    np.testing.assert_allclose(far - near, 18.5, atol=1e-6)
+
+
 def test_the_prior_is_of_living_stars():
     rows = Stars().prior(np.random.default_rng(0), 20_000)
     assert np.isfinite(Stars().observe(np.random.default_rng(1), rows)).all()

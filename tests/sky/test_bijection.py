@@ -95,6 +95,16 @@ def test_columns_are_standardised_after_their_bijection():
     assert all(len(f"{value:.12g}".replace(".", "")) <= 4 for value in short.scale)
 
 
+@pytest.mark.parametrize("digits", [1, 2, 3, 6])
+def test_rounded_means_keep_the_place_of_the_deviations_last_digit(digits):
+    values = norm(321.987654321, 2.718281828).rvs((1, 999), np.random.default_rng(1))
+    exact, short = Stretch.standardising(values), Stretch.standardising(values, digits=digits)
+    unit = 10.0 ** (1 - digits)  # of the deviation's last digit: it lies between 1 and 10
+    for found, true in ((short.offset, exact.offset), (short.scale, exact.scale)):
+        np.testing.assert_allclose(found, true, atol=unit / 2, rtol=0)
+        np.testing.assert_allclose(found / unit, np.round(found / unit), rtol=1e-12)
+
+
 def test_images_have_none(mixed):
     with pytest.raises(ValueError, match="table"):
         mixed.header_cards(("a", "b", "c"))

@@ -285,6 +285,15 @@ def test_shifted_by_hand():
     torch.testing.assert_close(found.total[0], 2 * total)
 
 
+def test_shifted_where_a_pixel_stands_alone():
+    """Moved, a lone pixel meets nothing that was measured: that is unknown, and no error of 0."""
+    u, v, valid = draw((1, 2, 17, 19), seed=4)
+    valid[:] = False
+    valid[..., 8, 9] = True
+    found = distances.shifted(u, v, valid)
+    torch.testing.assert_close(found.total[0], (u - v)[0, :, 8, 9].abs().sum())
+
+
 def test_shifted_is_at_most_the_blurred_error():
     u, v, _ = draw((2, 3, 16, 15))
     valid = torch.ones(2, 1, 16, 15, dtype=torch.bool)

@@ -12,6 +12,7 @@ from turbo_standins import make_batch, make_objective
 from imgturbo.config import Config, ObjectiveConfig
 from imgturbo.data import open_source
 from imgturbo.engines import build_trainable, settle
+from imgturbo.turbo.catalogue import as_text, rows
 from imgturbo.turbo.divergences import DIVERGENCES
 from imgturbo.turbo.presets import resolve
 
@@ -47,3 +48,12 @@ def test_the_new_divergence_is_one(monkeypatch):
         torch.testing.assert_close(losses.generator, 2 * expected)
     finally:
         DIVERGENCES.pop("means")
+
+
+def test_a_terminal_sees_every_preset_within_its_width():
+    lines = as_text(60).splitlines()
+    names = [line for line in lines if not line.startswith(" ")]
+    assert names == [row.name for row in rows()]
+    assert max(map(len, lines)) <= 60
+    for heading in ("L:", "D:", "with:", "z:"):
+        assert any(line.strip().startswith(heading) for line in lines)
