@@ -39,6 +39,9 @@ from imgturbo.training.state import RunState
 from imgturbo.training.tensors import named_tensors, optimizer_tensors
 
 STEPS = (3, 6, 9)
+ELSEWHERE = "../../../precious.txt"
+"""A file beside the run, to which a link may point: it must be there at the end as it was."""
+PRECIOUS = "precious"
 
 
 class State(NamedTuple):
@@ -119,6 +122,8 @@ def attempt(state: State, rng: random.Random, folder: Path) -> Trial:
     shutil.rmtree(folder / "run", ignore_errors=True)
     place.parent.mkdir()
     shutil.copytree(state.left, place)
+    precious = folder / "precious.txt"
+    precious.write_text(PRECIOUS)
     recipe: list[str] = []
     for _ in range(rng.choice([1, 1, 1, 2, 3])):
         recipe.append(harm(place, rng))
@@ -131,16 +136,18 @@ def attempt(state: State, rng: random.Random, folder: Path) -> Trial:
         run.resume(Checkpoints(place), said.append)
         return run
 
-    return Trial(recipe, call, _check(state, place, recipe, said))
+    return Trial(recipe, call, _check(state, precious, recipe, said))
 
 
 def _check(
-    state: State, place: Path, recipe: list[str], said: list[str]
+    state: State, precious: Path, recipe: list[str], said: list[str]
 ) -> Callable[[RunState], str | None]:
     forged = any("forged" in line for line in recipe)
     removed = any(line.endswith("folder removed") for line in recipe)
 
     def check(run: RunState) -> str | None:
+        if precious.read_text() != PRECIOUS:
+            return f"a file to which a link points was changed: {recipe}"
         if forged:
             return None
         step, warned = run.progress.step, any(line.startswith("warning") for line in said)
@@ -157,7 +164,9 @@ def harm(place: Path, rng: random.Random) -> str:
     """Damage one thing of the checkpoints; says what."""
     step = rng.choice([9, 9, 9, 9, 6, 3])
     here = place / f"step-{step:08d}"
-    names = sorted(f.name for f in here.iterdir() if f.is_file()) if here.is_dir() else []
+    files = list(here.iterdir()) if here.is_dir() else []
+    # Never through a link that an earlier harm has made: what it points to is somebody's.
+    names = sorted(f.name for f in files if f.is_file() and not f.is_symlink())
     if not names:
         return "nothing"
     name = rng.choice(names)
@@ -182,7 +191,7 @@ def harm(place: Path, rng: random.Random) -> str:
         return f"{step}/{name} forged: {_forged(here, name, rng)}"
     elif what == "exchange":
         other = place / f"step-{rng.choice(STEPS):08d}" / name
-        if other.is_file():
+        if other.is_file() and not other.is_symlink():
             one, two = file.read_bytes(), other.read_bytes()
             file.write_bytes(two)
             other.write_bytes(one)
@@ -191,7 +200,7 @@ def harm(place: Path, rng: random.Random) -> str:
         return f"{step}: folder removed"
     elif what == "link":
         file.unlink()
-        os.symlink(rng.choice(["/etc/passwd", "/dev/zero", name, "/nowhere", ".."]), file)
+        os.symlink(rng.choice([ELSEWHERE, "/dev/zero", name, "/nowhere", ".."]), file)
     elif what == "made a folder":
         file.unlink()
         file.mkdir()
@@ -226,6 +235,8 @@ def _beside(place: Path, here: Path, what: str, rng: random.Random) -> str:
 
 
 def _edited(file: Path, rng: random.Random) -> str:
+    if file.is_symlink():
+        return "nothing"
     try:
         tree = json.loads(file.read_bytes())
         said = edit_json(tree, rng)
@@ -243,6 +254,8 @@ def _forged(here: Path, name: str, rng: random.Random) -> str:
     else:
         data, note = edit_weights(file.read_bytes(), rng)
         file.write_bytes(data)
+    if manifest.is_symlink():
+        return "nothing"
     try:
         content = json.loads(manifest.read_bytes())
         if name in content["files"]:
