@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -38,3 +39,22 @@ def test_an_edit_is_a_function_of_its_seed(seed):
         return edit_json(tree, random.Random(seed), junk=[j for j in JUNK if j == j]), tree
 
     assert edited() == edited()
+
+
+@pytest.mark.parametrize("linked", ["weights.safetensors", "manifest.json"])
+def test_nothing_is_damaged_through_a_link(linked, tmp_path):
+    """A link that one harm made must not lead the next one out of the campaign's folder."""
+    precious, place = tmp_path / "precious.json", tmp_path / "run" / "checkpoints"
+    precious.write_text('{"files": {"weights.safetensors": {}}}')
+    for seed in range(60):
+        for step in checkpoints.STEPS:
+            here = place / f"step-{step:08d}"
+            here.mkdir(parents=True, exist_ok=True)
+            for name in ("state.json", "weights.safetensors", "manifest.json"):
+                (here / name).unlink(missing_ok=True)
+                (here / name).write_text('{"files": {}, "a": [1, 2]}')
+            (here / linked).unlink()
+            (here / linked).symlink_to(precious)
+        checkpoints.harm(place, random.Random(seed))
+        shutil.rmtree(place)
+    assert precious.read_text() == '{"files": {"weights.safetensors": {}}}'
