@@ -170,13 +170,13 @@ class Bench:
     def survives(self, mutant: Mutant, room: dict[str, Any]) -> bool:
         """True if no test of its room fails with a mutant in place."""
         seconds = room["seconds"]
-        if mutant.function:
-            direct = set(room["entered"].get(f"{mutant.path}:{mutant.function}", []))
-        else:  # at import: whatever enters the file
+        direct = set(room["entered"].get(f"{mutant.path}:{mutant.function}", []))
+        imported = not direct  # a constant, or a function that only makes one
+        if imported:  # whatever enters the file
             entered = room["entered"].items()
             direct = {t for where, ts in entered if where.startswith(mutant.path + ":") for t in ts}
         tests = sorted(direct & set(seconds), key=seconds.get)
-        if not mutant.function:  # a constant may be read from without: the rest of their files
+        if imported:  # it may be read from without: the rest of their files
             files = {test.split("::")[0] for test in tests or seconds}
             beside = {test for test in seconds if test.split("::")[0] in files} - direct
             tests += sorted(beside, key=seconds.get)

@@ -14,7 +14,7 @@ from imgturbo.engines import build_network, build_trainable, settle
 from imgturbo.errors import ImgturboError
 from imgturbo.events import momenta
 from imgturbo.flows.both_ways import BothWays
-from imgturbo.flows.momenta import MomentaFlow, _coordinates
+from imgturbo.flows.momenta import MomentaFlow, _apart, _coordinates
 from imgturbo.flows.origins import WAYS, Origins, matched
 from imgturbo.nets import PositionalNoise
 from imgturbo.nets.momenta import turned
@@ -280,3 +280,12 @@ def test_an_encoder_of_another_kind_is_refused():
     tree["model"]["encoder"] = {"kind": "mlp"}
     with pytest.raises(ImgturboError, match=r"encoder\.kind"):
         build_trainable(Config.model_validate(tree), side("z", 1), side("x", 2))
+
+
+def test_distances_on_the_sky_of_the_collision():
+    """ΔR² = Δη² + Δφ², Δφ the short way round."""
+    eta, phi = np.array([0.5, -1.0, 2.0]), np.array([3.0, -3.0, 0.2])
+    p = np.stack([np.cos(phi), np.sin(phi), np.sinh(eta), np.cosh(eta) * 1.01], 1) * 50
+    short = (phi[:, None] - phi + np.pi) % (2 * np.pi) - np.pi
+    expected = np.hypot(eta[:, None] - eta, short)[np.triu_indices(3, 1)]
+    np.testing.assert_allclose(_apart(torch.as_tensor(p)[None])[0], expected, rtol=1e-4)
