@@ -77,11 +77,11 @@ def open_table(path: Path | str) -> TableReader:
         if path.stat().st_size == 0:
             raise ImgturboError(f"{path}: is empty; give a table with a line of names and rows")
     if kind == "fits":
-        from imgturbo.tables.binary_file import FitsTable
+        from imgturbo.tables.fits_table import FitsTable
 
         return FitsTable(path)
     if kind == "hdf5":
-        from imgturbo.tables.binary_file import Hdf5Table
+        from imgturbo.tables.hdf5_table import Hdf5Table
 
         return Hdf5Table(path)
     from imgturbo.tables.text_file import TextTable

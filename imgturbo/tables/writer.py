@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from imgturbo.errors import ImgturboError
 from imgturbo.files import whole
 from imgturbo.sky.blocks import BLOCK, Extent, extents
-from imgturbo.tables.binary_file import require_h5py
 from imgturbo.tables.files import FORMATS, format_of
+from imgturbo.tables.hdf5_table import require_h5py
 from imgturbo.tables.reader import Column
 
 __all__ = ["TableWriter", "check_writable", "write_table"]
