@@ -63,10 +63,11 @@ def factors_to(
 def factor_between(given: str, wanted: str) -> float | None:
     """How many of ``wanted`` one of ``given`` is; None where no factor leads there.
 
-    >>> factor_between("MeV", "GeV"), factor_between("GeV", "m")
-    (0.001, None)
+    >>> factor_between("MeV", "GeV"), factor_between("GeV", "m"), factor_between("mag(AB)", "Jy")
+    (0.001, None, None)
     """
     from astropy import units as u
+    from astropy.units.function import FunctionUnitBase
 
     if given == wanted:
         return 1.0
@@ -84,6 +85,8 @@ def factor_between(given: str, wanted: str) -> float | None:
     one, other = parsed(given), parsed(wanted)
     if one is None or other is None:
         return None
+    if any(isinstance(unit, FunctionUnitBase) for unit in (one, other)):
+        return 1.0 if one == other else None  # AB magnitudes and the like are no multiples
     try:
         return float(one.to(other))
     except u.UnitConversionError:

@@ -29,7 +29,8 @@ _LONGEST = 1 << 24  # characters of a line
 _MOST_COMMENTS = 100_000  # lines
 _MISSING = {"", "nan", "null", "none", "na", "n/a", "--", "masked"}
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")
-_DIGITS = re.compile(r"-?[0-9]{19,}|0[0-9]+")  # which a float would not give back as they were
+_LEADING = re.compile(r"0[0-9]+")  # which no number would give back as it was
+_LONG = re.compile(r"-?[0-9]{16,}")  # of which a float may have other digits
 _REMEDY = "mend the file"
 
 Cells = list[list[str]]
@@ -104,7 +105,8 @@ class TextTable(TableReader):
                 return (row[places[0]] for row in cells)
             return itertools.chain.from_iterable(map(operator.itemgetter(*places), cells))
 
-        for read in (float, _number):  # the second knows missing cells, and takes longer
+        # The second knows missing cells, and that 1_000 is a name; it takes longer.
+        for read in (_number,) if "_" in "".join(flat()) else (float, _number):
             try:
                 values = np.fromiter(map(read, flat()), np.float64, shape[0] * shape[1])
             except (ValueError, OverflowError):
@@ -172,28 +174,41 @@ class _Kind:
         self.whole = declared is None or declared.kind in "iu"
         self.number = declared is None or declared.kind in "iuf"
         self.truth = declared is not None and declared.kind == "b"
+        self.digits = False  # whether all there is are digits, of which a float would lose some
+        self.point = False
         self.width = 1
 
     def _is_whole(self, cell: str) -> bool:
         if self.declared is None:
             return _WHOLE.fullmatch(cell) is not None
-        return cell.removeprefix("-").isdecimal()
+        if not cell.removeprefix("-").isdecimal():
+            return False
+        limits = np.iinfo(self.declared)
+        return int(limits.min) <= int(cell) <= int(limits.max)
 
     def see(self, cells: list[str]) -> None:
         """Look at some more of them."""
         if self.whole and not all(map(self._is_whole, cells)):
             self.whole = False
-        if self.number and not self.whole:
-            if self.declared is None and any(map(_DIGITS.fullmatch, cells)):
-                self.number = False
-            try:
-                for cell in cells:
-                    _number(cell)
-            except ValueError:
-                self.number = False
+        if self.number:
+            self._see_numbers(cells)
         if self.truth and not set(cells) <= {"True", "False"}:
             self.truth = False
         self.width = max(self.width, max(len(cell.encode()) for cell in cells))
+
+    def _see_numbers(self, cells: list[str]) -> None:
+        fractions = self.declared is not None and self.declared.kind == "f"
+        self.digits = self.digits or (not fractions and any(map(_loses_digits, cells)))
+        if self.whole:
+            return
+        if self.declared is None and any(map(_LEADING.fullmatch, cells)):
+            self.number = False
+        try:
+            for cell in cells:
+                number = _number(cell)
+                self.point = self.point or not (np.isnan(number) or cell.lstrip("-").isdecimal())
+        except ValueError:
+            self.number = False
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -203,9 +218,14 @@ class _Kind:
             return np.dtype(np.bool_)
         if self.whole:
             return np.dtype(np.int64) if declared is None else declared
-        if self.number:
+        if self.number and (self.point or not self.digits):
             return np.dtype(np.float64) if declared is None or declared.kind != "f" else declared
         return np.dtype(f"S{self.width}")
+
+
+def _loses_digits(cell: str) -> bool:
+    """Whether a cell is a whole number, such as an identifier, that no float has."""
+    return _LONG.fullmatch(cell) is not None and int(float(cell)) != int(cell)
 
 
 def _typed(cells: list[str], dtype: np.dtype[Any] | None) -> NDArray[Any]:
@@ -219,8 +239,10 @@ def _number(cell: str) -> float:
     """A cell's number, NaN where it is missing.
 
     Raises:
-        ValueError: it is no number.
+        ValueError: it is no number; ``1_000``, which Python would read, is a name.
     """
+    if "_" in cell:
+        raise ValueError(cell)
     try:
         return float(cell)
     except ValueError:
