@@ -126,7 +126,7 @@ def translate_table(
         bundle: a loaded bundle whose sides are tables.
         table: an astropy table that has the columns of the input side, in any order and among
             others, in units that can be converted; or an array (N, C) in the input side's units and
-            order. NaN, or masked, where there is no number.
+            order, or one with named fields in its units. NaN, or masked, where there is no number.
         direction: ``"forward"``, source to target, or ``"backward"``.
         settings: ``samples``, ``seed``, ``temperature``, ``quantiles``, ``keep_draws``, ``batch``
             (rows), ``device``, ``precision``; see :class:`imgturbo.bundle.Settings`.
@@ -142,6 +142,11 @@ def translate_table(
     """
     translator = RowTranslator(bundle, direction, Settings(**settings))
     side = translator.way.input
+    if not isinstance(table, np.ndarray) and not hasattr(table, "colnames"):
+        raise ImgturboError(
+            f"rows are given as an astropy table or as a numpy array (N, {len(side)}), not as "
+            f"{type(table).__name__}; make one of it"
+        )
     if isinstance(table, np.ndarray) and table.dtype.names is None:
         if table.ndim != 2 or table.shape[1] != len(side):
             raise ImgturboError(
@@ -150,6 +155,8 @@ def translate_table(
             )
         return translator.reduction.translation(translator(_floats(table)))
     planes = translator(_rows_of(table, side.names, side.units))
+    if isinstance(table, np.ndarray):  # one of named fields, which has no units
+        return translator.reduction.translation(planes)
     meta = dict((key, value) for key, value, _ in prediction_cards(bundle.hash, direction))
     found = translator.reduction.translation(planes)
     return found.map(lambda plane: _as_table(plane, translator.way, meta))
@@ -164,13 +171,17 @@ def _as_table(values: Numbers, way: Direction, meta: dict[str, Any]) -> Table:
 
 
 def _rows_of(table: Any, names: Sequence[str], units: Sequence[str]) -> Numbers:
-    """(N, C) of an astropy table's columns, in these units."""
-    missing = [name for name in names if name not in table.colnames]
+    """(N, C) of the columns of an astropy table or of an array with named fields, in these units.
+
+    An array has no units; it is taken to be in these.
+    """
+    bare = isinstance(table, np.ndarray)
+    there = list(table.dtype.names if bare else table.colnames)
+    missing = [name for name in names if name not in there]
     if missing:
-        raise ImgturboError(
-            f"the table has no column {missing[0]}; it has {listed(table.colnames)}"
-        )
-    columns = [Column(name, str(table[name].unit or "")) for name in names]
+        raise ImgturboError(f"the table has no column {missing[0]}; it has {listed(there)}")
+    given = units if bare else [str(getattr(table[n], "unit", None) or "") for n in names]
+    columns = [Column(name, unit) for name, unit in zip(names, given, strict=True)]
     factors = factors_to(columns, units, "the table")
     values = np.empty((len(table), len(names)))
     for place, name in enumerate(names):
@@ -184,7 +195,7 @@ def _rows_of(table: Any, names: Sequence[str], units: Sequence[str]) -> Numbers:
 def _floats(array: NDArray[Any]) -> Numbers:
     if array.dtype.kind not in "iufb":
         raise ImgturboError(f"the array holds values of type {array.dtype}, no numbers")
-    return array.astype(np.float64)
+    return np.ma.filled(array.astype(np.float64), np.nan)
 
 
 def column_name(name: str, plane: str) -> str:
