@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from imgturbo.door import shortened
 from imgturbo.errors import ImgturboError
 from imgturbo.files import whole
 from imgturbo.sky.blocks import BLOCK, Extent, extents
@@ -32,6 +34,7 @@ __all__ = ["TableWriter", "check_writable", "write_table"]
 
 _REMEDY = "free some space or choose another --out"
 _DATASET = "data"
+_LONGEST_NAME = 68  # of a column in FITS, a quotation mark counting twice
 
 
 class TableWriter(ABC):
@@ -89,6 +92,12 @@ def _native(column: Column) -> np.dtype[Any]:
     return column.dtype
 
 
+def _in_fits(column: Column) -> np.dtype[Any]:
+    """The type in which FITS has it: its bytes are truths, or have no sign."""
+    dtype = _native(column)
+    return np.dtype(np.int16) if dtype == np.int8 else dtype
+
+
 class _Text(TableWriter):
     """CSV and TSV, and ECSV, which begins with a header of its own."""
 
@@ -132,30 +141,43 @@ class _Fits(TableWriter):
 
     def __init__(self, place: Path, columns: Sequence[Column], meta: Mapping[str, Any]) -> None:
         super().__init__(place, columns, meta)
+        self._lost: set[str] = set()  # columns of which letters were lost
         self._stream = place.open("wb")
-        content, self._extent = self._encoded([np.empty(0, _native(c)) for c in self.columns])
+        content, self._extent = self._encoded([np.empty(0, _in_fits(c)) for c in self.columns])
         self._stream.write(content[: self._extent.data])
 
     def _encoded(self, arrays: list[NDArray[Any]]) -> tuple[bytes, Extent]:
         """A whole file of these rows, and where its table lies."""
         from astropy.io import fits
 
-        types = [(column.name, _native(column)) for column in self.columns]
+        types = [(column.name, _in_fits(column)) for column in self.columns]
         rows = np.empty(len(arrays[0]), types)
         for column, values in zip(self.columns, arrays, strict=True):
-            rows[column.name] = _bytes(values, "ascii") if _native(column).kind == "S" else values
+            is_text = _native(column).kind == "S"
+            rows[column.name] = self._letters(column.name, values) if is_text else values
         with _unit_words():
             table = fits.BinTableHDU(rows)
             for place, column in enumerate(self.columns, start=1):
                 if column.unit:
-                    table.header[f"TUNIT{place}"] = column.unit
+                    table.header[f"TUNIT{place}"] = _plain(column.unit)
             for key, value in self.meta.items():
                 for one in value if isinstance(value, list) else [value]:
-                    table.header.append((key, one), end=True)
+                    table.header.append((key, _plain(one)), end=True)
             buffer = io.BytesIO()
             fits.HDUList([fits.PrimaryHDU(), table]).writeto(buffer)
         content = buffer.getvalue()
         return content, extents(io.BytesIO(content), len(content), str(self.place))[1]
+
+    def _letters(self, name: str, values: NDArray[Any]) -> NDArray[Any]:
+        """Texts as FITS has them, which knows ASCII alone; says so where that loses anything."""
+        if name not in self._lost and not all(str(value).isascii() for value in values.tolist()):
+            self._lost.add(name)
+            warnings.warn(
+                f"column {name}: letters that FITS has not are written as ?; write .ecsv or .h5 to "
+                "keep them",
+                stacklevel=2,
+            )
+        return _bytes(values, "ascii")
 
     def _write(self, arrays: list[NDArray[Any]]) -> None:
         content, extent = self._encoded(arrays)
@@ -198,6 +220,17 @@ class _Hdf5(TableWriter):
         self._file.close()
 
 
+_ALIKE = str.maketrans({"µ": "u", "μ": "u", "Å": "Angstrom", "°": "deg"})
+
+
+def _plain(value: Any) -> Any:
+    """Words that a FITS header can hold: ASCII that prints."""
+    if not isinstance(value, str):
+        return value
+    plain = value.translate(_ALIKE).encode("ascii", "replace").decode()
+    return "".join(letter if letter.isprintable() else "?" for letter in plain)
+
+
 def _bytes(values: NDArray[Any], encoding: str) -> NDArray[Any]:
     if values.dtype.kind == "S":
         return values
@@ -207,8 +240,6 @@ def _bytes(values: NDArray[Any], encoding: str) -> NDArray[Any]:
 @contextlib.contextmanager
 def _unit_words() -> Iterator[None]:
     """Without astropy's word on units that it does not know: they are written as they came."""
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -231,6 +262,17 @@ def check_writable(out: Path | str) -> str:
     return kind
 
 
+def _check_names(out: Path, columns: Sequence[Column]) -> None:
+    """Refuse names that no FITS header can hold."""
+    for column in columns:
+        quoted = len(column.name) + column.name.count("'")
+        if quoted > _LONGEST_NAME or _plain(column.name) != column.name:
+            raise ImgturboError(
+                f"{out}: column {shortened(column.name)}: FITS has names of {_LONGEST_NAME} plain "
+                "characters at most; rename the column, or write .ecsv or .h5"
+            )
+
+
 @contextlib.contextmanager
 def write_table(
     out: Path | str,
@@ -250,6 +292,8 @@ def write_table(
         ImgturboError: it cannot be written; what was there before is still there.
     """
     kind = check_writable(out)
+    if kind == "fits":
+        _check_names(Path(out), columns)
     makers: dict[str, type[TableWriter]] = {"fits": _Fits, "hdf5": _Hdf5}
     with whole(out, remedy) as aside:
         if kind in makers:
