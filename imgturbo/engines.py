@@ -161,8 +161,8 @@ def _both_ways(config: Config, source: Space, target: Space) -> BothWays:
         )
     forward, backward = MomentaFlow(decoder, z, x), MomentaFlow(encoder, x, z)
     if isinstance(source, Side) and isinstance(target, Side):
-        forward.know(source.stretch, target.stretch)
-        backward.know(target.stretch, source.stretch)
+        forward.know(source, target)
+        backward.know(target, source)
     return BothWays(forward, backward)
 
 

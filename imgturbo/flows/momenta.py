@@ -33,11 +33,9 @@ from imgturbo.flows.origins import NONE, Origins, half_turn, matched
 from imgturbo.flows.predictors import DensePredictor
 from imgturbo.flows.spline import RationalQuadratic
 from imgturbo.flows.transform import Transform
-from imgturbo.nets.generator import TableGenerator
-from imgturbo.nets.momenta import Units, arrangement, in_order, turn, turned
+from imgturbo.nets.momenta import EventGenerator, in_order, turn, turned
 from imgturbo.nets.momenta_critic import seen, sets_of
 from imgturbo.nets.noise import Noise
-from imgturbo.sky.stretch import Stretch
 
 __all__ = ["MomentaFlow"]
 
@@ -50,24 +48,14 @@ _USED = {"transverse": (True, False, True, False), "massive": (True, True, True,
 """Which of the four coordinates there are of a shell that is no mass."""
 
 
-class MomentaFlow(TableGenerator):
-    """(B, 4K) → (B, 4K), an event at a time, with a density; see the module's page.
-
-    Raises:
-        ImgturboError: sides that are no rows of four-momenta, as many as ``shell`` has particles.
-    """
+class MomentaFlow(EventGenerator):
+    """(B, 4K) → (B, 4K), an event at a time, with a density; see the module's page."""
 
     has_density = True
     scale = 1
 
-    reads = "events"
-
     def __init__(self, config: MomentaFlowConfig, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, stochastic=True)
-        self.shell = list(config.shell)
-        self.arrange = arrangement(config.arrange, len(self.shell), in_channels, out_channels)
-        self.ordered = config.arrange == "pt"
-        self.before, self.after = Units(in_channels), Units(out_channels)
+        super().__init__(config, in_channels, out_channels, stochastic=True)
         used = [_USED.get(str(shell), (True, True, True, False)) for shell in self.shell]
         self.register_buffer("used", torch.tensor(used), persistent=False)
         self.register_buffer("members", sets_of(len(self.shell)), persistent=False)
@@ -96,11 +84,6 @@ class MomentaFlow(TableGenerator):
 
     used: Tensor
     members: Tensor
-
-    def know(self, given: Stretch, wanted: Stretch) -> None:
-        """Take up the stretches of both sides, by which stretched numbers are GeV."""
-        self.before.set(given)
-        self.after.set(wanted)
 
     # ----------------------------------------------------------------------------- draws
 

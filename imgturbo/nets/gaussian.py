@@ -23,7 +23,7 @@ from imgturbo.nets.answer import Answer, Posterior
 from imgturbo.nets.generator import Generator
 from imgturbo.nets.layers import shrink
 from imgturbo.nets.noise import Noise
-from imgturbo.sky.stretch import Stretch
+from imgturbo.side import Side
 
 __all__ = ["GaussianHead"]
 
@@ -92,6 +92,6 @@ class GaussianHead(Generator):
         """As the network does."""
         self.network.check(given, wanted)
 
-    def know(self, given: Stretch, wanted: Stretch) -> None:
+    def know(self, given: Side, wanted: Side) -> None:
         """As the network does."""
         self.network.know(given, wanted)

@@ -26,7 +26,7 @@ from torch.nn import functional
 from imgturbo.errors import ImgturboError
 from imgturbo.nets.answer import Answer
 from imgturbo.nets.noise import Noise
-from imgturbo.sky.stretch import Stretch
+from imgturbo.side import Side
 
 __all__ = [
     "GROWTH",
@@ -107,12 +107,12 @@ class Generator(nn.Module, ABC):
         """How far it sees in pixels, where it knows; None: that has to be measured."""
         return None
 
-    def know(self, given: Stretch, wanted: Stretch) -> None:
+    def know(self, given: Side, wanted: Side) -> None:
         """Take up what the numbers of both sides mean, where the network needs that.
 
         Args:
-            given: the stretch of what it reads.
-            wanted: that of what it writes.
+            given: the side that it reads.
+            wanted: the one that it writes.
         """
         return None
 

@@ -25,29 +25,34 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from imgturbo.config import MomentaConfig
+from imgturbo.config import MomentaConfig, MomentaFlowConfig
 from imgturbo.errors import ImgturboError
 from imgturbo.nets.generator import TableGenerator
 from imgturbo.nets.layers import shrink
 from imgturbo.nets.noise import Noise, NoiseLayer
-from imgturbo.sky.stretch import Stretch
+from imgturbo.side import Side
 
-__all__ = ["MomentaNet", "Units", "arrangement", "in_order", "turn", "turned"]
+__all__ = ["EventGenerator", "MomentaNet", "Units", "in_order", "turn", "turned"]
 
 M_W, M_TOP = 80.379, 172.76
 _WIDTHS = (5.0, 10.0, 15.0)
 _MASSIVE = 10.0  # GeV, m₀: about the mass of a jet
 _LARGEST = 6.0  # of a stretched number times its scale: beyond it sinh grows without bound
 _FARTHEST = 4.0  # of a correction: a game with a critic must not run away
+_IN_GEV = {"": 1.0, "eV": 1e-9, "keV": 1e-6, "MeV": 1e-3, "GeV": 1.0, "TeV": 1e3}
 _SWAP = 1 << 16  # the noise's layer by which the two jets of a W are told apart
 
 
 class Units(nn.Module):
-    """A side's stretch, to GeV and back, in torch; constants that travel with the weights."""
+    """A side's stretch, to GeV and back, in torch; constants that travel with the weights.
+
+    Columns may be in another unit of energy; of one that states none GeV is taken.
+    """
 
     exact = ("offset", "curvature", "scale")
 
@@ -61,20 +66,27 @@ class Units(nn.Module):
     curvature: Tensor
     scale: Tensor
 
-    def set(self, stretch: Stretch) -> None:
+    def set(self, side: Side) -> None:
         """Take up a side's stretch.
 
         Raises:
-            ImgturboError: one with a logarithm, which has no negative momenta.
+            ImgturboError: one with a logarithm or bounds, which has no negative momenta; columns in
+                a unit that is no energy.
         """
-        curvature = 1 / torch.as_tensor(stretch.softening)
-        if not bool(curvature.isfinite().all()):
+        if side.stretch.bijective:
             raise ImgturboError(
-                "model: a network of kind momenta reads momenta, which may be negative; scale "
-                "their columns by linear or asinh, not by log"
+                "model: a network of momenta reads numbers that may be negative; scale their "
+                "columns by linear or asinh, not by log"
             )
+        plain = [unit.replace(" ", "").removesuffix("/c") for unit in side.units]
+        if unknown := [unit for unit in plain if unit not in _IN_GEV]:
+            raise ImgturboError(
+                f"model: a network of momenta needs them in GeV, not in {unknown[0]}; say so by "
+                "'units' of the sides in prepare.tables"
+            )
+        stretch = side.stretch.scaled(np.array([_IN_GEV[unit] for unit in plain]))
         self.offset.copy_(torch.as_tensor(stretch.offset))
-        self.curvature.copy_(curvature)
+        self.curvature.copy_(1 / torch.as_tensor(stretch.softening))
         self.scale.copy_(torch.as_tensor(stretch.scale))
 
     def forward(self, values: Tensor) -> Tensor:
@@ -109,22 +121,42 @@ class _Block(nn.Module):
         return h + self.second(F.silu(inner))
 
 
-class MomentaNet(TableGenerator):
-    """(B, 4K) → (B, 4K), an event at a time; see the module's page.
+class EventGenerator(TableGenerator):
+    """A generator of events, which knows in what units its rows are and what comes from what.
 
     Raises:
         ImgturboError: sides that are no rows of four-momenta, as many as ``shell`` has particles.
     """
 
     reads = "events"
+
+    def __init__(
+        self,
+        config: MomentaConfig | MomentaFlowConfig,
+        in_channels: int,
+        out_channels: int,
+        stochastic: bool,
+    ) -> None:
+        super().__init__(in_channels, out_channels, stochastic=stochastic)
+        self.shell = list(config.shell)
+        self.ordered = config.arrange == "pt"
+        self.arrange = _arrangement(config.arrange, len(self.shell), in_channels, out_channels)
+        self.before, self.after = Units(in_channels), Units(out_channels)
+
+    def know(self, given: Side, wanted: Side) -> None:
+        """Take up the stretches and units of both sides, by which stretched numbers are GeV."""
+        self.before.set(given)
+        self.after.set(wanted)
+
+
+class MomentaNet(EventGenerator):
+    """(B, 4K) → (B, 4K), an event at a time; see the module's page."""
+
     instead = "unet"
 
     def __init__(self, config: MomentaConfig, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, stochastic=config.noise_channels > 0)
-        self.shell, self.turned = list(config.shell), config.turned
-        self.ordered = config.arrange == "pt"
-        self.arrange = arrangement(config.arrange, len(self.shell), in_channels, out_channels)
-        self.before, self.after = Units(in_channels), Units(out_channels)
+        super().__init__(config, in_channels, out_channels, config.noise_channels > 0)
+        self.turned = config.turned
         self.first = nn.Linear(in_channels + out_channels, config.width)
         self.noise = (
             NoiseLayer(config.width, config.noise_channels, 0, stride=1)
@@ -138,11 +170,6 @@ class MomentaNet(TableGenerator):
         self.norm = nn.LayerNorm(config.width)
         self.last = nn.Linear(config.width, out_channels)
         shrink(self.last)
-
-    def know(self, given: Stretch, wanted: Stretch) -> None:
-        """Take up the stretches of both sides, by which stretched numbers are GeV."""
-        self.before.set(given)
-        self.after.set(wanted)
 
     def forward(self, u: Tensor, noise: Noise | None = None) -> Tensor:
         """Translate rows; ``noise`` as for images.
@@ -250,7 +277,7 @@ def _to_partons(p: Tensor, noise: Noise | None) -> Tensor:
 _ARRANGE = {"none": _as_they_are, "pt": _to_objects, "masses": _to_partons}
 
 
-def arrangement(
+def _arrangement(
     name: str, particles: int, in_channels: int, out_channels: int
 ) -> Callable[[Tensor, Noise | None], Tensor]:
     """What a network starts from: of four-momenta (B, K, 4) as many others.

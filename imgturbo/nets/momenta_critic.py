@@ -21,7 +21,7 @@ from imgturbo.errors import ImgturboError
 from imgturbo.nets.critic import join
 from imgturbo.nets.momenta import Units, turn, turned
 from imgturbo.nets.spectral import SpectralLinear
-from imgturbo.sky.stretch import Stretch
+from imgturbo.side import Side
 
 __all__ = ["MomentaCritic", "seen", "sets_of"]
 
@@ -56,8 +56,8 @@ class MomentaCritic(nn.Module):
 
     members: Tensor
 
-    def know(self, own: Stretch, other: Stretch) -> None:
-        """Take up the stretches of the side that is judged, and of the condition."""
+    def know(self, own: Side, other: Side) -> None:
+        """Take up the stretches and units of the side that is judged, and of the condition."""
         self.units.set(own)
         if self.beside is not None:
             self.beside.set(other)

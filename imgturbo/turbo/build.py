@@ -137,16 +137,16 @@ def _tell_units(
     terms: Terms,
 ) -> None:
     """Tell every network what the numbers mean that it reads and writes, where that is known."""
-    stretches = {space: end.stretch for space, end in ends.items() if isinstance(end, Side)}
-    if len(stretches) < len(ends):
+    sides = {space: end for space, end in ends.items() if isinstance(end, Side)}
+    if len(sides) < len(ends):
         return
     for network, given, wanted in ((decoder, "z", "x"), (encoder, "x", "z")):
         if network is not None:
-            network.know(stretches[given], stretches[wanted])
+            network.know(sides[given], sides[wanted])
     for name, output in terms.critics.items():
         if (know := getattr(critics[name], "know", None)) is not None:
             own = SPACE[output]
-            know(stretches[own], stretches["x" if own == "z" else "z"])
+            know(sides[own], sides["x" if own == "z" else "z"])
 
 
 def _end(end: int | Side, images: bool, rows: bool) -> _End:

@@ -22,6 +22,7 @@ from imgturbo.side import Side
 from imgturbo.sky.stretch import Stretch
 
 OBJECTS = [0, "transverse", "massive", "massive", "massive", "massive"]
+NAMES = tuple(f"p{n}" for n in range(24))
 PARTONS = [0, 0, 4.8, 4.8, 0.33, 0.33]
 
 
@@ -47,7 +48,7 @@ def made(shell=OBJECTS, arrange="pt"):
     config = MomentaFlowConfig(shell=shell, arrange=arrange, width=8, couplings=4)
     net = build_network(config, 24, 24)
     assert isinstance(net, MomentaFlow)
-    net.know(stretch(1), stretch(2))
+    net.know(*(Side(NAMES, "GeV", stretch(k), kind="table") for k in (1, 2)))
     for parameter in net.flow.parameters():
         torch.nn.init.normal_(parameter, 0, 0.05)
     return net.double().eval()

@@ -5,15 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from imgturbo.config import CriticConfig, MomentaConfig
 from imgturbo.errors import ImgturboError
-from imgturbo.events import momenta
+from imgturbo.events import PARTONS, columns, momenta
 from imgturbo.events.simple import reconstructed
 from imgturbo.nets import PositionalNoise, build_critic, build_generator
 from imgturbo.nets.momenta import MomentaNet, Units, turned
 from imgturbo.nets.momenta_critic import MomentaCritic
+from imgturbo.side import Side
+from imgturbo.sky.bijection import NONE, Bijection
 from imgturbo.sky.stretch import Stretch
 
 PARTON_SHELL = [0, 0, 4.8, 4.8, 0.33, 0.33]
@@ -36,12 +40,16 @@ def stretch(seed, kind="asinh"):
     return Stretch(generator.normal(0, 5, 24), soft, generator.uniform(0.8, widest, 24))
 
 
+def side_of(stretch, units=()):
+    return Side(columns(PARTONS), "GeV", stretch, kind="table", units=units)
+
+
 def made(**settings):
     """A network between two sides, in double precision, with weights that do something."""
     torch.manual_seed(1)
     config = MomentaConfig(width=16, blocks=2, noise_channels=3, **settings)
     net = build_generator(config, 24, 24)
-    net.know(stretch(1), stretch(2))
+    net.know(side_of(stretch(1)), side_of(stretch(2)))
     with torch.no_grad():
         net.last.weight.normal_(0, 0.3)
     return net.double().eval()
@@ -66,7 +74,7 @@ def turn(x, angle):
 def test_units_are_the_stretch_of_the_side(kind):
     side = stretch(3, kind)
     units = Units(24).double()
-    units.set(side)
+    units.set(side_of(side))
     x = events(0, 11)
     y = units(torch.as_tensor(x)).numpy()
     np.testing.assert_allclose(y, side(x.T).T, atol=1e-5)  # the constants are float32
@@ -74,12 +82,29 @@ def test_units_are_the_stretch_of_the_side(kind):
 
 
 def test_a_logarithm_has_no_momenta():
-    class Log:
-        offset = scale = np.ones(24)
-        softening = np.zeros(24)
-
+    before = (Bijection("log"), *[NONE] * 23)
+    stretch = Stretch(np.zeros(24), np.full(24, np.inf), np.ones(24), before)
     with pytest.raises(ImgturboError, match="not by log"):
-        Units(24).set(Log())
+        Units(24).set(side_of(stretch))
+
+
+@pytest.mark.parametrize("kind", ["linear", "asinh"])
+@given(exponent=st.lists(st.sampled_from([-9, -6, -3, 0, 3]), min_size=24, max_size=24))
+def test_other_units_of_energy_are_gev(kind, exponent):
+    """What a side in MeV calls y is of as many GeV as in a side in GeV."""
+    units = {-9: "eV", -6: "keV", -3: "MeV / c", 0: "GeV", 3: "TeV"}
+    own = stretch(3, kind)
+    other = own.scaled(10.0 ** -np.array(exponent))  # of the same y, numbers in the other unit
+    one, two = Units(24), Units(24)
+    one.set(side_of(own))
+    two.set(side_of(other, tuple(units[e] for e in exponent)))
+    y = torch.as_tensor(own(events(0, 5).T).T.copy()).float()
+    torch.testing.assert_close(two.inverse(y), one.inverse(y), rtol=1e-4, atol=1e-4)
+
+
+def test_units_that_are_none_of_energy_are_refused():
+    with pytest.raises(ImgturboError, match=r"in GeV, not in m; say so by 'units'"):
+        Units(24).set(side_of(stretch(1), ("GeV",) * 23 + ("m",)))
 
 
 @pytest.mark.parametrize("arrange", ["none", "pt", "masses"])
@@ -219,7 +244,7 @@ def critic(conditional=False):
     config = CriticConfig(kind="momenta", norm="none", hidden=[12, 8])
     network = build_critic(config, 24, 24 if conditional else 0)
     assert isinstance(network, MomentaCritic)
-    network.know(stretch(2), stretch(1))
+    network.know(side_of(stretch(2)), side_of(stretch(1)))
     return network.double()
 
 
