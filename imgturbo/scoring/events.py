@@ -17,6 +17,7 @@ how a generated one follows its own event's (``scoring`` gives correlations, the
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from scipy.stats import ks_2samp, spearmanr
 from imgturbo.bundle import Bundle
 from imgturbo.errors import ImgturboError
 from imgturbo.events import TABLE, Events, Thresholds, observables, read_events
+from imgturbo.events.layout import OBJECTS, PARTONS, UNIT, columns
 from imgturbo.events.simple import reconstructed, smeared
 from imgturbo.events.thresholds import SELECTION
 from imgturbo.files import write_json
@@ -36,6 +38,9 @@ from imgturbo.places import Mark, free_place
 from imgturbo.report.events import distributions_figure, migration_figure
 from imgturbo.report.preview import FIGURE
 from imgturbo.scoring.two_samples import two_sample_auc
+from imgturbo.side import Side
+from imgturbo.tables.quantity import factor_between
+from imgturbo.tables.reader import listed
 
 __all__ = ["MARK", "EventScores", "evaluate_events", "score_events"]
 
@@ -209,6 +214,47 @@ def _through(
     """One draw of a bundle's map for every event; None where it has no such map."""
     if (bundle.decoder if direction == "forward" else bundle.encoder) is None:
         return None
-    stochastic = bundle.direction(direction).generator.stochastic
-    samples = 1 if stochastic else None
-    return bundle.translate(rows, direction, samples=samples, seed=seed, device=device).mean
+    way = bundle.direction(direction)
+    samples = 1 if way.generator.stochastic else None
+    particles = (PARTONS, OBJECTS) if direction == "forward" else (OBJECTS, PARTONS)
+    (given, unit), (made, other) = (
+        (_order(side, names, bundle.path), _in_gev(side, bundle.path))
+        for side, names in zip((way.input, way.output), particles, strict=True)
+    )
+    found = bundle.translate(
+        rows[:, given] / unit, direction, samples=samples, seed=seed, device=device
+    ).mean
+    return (found * other)[:, np.argsort(made)]
+
+
+def _order(side: Side, particles: tuple[str, ...], where: Path) -> NDArray[np.int64]:
+    """Which number of an event each column of a side is.
+
+    They are told by the names of :mod:`imgturbo.events.layout`, or by the numbers 1 to 24 that the
+    columns of an event file have; other names are taken to be in the order of events.
+    """
+    wanted = columns(particles)
+    if set(side.names) == set(wanted):
+        return np.array([wanted.index(name) for name in side.names])
+    stem, numbers = side.names[0].rpartition("_")[0], {f"{k + 1}": k for k in range(len(wanted))}
+    ends = [name.removeprefix(f"{stem}_") for name in side.names]
+    if set(ends) == set(numbers):
+        return np.array([numbers[end] for end in ends])
+    warnings.warn(
+        f"{where}: its columns {listed(side.names)} are taken for the 24 numbers of an event in "
+        f"their order, {wanted[0]} to {wanted[-1]}",
+        stacklevel=2,
+    )
+    return np.arange(len(wanted))
+
+
+def _in_gev(side: Side, where: Path) -> Floats:
+    """How many GeV the unit of each column is; 1 where none is stated."""
+    factors = [factor_between(unit, UNIT) if unit else 1.0 for unit in side.units]
+    if None in factors:
+        place = factors.index(None)
+        raise ImgturboError(
+            f"{where}: column {side.names[place]} is in {side.units[place]}, and the numbers of "
+            f"events are in {UNIT}; prepare it in {UNIT} ('units' of prepare.tables)"
+        )
+    return np.array(factors, np.float64)

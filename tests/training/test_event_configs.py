@@ -16,8 +16,12 @@ from imgturbo.demos.sky import config_path
 from imgturbo.engines import load_settled
 from imgturbo.errors import ImgturboError
 from imgturbo.events import MASSES, TABLE, Events, write_events
+from imgturbo.events.layout import OBJECTS, PARTONS, columns
 from imgturbo.events.simple import smeared
+from imgturbo.nets.generator import TableGenerator
 from imgturbo.scoring.events import evaluate_events, score_events
+from imgturbo.side import Side
+from imgturbo.sky.stretch import Stretch
 from imgturbo.training import loop, train
 from imgturbo.training.checkpoint import Checkpoints
 
@@ -133,6 +137,54 @@ def test_scores_are_those_of_their_definition(bundle, events):
     # The toy's detector is the baseline itself: as near as the floor.
     assert content["baseline"]["jet1_E"] < 0.4
     assert set(content["rank_correlation"]) == set(TABLE)
+
+
+def permuted(side: Side, order: np.ndarray, particles: tuple[str, ...], factor: float) -> Side:
+    """A side whose columns are in another order and unit, and mean the same."""
+    old = side.stretch
+    stretch = Stretch(old.offset[order], old.softening[order], old.scale[order]).scaled(factor)
+    names = tuple(np.array(columns(particles))[order])
+    return Side(names, "MeV" if factor == 1000 else "GeV", stretch, kind="table")
+
+
+class Shuffled(TableGenerator):
+    """A network whose columns come and go in another order."""
+
+    def __init__(self, network, before, after):
+        super().__init__(24, 24, stochastic=True)
+        self.network, self.before, self.after = network, np.argsort(before), after
+
+    def forward(self, u, noise=None):
+        return self.network(u[:, self.before], noise)[:, self.after]
+
+
+@pytest.mark.parametrize("factor", [1.0, 1000.0])
+def test_columns_go_by_their_names_and_units(bundle, events, factor):
+    from dataclasses import replace
+
+    one, two = (np.random.default_rng(k).permutation(24) for k in (1, 2))
+    other = replace(
+        bundle,
+        source=permuted(bundle.source, one, PARTONS, factor),
+        target=permuted(bundle.target, two, OBJECTS, 1.0),
+        decoder=Shuffled(bundle.decoder, one, two),
+        encoder=Shuffled(bundle.encoder, two, one),
+    )
+    found, wanted = (score_events(b, events[1], classifier=0) for b in (other, bundle))
+    for name in TABLE:
+        np.testing.assert_allclose(found.made[name], wanted.made[name], rtol=2e-3, atol=2e-3)
+
+
+def test_columns_of_unknown_names_or_units(bundle, events):
+    from dataclasses import replace
+
+    names = tuple(f"a{k}" for k in range(24))
+    named = replace(bundle, source=replace(bundle.source, names=names), encoder=None)
+    with pytest.warns(UserWarning, match=r"columns a0, .* are taken for the 24 numbers"):
+        score_events(named, events[1], classifier=0)
+    metres = replace(bundle, source=replace(bundle.source, units=("m",) * 24), encoder=None)
+    with pytest.raises(ImgturboError, match=r"FDL_1 is in m, and the numbers of events are in GeV"):
+        score_events(metres, events[1], classifier=0)
 
 
 def test_one_direction_is_scored_alone(bundle, events, tmp_path):
