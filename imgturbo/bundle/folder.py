@@ -171,7 +171,7 @@ class Bundle:
 
     def sample(
         self, n: int, seed: int = 0, *, temperature: float = 1.0, size: int | None = None
-    ) -> NDArray[np.float32]:
+    ) -> NDArray[np.float32 | np.float64]:
         """Draw images (or rows) from the prior that one side of this model is.
 
         Sample k is a function of (seed, k): the first 4 of 64 are the 4 of 4.
@@ -183,7 +183,7 @@ class Bundle:
             size: side in pixels, of codes that are maps; None: as in training.
 
         Returns:
-            (n, C, S, S), or (n, C) of rows, in the unit of the side that is no code.
+            (n, C, S, S), or (n, C) float64 of rows, in the unit of the side that is no code.
 
         Raises:
             ImgturboError: no side of this model is drawn from a prior; fewer than one sample.

@@ -20,7 +20,7 @@ commands = typer.Typer()
 def sample(
     bundle: BundleName,
     out: Annotated[
-        Path, typer.Option(help="FITS stack or PNG sheet; of rows of numbers .csv or .ecsv.")
+        Path, typer.Option(help="FITS stack or PNG sheet; of rows .csv, .tsv, .ecsv, .fits or .h5.")
     ],
     files: Annotated[
         list[Path] | None,

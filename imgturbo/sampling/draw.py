@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -30,10 +29,12 @@ from imgturbo.data.prior import draw_codes
 from imgturbo.errors import ImgturboError
 from imgturbo.mosaic.apply import pick_device
 from imgturbo.nets import PositionalNoise, Tempered
+from imgturbo.sky.stretch import Stretch
 
-__all__ = ["Latent", "sample", "unstretched"]
+__all__ = ["Latent", "Values", "sample", "unstretched"]
 
 Planes = NDArray[np.float32]
+Values = NDArray[np.float32 | np.float64]
 
 _TOGETHER = {True: 16, False: 4096}  # images, rows: what one call of the network makes
 _APART = 1 << 20  # pixels between the places of two samples' noise
@@ -125,7 +126,7 @@ def sample(
     between: tuple[int, int] | None = None,
     batch: int | None = None,
     device: str | torch.device | None = None,
-) -> Iterator[Planes]:
+) -> Iterator[Values]:
     """Draw samples, a batch at a time.
 
     Args:
@@ -140,7 +141,8 @@ def sample(
         device: where the network runs; None: the first CUDA device, else the CPU.
 
     Yields:
-        (B, C, S, S) images, or (B, C) rows, in the unit of the side that they are of.
+        (B, C, S, S) images, float32, or (B, C) rows, float64, in the unit of the side that they
+        are of.
 
     Raises:
         ImgturboError: no latent side, fewer samples than one (two on a way), a negative
@@ -156,7 +158,7 @@ def sample(
         raise ImgturboError(f"samples are numbered from 0; there is no number {min(between)}")
     together = batch or _TOGETHER[latent.way.output.kind == "image"]
 
-    def batches() -> Iterator[Planes]:
+    def batches() -> Iterator[Values]:
         for first in range(0, n, together):
             numbers = np.arange(first, min(first + together, n))
             if between is None:
@@ -172,10 +174,14 @@ def sample(
     return batches()
 
 
-def unstretched(values: Planes, stretch: Any) -> Planes:
-    """Values (B, C, …) of a network in the unit of their side, float32."""
+def unstretched(values: Planes, stretch: Stretch) -> Values:
+    """Values (B, C, …) of a network in the unit of their side.
+
+    Images are float32; rows are float64, for a column may be of times, of which float32 has hours.
+    """
     planes = stretch.inverse(np.moveaxis(values, 1, 0).astype(np.float64))
-    return np.ascontiguousarray(np.moveaxis(planes, 0, 1), np.float32)
+    kind = np.float64 if values.ndim == 2 else np.float32
+    return np.ascontiguousarray(np.moveaxis(planes, 0, 1), kind)
 
 
 def great_circle(one: Planes, other: Planes, t: NDArray[np.float64]) -> Planes:

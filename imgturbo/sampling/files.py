@@ -3,7 +3,8 @@
     .fits         a stack: extensions S001, S002, … a sample, EXTVER 1 … C a band; the header says
                   SEED and NSAMPLES, and sample k is a function of the two
     .png          a contact sheet of stretched images, as bright as training saw them
-    .csv, .ecsv   rows of numbers, a column a name; .ecsv has units
+    .csv, .tsv, .ecsv, .fits, .h5
+                  rows of numbers, a column a name; all but the first two have units, SEED, NSAMPLES
 
 A reconstruction is a FITS file with the extensions SCI (what came back) and RESIDUAL (what came
 back less what was given), or a figure of the two.
@@ -11,7 +12,6 @@ back less what was given), or a figure of the two.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,16 +22,17 @@ from numpy.typing import NDArray
 from imgturbo import __version__
 from imgturbo.bundle import Bundle
 from imgturbo.errors import ImgturboError
-from imgturbo.files import write_whole
 from imgturbo.places import free_place
 from imgturbo.report.preview import FIGURE, colour, comparison
 from imgturbo.report.sheet import SHEET, contact_sheet
-from imgturbo.sampling.draw import Latent, sample
+from imgturbo.sampling.draw import Latent, Values, sample
 from imgturbo.sampling.reconstruct import Reconstruction
 from imgturbo.side import Side
 from imgturbo.sky import SkySpec, SkyWriter, write_sky
 from imgturbo.sky.provenance import prediction_cards
 from imgturbo.sky.units import DISPLAY
+from imgturbo.tables.reader import Column
+from imgturbo.tables.writer import check_writable, write_table
 
 __all__ = ["write_reconstruction", "write_samples"]
 
@@ -45,7 +46,6 @@ _CREATOR = ("CREATOR", f"imgturbo {__version__}", "made by")
 _GAMMA = 0.8  # as of the figures
 _MOST = 400  # pictures on a sheet
 _SHOWN = 96  # pixels to which small pictures are enlarged
-_TABLES = (".csv", ".ecsv")
 
 
 def write_samples(
@@ -74,41 +74,53 @@ def write_samples(
     """
     out = Path(out)
     side = Latent.of(bundle, size).way.output
-    wanted, suffix = (".fits", ".png") if side.kind == "image" else _TABLES, out.suffix.lower()
-    if suffix not in wanted:
-        what = "images" if side.kind == "image" else "rows of numbers"
-        raise ImgturboError(
-            f"{out}: the model draws {what}; end the name with {' or '.join(wanted)}"
-        )
-    if suffix == ".png" and n > _MOST:
-        raise ImgturboError(
-            f"{out}: a sheet shows {_MOST} samples at most, not {n}; write a stack (.fits)"
-        )
-    marks = {".png": SHEET, ".fits": SAMPLED}
+    _check_suffix(out, side, n)
+    suffix = out.suffix.lower()
+    images = side.kind == "image"
+    marks = {".png": SHEET, ".fits": SAMPLED} if images else {}
     free_place(out, folders=[bundle.path], mark=marks.get(suffix), overwrite=overwrite)
     drawn = sample(
         bundle, n, seed, temperature=temperature, size=size, between=between, device=device
     )
     told = _telling(drawn, n, progress)
-    if suffix == ".fits":
-        cards: list[tuple[str, Any, str]] = [
-            ("NSAMPLES", n, "samples"),
-            ("SEED", seed, "sample k is a function of it and k"),
-        ]
-        cards += [("TEMPERAT", temperature, "of the prior; 1: its own")]
-        if between is not None:
-            cards += [("SAMPLEA", between[0], "the way begins at this one")]
-            cards += [("SAMPLEB", between[1], "and ends at this one")]
-        _write_stack(out, bundle, side, told, n, cards)
+    cards = _cards(n, seed, temperature, between)
+    if not images:
+        _write_rows(out, bundle, side, told, cards)
     elif suffix == ".png":
-        words = f"{bundle.config.name} {bundle.hash}, seed {seed}"
-        _write_sheet(out, side, told, words)
+        _write_sheet(out, side, told, f"{bundle.config.name} {bundle.hash}, seed {seed}")
     else:
-        _write_rows(out, side, np.concatenate(list(told)))
+        _write_stack(out, bundle, side, told, n, cards)
     return out
 
 
-def _telling(drawn: Iterator[Planes], n: int, progress: Progress | None) -> Iterator[Planes]:
+def _check_suffix(out: Path, side: Side, n: int) -> None:
+    """Refuse a file that cannot hold what is drawn."""
+    if side.kind != "image":
+        check_writable(out)
+    elif out.suffix.lower() not in (".fits", ".png"):
+        raise ImgturboError(f"{out}: the model draws images; end the name with .fits or .png")
+    elif out.suffix.lower() == ".png" and n > _MOST:
+        raise ImgturboError(
+            f"{out}: a sheet shows {_MOST} samples at most, not {n}; write a stack (.fits)"
+        )
+
+
+def _cards(
+    n: int, seed: int, temperature: float, between: tuple[int, int] | None
+) -> list[tuple[str, Any, str]]:
+    """What a file says of how it was drawn."""
+    cards: list[tuple[str, Any, str]] = [
+        ("NSAMPLES", n, "samples"),
+        ("SEED", seed, "sample k is a function of it and k"),
+        ("TEMPERAT", temperature, "of the prior; 1: its own"),
+    ]
+    if between is not None:
+        cards += [("SAMPLEA", between[0], "the way begins at this one")]
+        cards += [("SAMPLEB", between[1], "and ends at this one")]
+    return cards
+
+
+def _telling(drawn: Iterator[Values], n: int, progress: Progress | None) -> Iterator[Values]:
     done = 0
     for batch in drawn:
         yield batch
@@ -121,7 +133,7 @@ def _write_stack(
     out: Path,
     bundle: Bundle,
     side: Side,
-    batches: Iterable[Planes],
+    batches: Iterable[Values],
     n: int,
     cards: list[tuple[str, Any, str]],
 ) -> None:
@@ -156,14 +168,14 @@ def _write_stack(
         raise
 
 
-def _write_sheet(out: Path, side: Side, batches: Iterable[Planes], words: str) -> None:
+def _write_sheet(out: Path, side: Side, batches: Iterable[Values], words: str) -> None:
     pictures = [_picture(image, side) for batch in batches for image in batch]
     across = int(np.ceil(np.sqrt(len(pictures))))
     rows = [pictures[first : first + across] for first in range(0, len(pictures), across)]
     contact_sheet(out, rows, title=words)
 
 
-def _picture(image: Planes, side: Side) -> Planes:
+def _picture(image: Values, side: Side) -> Values:
     """(1 or 3, H, W) from 0 to 1, top row first, its pixels repeated where it is small."""
     if side.unit == DISPLAY:
         planes = image if len(image) in (1, 3) else image[:1]
@@ -174,16 +186,22 @@ def _picture(image: Planes, side: Side) -> Planes:
     return planes.repeat(times, 1).repeat(times, 2)
 
 
-def _write_rows(out: Path, side: Side, rows: Planes) -> None:
-    from astropy.table import Table
-
-    table = Table(rows, names=side.names)
-    if side.unit and out.suffix.lower() == ".ecsv":
-        for name in side.names:
-            table[name].unit = side.unit
-    text = io.StringIO()
-    table.write(text, format="ascii.ecsv" if out.suffix.lower() == ".ecsv" else "ascii.csv")
-    write_whole(out, text.getvalue().encode())
+def _write_rows(
+    out: Path,
+    bundle: Bundle,
+    side: Side,
+    batches: Iterable[Values],
+    cards: list[tuple[str, Any, str]],
+) -> None:
+    """One batch is in memory at a time, whatever n."""
+    columns = [
+        Column(name, unit, np.dtype(np.float64))
+        for name, unit in zip(side.names, side.units, strict=True)
+    ]
+    said = {key: value for key, value, _ in (_CREATOR, *prediction_cards(bundle.hash, "sample"))}
+    with write_table(out, columns, said | {key: value for key, value, _ in cards}) as table:
+        for rows in batches:
+            table.write(dict(zip(side.names, rows.T, strict=True)))
 
 
 def write_reconstruction(

@@ -24,6 +24,7 @@ from imgturbo.sampling.draw import great_circle
 from imgturbo.side import Side
 from imgturbo.sky import SkyImage
 from imgturbo.sky.stretch import Stretch
+from imgturbo.tables.files import open_table
 
 SIZE, CODE = 9, 6
 IMAGE = Side(
@@ -66,7 +67,8 @@ def bundle_of(folder, decoder, encoder=None, source=None, target=IMAGE, shape="v
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bundles")
-    rows = Side(("a", "b", "c"), "GeV", Stretch.linear(3), kind="table")
+    scales = Stretch(np.array([0, 2_460_000.5, 1]), np.full(3, np.inf), np.array([1, 1e-3, 2]))
+    rows = Side(("a", "b", "c"), "", scales, kind="table", units=("GeV", "d", ""))
     unet = {"kind": "unet", "width": 4, "depth": 1, "blocks": 1}
     return {
         "code": bundle_of(
@@ -90,7 +92,7 @@ DRAWN = ("code", "noisy", "map", "rows")
 def test_a_sample_is_a_function_of_the_seed_and_its_number(bundles, kind):
     bundle = bundles[kind]
     many = bundle.sample(37, seed=5)
-    assert many.dtype == np.float32
+    assert many.dtype == (np.float64 if kind == "rows" else np.float32)
     assert many.shape == (37, *((3,) if kind == "rows" else (2, SIZE, SIZE)))
     few = bundle.sample(3, seed=5)
     # In stacks of another size libraries round differently, and in nothing else.
@@ -172,13 +174,23 @@ def test_a_stack_holds_the_samples_with_units_bands_and_seed(bundles, tmp_path):
 def test_sheets_and_tables(bundles, tmp_path):
     write_samples(bundles["code"], tmp_path / "s.png", 5)
     assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
-    for name in ("r.csv", "r.ecsv"):
+    drawn = bundles["rows"].sample(7, seed=2)
+    assert drawn.dtype == np.float64
+    for name in ("r.csv", "r.tsv", "r.ecsv", "r.fits"):
         write_samples(bundles["rows"], tmp_path / name, 7, seed=2)
-        table = Table.read(tmp_path / name)
-        drawn = bundles["rows"].sample(7, seed=2)
-        assert table.colnames == ["a", "b", "c"]
-        assert np.allclose(np.stack([table[n] for n in table.colnames], 1), drawn)
-    assert str(table["a"].unit) == "GeV"
+        with open_table(tmp_path / name) as table:
+            (block,) = table.blocks(["a", "b", "c"])
+            units = [column.unit for column in table.columns.values()]
+        assert (block.numbers == drawn).all()
+        assert units == (["", "", ""] if name[2:] in ("csv", "tsv") else ["GeV", "d", ""])
+    assert Table.read(tmp_path / "r.fits").meta["SEED"] == 2
+
+
+def test_times_keep_their_seconds(bundles):
+    """A column of Julian dates a minute apart: float32 would have a quarter of a day."""
+    drawn = bundles["rows"].sample(4000, seed=1)[:, 1]
+    assert len(np.unique(drawn)) > 3900
+    assert abs(drawn.mean() - 2_460_000.5) < 1 / 1440
 
 
 # ------------------------------------------------------------------------------ there and back
@@ -253,7 +265,7 @@ def test_what_cannot_be_sampled_is_named_in_a_line(bundles, tmp_path):
         (lambda: list(sample(bundles["code"], 1, between=(0, 1))), "ask for 2 or more"),
         (lambda: list(sample(bundles["code"], 2, between=(0, -1))), "no number -1"),
         (lambda: write_samples(bundles["code"], tmp_path / "a.csv", 2), "end the name with .fits"),
-        (lambda: write_samples(bundles["rows"], tmp_path / "a.fits", 2), "end the name with .csv"),
+        (lambda: write_samples(bundles["rows"], tmp_path / "a.png", 2), "written as .csv, .tsv"),
         (lambda: write_samples(bundles["code"], tmp_path / "a.png", 401), "400 samples at most"),
         (lambda: reconstruct(bundles["noisy"], sky(9, 9)), "holds no encoder"),
         (lambda: reconstruct(bundles["code"], sky(9, 8)), "squares of 9"),
