@@ -46,7 +46,9 @@ def simulate(
     n: Annotated[int, typer.Option("--n", help="With --problem: how many rows.")] = 10_000,
     option: SimulatorOptions = None,
     size: Annotated[int, typer.Option(min=64, help="Side of the Webb-like images, pixels.")] = 1024,
-    seed: Annotated[int, typer.Option(help="Another seed is another sky, or other rows.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Another one is another sky, or other rows.")
+    ] = 0,
     source_bands: Annotated[Names, names("--source-bands", "Of ACS: F435W, F606W, F814W.")] = _ACS,
     target_bands: Annotated[
         Names,
@@ -92,7 +94,7 @@ def simulate(
 def simulate_events(
     out: Annotated[Path, typer.Option(help="The file of events (.h5); one that is there grows.")],
     events: Annotated[int, typer.Option(min=1, help="How many events it shall hold.")] = 10_000,
-    seed: Annotated[int, typer.Option(help="Another seed is other collisions.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed is other collisions.")] = 1,
     processes: Annotated[
         int, typer.Option(min=1, help="At work at a time; the events do not depend on it.")
     ] = 2,

@@ -97,7 +97,9 @@ Overrides = Annotated[
     typer.Argument(metavar="KEY=VALUE", help="Values that replace the file's: train.steps=1000."),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
-Seed = Annotated[int, typer.Option("--seed", help="Of the draws: the same seed, the same draws.")]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, help="Of the draws: the same seed, the same draws.")
+]
 SimulatorOptions = Annotated[
     list[str] | None,
     typer.Option("--option", metavar="KEY=VALUE", help="Of the simulator; repeat it."),

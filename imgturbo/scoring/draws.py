@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from imgturbo.bundle import Bundle
 from imgturbo.bundle.folder import Direction
+from imgturbo.door import room_for
 from imgturbo.errors import ImgturboError
 from imgturbo.nets.noise import PositionalNoise
 from imgturbo.scoring.truth import GroundTruth, draw_targets
@@ -171,8 +172,12 @@ def draw_targets_and_posteriors(
         tell: called with what is being done and the fraction done.
 
     Raises:
-        ImgturboError: a draw is not finite.
+        ImgturboError: a draw is not finite, or there are more than fit into memory.
     """
+    targets = targets if truth is None else min(targets, len(truth.parameters))
+    needed = 12 * targets * samples * len(simulator.parameters)  # as float32, and to be scored
+    remedy = "ask for fewer --targets or --samples"
+    room_for(needed, "posteriors", f"{targets} × {samples} draws", remedy)
     if truth is None:
         parameters, observed = draw_targets(simulator, targets, seed)
     else:

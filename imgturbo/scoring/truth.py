@@ -12,6 +12,7 @@ simulator, by which it is known again.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from imgturbo.door import door
+from imgturbo.door import door, room_for
 from imgturbo.errors import ImgturboError
 from imgturbo.files import sha256, write_whole
 from imgturbo.metrics.discrepancy import discrepancies
@@ -154,9 +155,25 @@ class GroundTruth:
                 text = (file.metadata() or {}).get("imgturbo_truth")
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             facts = json.loads(text) if text else None
-        if facts is None or set(arrays) != set(_ARRAYS):
-            raise ImgturboError(f"{path}: is no ground truth; {remedy}")
-        return cls(**facts, **arrays)
+            if facts is not None and set(arrays) == set(_ARRAYS):
+                return cls(**facts, **arrays)._checked()
+        raise ImgturboError(f"{path}: is no ground truth; {remedy}")
+
+    def _checked(self) -> GroundTruth:
+        """Itself, if its arrays are of one size.
+
+        Raises:
+            ValueError: they are not.
+        """
+        targets, keep, columns = self.draws.shape
+        wanted = {
+            "parameters": (targets, columns), "observed": (targets, *self.observed.shape[1:]),
+            "count": (targets,), "reach": (targets,), "again": (len(self.again), keep, columns),
+        }  # fmt: skip
+        for name, shape in wanted.items():
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"{name} has the shape {getattr(self, name).shape}, not {shape}")
+        return self
 
 
 def ground_truth(
@@ -178,8 +195,10 @@ def ground_truth(
 
     Raises:
         ImgturboError: the file holds something else; the posterior is not known, of ``"exact"``;
-            a pool too small, or nothing to observe.
+            a pool too small, a tolerance or seed that is none, or nothing to observe; more draws
+            than fit into memory.
     """
+    _check(simulator, asked)
     digest = _digest(simulator, asked)
     if out is not None and Path(out).exists() and not overwrite:
         held = GroundTruth.read(out)
@@ -211,6 +230,23 @@ def ground_truth(
     if out is not None:
         truth.write(out)
     return truth
+
+
+def _check(simulator: Simulator, asked: Asked) -> None:
+    """Refuse what can give no ground truth, before any work."""
+    if min(asked.targets, asked.keep, asked.pool) < 1 or asked.seed < 0:
+        raise ImgturboError(
+            f"{asked.targets} targets, {asked.keep} draws of a pool of {asked.pool}, seed "
+            f"{asked.seed}: ask for 1 or more of each, and a seed of 0 or more"
+        )
+    if asked.method == "tolerance" and not 0 < asked.tolerance < math.inf:
+        raise ImgturboError(
+            f"a tolerance of {asked.tolerance} keeps nothing, or anything; give a positive number, "
+            "in the observations' units"
+        )
+    columns = len(simulator.parameters) + len(simulator.observations)
+    needed = 8 * asked.targets * (asked.keep * len(simulator.parameters) + columns)
+    room_for(needed, "ground truth", f"{asked.targets} × {asked.keep} draws", "ask for fewer")
 
 
 def draw_targets(simulator: Simulator, targets: int, seed: int) -> tuple[Floats, Floats]:

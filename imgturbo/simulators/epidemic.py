@@ -118,7 +118,7 @@ class EpidemicOptions(Section):
 
     population: float = Field(83e6, ge=1)
     """N, people."""
-    days: int = Field(81, ge=70)
+    days: int = Field(81, ge=70, le=10_000)
     """T, daily reports; the fourth change is about day 66."""
 
 

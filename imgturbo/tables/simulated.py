@@ -55,8 +55,10 @@ def simulate_table(
         ImgturboError: no rows are wanted, or ``out`` cannot be written; nothing new is there then.
     """
     out = Path(out)
-    if n < 1:
-        raise ImgturboError(f"a table of {n} rows: ask for 1 or more (--n)")
+    if n < 1 or seed < 0:
+        raise ImgturboError(
+            f"a table of {n} rows, seed {seed}: ask for 1 or more (--n), and a seed of 0 or more"
+        )
     check_writable(out)
     free_place(out, overwrite=overwrite)
     number = np.dtype(np.float64)

@@ -119,6 +119,7 @@ def test_what_does_not_fit_is_one_line(truth):
         ({"problem": "lineal"}, r"--problem.*did you mean 'linear'"),
         ({"problem": "linear", "options": {"noise": 1.0}, "truth": truth}, r"ground truth is of"),
         ({"samples": 1}, "2 or more"),
+        ({"targets": 10**9, "samples": 10**6}, "draws needs .* of memory.*ask for fewer --targets"),
     ):
         with pytest.raises(ImgturboError, match=words) as caught:
             posterior(bundle, **({"targets": 5, "samples": 5} | settings))

@@ -89,3 +89,32 @@ def test_other_files_are_named(tmp_path, content):
 def test_what_is_not_known_in_closed_form_is_said():
     with pytest.raises(ImgturboError, match="arm: its posterior is not known"):
         ground_truth(Arm(), Asked("exact", targets=3, keep=5))
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (Asked("tolerance", 3, 5, tolerance=0.0), "tolerance of 0.0 keeps nothing"),
+        (Asked("tolerance", 3, 5, tolerance=float("nan")), "tolerance of nan"),
+        (Asked("tolerance", 3, 5, tolerance=float("inf")), "tolerance of inf"),
+        (Asked("exact", 3, 5, seed=-1), "a seed of 0 or more"),
+        (Asked("nearest", 0, 5), "0 targets.*ask for 1 or more"),
+        (Asked("nearest", 10**12, 1000), r"10+ × 1000 draws needs .* are left; ask for fewer"),
+    ],
+)
+def test_what_can_give_no_truth_is_refused_before_any_work(tmp_path, asked, said):
+    with pytest.raises(ImgturboError, match=said) as caught:
+        ground_truth(Arm(), asked, tmp_path / "t.safetensors")
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_arrays_that_do_not_belong_together_are_damage(tmp_path):
+    from dataclasses import replace
+
+    path = tmp_path / "t.safetensors"
+    made = ground_truth(Arm(), SMALL)
+    for change in ({"count": made.count[1:]}, {"again": made.again[:, 1:]}):
+        replace(made, **change).write(path)
+        with pytest.raises(ImgturboError, match=r"t\.safetensors: is no ground truth, or damaged"):
+            GroundTruth.read(path)
