@@ -178,10 +178,17 @@ class TableGenerator(Generator):
         Raises:
             ImgturboError: one of the two ends holds them.
         """
-        if given is not None or wanted is not None:
+        name = type(self).__name__
+        if given is None and wanted is not None:
             raise ImgturboError(
-                f"{type(self).__name__} reads {self.reads} of numbers, but the data are images; "
-                f"set model.decoder.kind: {self.instead}"
+                f"{name} writes {self.reads} of numbers, but the other side holds images; set the "
+                "kind of this network (model.decoder or model.encoder) to code_to_image"
+            )
+        if given is not None:
+            raise ImgturboError(
+                f"{name} reads {self.reads} of numbers, but the data are images; set "
+                f"model.decoder.kind: {self.instead} (and model.critic.kind: patchgan, where there "
+                "are critics)"
             )
 
     def checked(self, u: Tensor) -> Tensor:

@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from imgturbo.config import CriticConfig, MLPConfig
-from imgturbo.errors import ImgturboError
 from imgturbo.nets.critic import join
-from imgturbo.nets.generator import Generator
+from imgturbo.nets.generator import TableGenerator
 from imgturbo.nets.layers import shrink
 from imgturbo.nets.noise import Noise, NoiseLayer
 from imgturbo.nets.spectral import SpectralLinear
@@ -25,8 +24,10 @@ from imgturbo.nets.spectral import SpectralLinear
 __all__ = ["DenseCritic", "MLP"]
 
 
-class MLP(Generator):
+class MLP(TableGenerator):
     """(B, C) → (B, C'), a row at a time; see the module's page."""
+
+    instead = "unet"
 
     def __init__(self, config: MLPConfig, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, stochastic=config.noise_channels > 0)
@@ -45,40 +46,13 @@ class MLP(Generator):
         if self.residual:
             shrink(self.last)
 
-    def reach(self) -> int:
-        """0: rows have no neighbours."""
-        return 0
-
-    def check(self, given: int | None, wanted: int | None) -> None:
-        """Refuse images.
-
-        Raises:
-            ImgturboError: there are no rows, or no rows are wanted.
-        """
-        if given is None and wanted is not None:
-            raise ImgturboError(
-                "the dense network writes rows of numbers, but the other side holds images; set "
-                "the kind of this network (model.decoder or model.encoder) to code_to_image"
-            )
-        if given is not None:
-            raise ImgturboError(
-                "the dense network reads tables of numbers, but the data are images; set "
-                "model.decoder.kind: unet (and model.critic.kind: patchgan, where there are "
-                "critics)"
-            )
-
     def forward(self, u: Tensor, noise: Noise | None = None) -> Tensor:
         """Translate rows; ``noise`` as for images.
 
         Raises:
             ImgturboError: ``u`` is no (B, C) table, or has another number of columns.
         """
-        if u.ndim != 2 or u.shape[1] != self.in_channels:
-            raise ImgturboError(
-                f"the dense network reads tables (B, {self.in_channels}), not an array of shape "
-                f"{tuple(u.shape)}; for images set model.decoder.kind: unet"
-            )
-        h = u
+        h = u = self.checked(u)
         for index, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
             h = layer(h)
             if self.stochastic:
