@@ -53,6 +53,8 @@ class StochasticConfig(NetworkConfig):
 
     input_noise: InputNoiseConfig | None = None
     """Noise at the input, which makes the outputs draws; None: none there."""
+    noise_channels: int = Field(0, ge=0, le=WIDEST)
+    """Channels of noise that each layer reads; above 0 the outputs are draws, 0: one answer."""
     noise_basis: Literal["free", "orthogonal"] = "free"
     """Directions in which the layers' noise (noise_channels) moves features: free ones, or
     orthogonal ones with a length each, as in EigenGAN."""
@@ -77,8 +79,6 @@ class UNetConfig(StochasticConfig):
     image, so windows of an image agree with the whole."""
     residual: bool = True
     """Let the network add a correction to its input, where the numbers of channels agree."""
-    noise_channels: int = Field(0, ge=0, le=WIDEST)
-    """Channels of noise that each layer reads; above 0 the outputs are draws, 0: one answer."""
     head: Literal["plain", "gaussian"] = "plain"
     """How outputs end: one answer (plain), or a mean and a spread of each number, of which draws
     are made (gaussian)."""
@@ -134,8 +134,6 @@ class ResNetConfig(StochasticConfig):
     image, so windows of an image agree with the whole."""
     residual: bool = True
     """Let the network add a correction to its input, where the numbers of channels agree."""
-    noise_channels: int = Field(0, ge=0, le=WIDEST)
-    """Channels of noise that each layer reads; above 0 the outputs are draws, 0: one answer."""
     head: Literal["plain", "gaussian"] = "plain"
     """How outputs end: one answer (plain), or a mean and a spread of each number, of which draws
     are made (gaussian)."""
@@ -188,8 +186,6 @@ class MLPConfig(StochasticConfig):
     """Which kind of network this is; it decides which other keys there are."""
     hidden: list[Width] = Field([256, 128, 64], max_length=MOST_BLOCKS)
     """Numbers in each hidden layer."""
-    noise_channels: int = Field(0, ge=0, le=WIDEST)
-    """Channels of noise that each layer reads; above 0 the outputs are draws, 0: one answer."""
     head: Literal["plain", "gaussian"] = "plain"
     """How outputs end: one answer (plain), or a mean and a spread of each number, of which draws
     are made (gaussian)."""
@@ -197,59 +193,45 @@ class MLPConfig(StochasticConfig):
     """Let the network add a correction to its input, where the numbers of columns agree."""
 
 
-class CodeToImageConfig(StochasticConfig):
+class _CodesConfig(StochasticConfig):
+    """What the two ways between a code and an image have in common."""
+
+    size: int = Field(64, ge=1, le=LARGEST_IMAGE)
+    """Side of the images in pixels, any number: that of the tiles, or of data.crop."""
+    width: int = Field(32, ge=1, le=WIDEST)
+    """Channels at full resolution; they double with every halving, up to eight times as many."""
+    depth: int = Field(3, ge=0, le=DEEPEST)
+    """How often the resolution is halved on the way to a code, or doubled on the way from it."""
+    blocks: int = Field(1, ge=1, le=MOST_BLOCKS)
+    """Residual blocks a level."""
+    norm: Literal["none", "channel"] = "channel"
+    """Norm of the features: each pixel over its channels, or none. Neither has statistics of the
+    image or the batch."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of the features that are set to zero at random in training; 0: none."""
+
+
+class CodeToImageConfig(_CodesConfig):
     """An image of one size, made of a code: a row of numbers, such as a prior draws."""
 
     reads_rows: ClassVar[bool] = True
 
     kind: Literal["code_to_image"] = "code_to_image"
     """Which kind of network this is; it decides which other keys there are."""
-    size: int = Field(64, ge=1, le=LARGEST_IMAGE)
-    """Side of the images in pixels, any number: that of the tiles, or of data.crop."""
-    width: int = Field(32, ge=1, le=WIDEST)
-    """Channels at full resolution; they double with every halving, up to eight times as many."""
-    depth: int = Field(3, ge=0, le=DEEPEST)
-    """How often the resolution is doubled on the way from the code."""
-    blocks: int = Field(1, ge=1, le=MOST_BLOCKS)
-    """Residual blocks a level."""
-    norm: Literal["none", "channel"] = "channel"
-    """Norm of the features: each pixel over its channels, or none. Neither has statistics of the
-    image or the batch."""
-    noise_channels: int = Field(0, ge=0, le=WIDEST)
-    """Channels of noise that each layer reads; above 0 the outputs are draws, 0: one answer."""
-    dropout: float = Field(0.0, ge=0, lt=1)
-    """Share of the features that are set to zero at random in training; 0: none."""
 
 
-class ImageToCodeConfig(StochasticConfig):
+class ImageToCodeConfig(_CodesConfig):
     """The way back: a code, a row of numbers, of an image of one size."""
 
     kind: Literal["image_to_code"] = "image_to_code"
     """Which kind of network this is; it decides which other keys there are."""
-    size: int = Field(64, ge=1, le=LARGEST_IMAGE)
-    """Side of the images in pixels, any number: that of the tiles, or of data.crop."""
-    width: int = Field(32, ge=1, le=WIDEST)
-    """Channels at full resolution; they double with every halving, up to eight times as many."""
-    depth: int = Field(3, ge=0, le=DEEPEST)
-    """How often the resolution is halved on the way to the code."""
-    blocks: int = Field(1, ge=1, le=MOST_BLOCKS)
-    """Residual blocks a level."""
-    norm: Literal["none", "channel"] = "channel"
-    """Norm of the features: each pixel over its channels, or none. Neither has statistics of the
-    image or the batch."""
-    noise_channels: int = Field(0, ge=0, le=WIDEST)
-    """Channels of noise that each layer reads; above 0 the outputs are draws, 0: one answer."""
-    dropout: float = Field(0.0, ge=0, lt=1)
-    """Share of the features that are set to zero at random in training; 0: none."""
 
 
-class SRResNetConfig(StochasticConfig):
-    """Super-resolution: from a coarse grid of pixels to one several times as fine."""
+class _OtherGridConfig(StochasticConfig):
+    """What the two ways between a coarse grid of pixels and a fine one have in common."""
 
     other_grid: ClassVar[bool] = True
 
-    kind: Literal["srresnet"] = "srresnet"
-    """Which kind of network this is; it decides which other keys there are."""
     factor: int = Field(2, ge=2, le=LARGEST_FACTOR)
     """Pixels of the target across one of the source: what prepare.factor says."""
     width: int = Field(64, ge=1, le=WIDEST)
@@ -260,37 +242,26 @@ class SRResNetConfig(StochasticConfig):
     """Norm of the features: each pixel over its channels, or none. Neither has statistics of the
     image or the batch."""
     residual: bool = True
-    """Let the network add a correction to its input brought to the fine grid by cubic convolution,
-    where the numbers of channels agree."""
-    noise_channels: int = Field(0, ge=0, le=WIDEST)
-    """Channels of noise that each layer reads; above 0 the outputs are draws, 0: one answer."""
+    """Let the network add a correction to its input brought to the other grid, by cubic
+    convolution to a finer and by means to a coarser one, where the numbers of channels agree."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of the features that are set to zero at random in training; 0: none."""
 
 
-class CoarsenConfig(StochasticConfig):
-    """The way back of super-resolution: from a fine grid of pixels to a coarse one."""
+class SRResNetConfig(_OtherGridConfig):
+    """Super-resolution: from a coarse grid of pixels to one several times as fine."""
 
-    other_grid: ClassVar[bool] = True
+    kind: Literal["srresnet"] = "srresnet"
+    """Which kind of network this is; it decides which other keys there are."""
+
+
+class CoarsenConfig(_OtherGridConfig):
+    """The way back of super-resolution: from a fine grid of pixels to a coarse one."""
 
     kind: Literal["coarsen"] = "coarsen"
     """Which kind of network this is; it decides which other keys there are."""
-    factor: int = Field(2, ge=2, le=LARGEST_FACTOR)
-    """Pixels of the target across one of the source: what prepare.factor says."""
-    width: int = Field(64, ge=1, le=WIDEST)
-    """Channels of the features."""
     blocks: int = Field(4, ge=1, le=MOST_BLOCKS)
     """Residual blocks, on the coarse grid."""
-    norm: Literal["none", "channel"] = "channel"
-    """Norm of the features: each pixel over its channels, or none. Neither has statistics of the
-    image or the batch."""
-    residual: bool = True
-    """Let the network add a correction to the mean over each coarse pixel, where the numbers of
-    channels agree."""
-    noise_channels: int = Field(0, ge=0, le=WIDEST)
-    """Channels of noise that each layer reads; above 0 the outputs are draws, 0: one answer."""
-    dropout: float = Field(0.0, ge=0, lt=1)
-    """Share of the features that are set to zero at random in training; 0: none."""
 
 
 class MomentaConfig(NetworkConfig):
