@@ -32,6 +32,7 @@ from data_prep.products import ALIGNED, aligned_files, write_aligned
 from data_prep.reports import FieldReport, PrepareReport, finished
 from data_prep.split import Areas, FieldSky, divide, guarded
 from data_prep.staging import Staged, piece_key, stage
+from data_prep.stretches import fit_stretches, flux_factors, side_of
 from data_prep.survey import FieldSurvey, checksums, survey
 from data_prep.tables import prepare_tables
 from data_prep.tile import Windows, cut, lay_tiles
@@ -48,7 +49,6 @@ from imgturbo.errors import ImgturboError
 from imgturbo.files import sha256
 from imgturbo.locks import locked
 from imgturbo.places import free_folder, free_place
-from imgturbo.side import Side
 from imgturbo.sky.frames import icrs
 from imgturbo.sky.stretch import Stretch
 from imgturbo.stopping import workers
@@ -63,7 +63,6 @@ REMEDY = "free some space or choose another 'prepare.out'"
 _VERSION = 4
 """Part of the store's key: raise it when division, stretches or tiles change."""
 
-_STRETCH_PIXELS = 1 << 22  # of all fields together, plenty for a percentile of 99.9
 _ALIGNED = 0.85  # of the time goes into registering and resampling
 
 
@@ -148,45 +147,24 @@ def _prepare(
     skies = [_sky(field, piece) for field, piece in zip(fields, staged, strict=True)]
     areas = divide(skies, config.split, config.tile.size)
     guard, excluded = guarded(skies, areas, config.split.guard)
-    factors = [_flux_factors(piece, staged) for piece in staged]
-    stretches = _fit_stretches(staged, factors, areas, excluded, config, out)
-    windows = [
-        lay_tiles(
-            [piece.seen(side) for side in piece.sides],
-            area,
-            mask,
-            config.tile,
-            guard,
-            config.factor,
-        )
-        for piece, area, mask in zip(staged, areas, excluded, strict=True)
-    ]
-    laid = [len(window) for window in windows]
+    factors = [flux_factors(piece, staged) for piece in staged]
+    stretches = fit_stretches(staged, factors, areas, excluded, config, out)
+    laid = _laid(staged, areas, excluded, guard, config)
     windows = [
         window.where(partial(_well_aligned, piece, config.tile))
-        for piece, window in zip(staged, windows, strict=True)
+        for piece, window in zip(staged, laid, strict=True)
     ]
+    counts = map(len, laid)
     reports = tuple(
-        _field_report(*row) for row in zip(fields, staged, skies, windows, laid, strict=True)
+        _field_report(*row) for row in zip(fields, staged, skies, windows, counts, strict=True)
     )
     if not any(field.train or field.validation for field in reports):
         raise ImgturboError(_no_tiles(skies, reports, config))
-    recipe = {
-        "key": key,
-        "config": _config_content(config),
-        "inputs": inputs,
-        "registration": {
-            report.name: piece.facts["registration"]
-            for report, piece in zip(reports, staged, strict=True)
-        },
-        "guard": guard,
-        "areas": {report.name: asdict(area) for report, area in zip(reports, areas, strict=True)},
-        "report": [asdict(report) for report in reports],
-    }
+    recipe = _recipe(config, key, inputs, staged, guard, areas, reports)
     spec = TileSpec(
         tile=config.tile.size,
-        source=_side("source", staged, stretches),
-        target=_side("target", staged, stretches),
+        source=side_of("source", staged, stretches),
+        target=side_of("target", staged, stretches),
         fields=tuple(report.name for report in reports),
         recipe=recipe,
         factor=config.factor,
@@ -205,6 +183,51 @@ def _prepare(
     shutil.rmtree(work, ignore_errors=True)
     say("done", 1.0)
     return PrepareReport(out, reports)
+
+
+def _laid(
+    staged: Sequence[Staged],
+    areas: Sequence[Areas],
+    excluded: Sequence[NDArray[np.bool_]],
+    guard: int,
+    config: PrepareConfig,
+) -> list[Windows]:
+    """Where tiles lie in each field."""
+    return [
+        lay_tiles(
+            [piece.seen(side) for side in piece.sides],
+            area,
+            mask,
+            config.tile,
+            guard,
+            config.factor,
+        )
+        for piece, area, mask in zip(staged, areas, excluded, strict=True)
+    ]
+
+
+def _recipe(
+    config: PrepareConfig,
+    key: str,
+    inputs: dict[str, str],
+    staged: Sequence[Staged],
+    guard: int,
+    areas: Sequence[Areas],
+    reports: Sequence[FieldReport],
+) -> dict[str, Any]:
+    """All that it takes to make the store again, and what came of it."""
+    return {
+        "key": key,
+        "config": _config_content(config),
+        "inputs": inputs,
+        "registration": {
+            report.name: piece.facts["registration"]
+            for report, piece in zip(reports, staged, strict=True)
+        },
+        "guard": guard,
+        "areas": {report.name: asdict(area) for report, area in zip(reports, areas, strict=True)},
+        "report": [asdict(report) for report in reports],
+    }
 
 
 # -------------------------------------------------------------------------- what was done before
@@ -263,98 +286,6 @@ def _sky(field: FieldSurvey, piece: Staged) -> FieldSky:
         asked=field.config.split,
         scale=piece.facts["scale"],
     )
-
-
-# -------------------------------------------------------------------------------------- stretch
-
-
-def _flux_factors(piece: Staged, staged: Sequence[Staged]) -> dict[str, NDArray[np.float64]]:
-    """What a field's fluxes are multiplied by, (C,) a side, to be on the store's flux scale.
-
-    The store's scale is the first field's of that side. The survey has seen that fields in other
-    units, or with other zero points, can be brought to it.
-    """
-    found = {}
-    for side in piece.sides:
-        first = next(other for other in staged if side in other.sides)
-        pairs = zip(piece.image(side).scales, first.image(side).scales, strict=True)
-        factors = np.array([own.factor_to(ours) for own, ours in pairs], float)
-        found[side] = np.where(np.abs(factors - 1) < 1e-6, 1.0, factors)
-    return found
-
-
-def _fit_stretches(
-    staged: Sequence[Staged],
-    factors: Sequence[dict[str, NDArray[np.float64]]],
-    areas: Sequence[Areas],
-    excluded: Sequence[NDArray[np.bool_]],
-    config: PrepareConfig,
-    out: Path,
-) -> dict[str, Stretch]:
-    """A stretch a side, from training pixels of all fields together."""
-    stretches = {}
-    for side in ("source", "target"):
-        here = [i for i, piece in enumerate(staged) if side in piece.sides]
-        if not here:
-            continue
-        facts = staged[here[0]].sides[side]
-        kind = config.stretch.kind
-        if kind == "auto":
-            kind = "linear" if facts["unit"] == "display" else "asinh"
-        if kind == "linear" and facts["unit"] == "display":
-            stretches[side] = Stretch.linear(len(facts["bands"]))
-            continue
-        share = max(1, _STRETCH_PIXELS // len(here))
-        pixels = np.concatenate(
-            [
-                _training_pixels(staged[i], side, areas[i], excluded[i], share)
-                * factors[i][side][:, None].astype(np.float32)
-                for i in here
-            ],
-            axis=1,
-        )
-        if pixels.shape[1] == 0:
-            raise ImgturboError(
-                f"{out}: no training sky is left on the {side} side to fit its stretch; "
-                "hold less out in 'prepare.split', set a smaller 'prepare.split.guard', or add a "
-                "field with 'split: train'"
-            )
-        fitted = Stretch.fit(pixels, None, config.stretch.softening, config.stretch.percentile)
-        if kind == "linear":
-            bright = fitted.softening * np.sinh(fitted.scale)
-            fitted = Stretch(fitted.offset, np.full(len(fitted), np.inf), bright)
-        stretches[side] = fitted
-    return stretches
-
-
-def _training_pixels(
-    piece: Staged, side: str, areas: Areas, excluded: NDArray[np.bool_], share: int
-) -> NDArray[np.float32]:
-    """Up to about ``share`` evenly spread training pixels (C, n)."""
-    mask = np.zeros(excluded.shape, bool)
-    for y0, y1, x0, x1 in areas.train:
-        mask[y0:y1, x0:x1] = True
-    mask &= ~excluded & piece.seen(side)
-    if (wide := piece.factor(side)) > 1:
-        mask = np.logical_and.reduce([mask[y::wide, x::wide] for y, x in np.ndindex(wide, wide)])
-    index = np.flatnonzero(mask)
-    index = index[:: max(1, len(index) // share)]
-    return np.stack([plane.reshape(-1)[index] for plane in piece.data(side)])
-
-
-def _side(side: str, staged: Sequence[Staged], stretches: dict[str, Stretch]) -> Side | None:
-    """What a side is; None where no field has it."""
-    for piece in staged:
-        if side in piece.sides:
-            facts = piece.sides[side]
-            return Side(
-                names=tuple(facts["bands"]),
-                unit=facts["unit"],
-                stretch=stretches[side],
-                pixel_scale=piece.pixel_scale(side),
-                zeropoints=tuple(facts["zeropoints"]),
-            )
-    return None
 
 
 # ------------------------------------------------------------------------------------------ cut
