@@ -27,7 +27,7 @@ from imgturbo.door import room_for
 from imgturbo.errors import ImgturboError
 from imgturbo.tables.files import open_table
 from imgturbo.tables.quantity import factors_to
-from imgturbo.tables.reader import TableReader, chosen_names, numbers_in
+from imgturbo.tables.reader import MISSING, TableReader, chosen_names, numbers_in
 
 __all__ = ["End", "RowBlock", "RowStream", "TableFiles", "labels", "open_rows", "unit_of"]
 
@@ -297,7 +297,13 @@ class _ByKey(RowStream):
 
 
 def _unique_keys(files: TableFiles, key: str) -> NDArray[np.str_]:
+    """The values of a key; a row in which it is missing has one that no other row has."""
     keys = files.labels(key)
+    missing = np.flatnonzero(np.isin(np.char.lower(keys), list(MISSING)))
+    own = [f"{files.paths[0]} \t row {row}" for row in missing]
+    keys = keys.astype(object)
+    keys[missing] = own
+    keys = keys.astype(np.str_)
     found, counts = np.unique(keys, return_counts=True)
     if (counts > 1).any():
         twice = found[counts > 1][0]

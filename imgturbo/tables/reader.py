@@ -22,10 +22,21 @@ from numpy.typing import NDArray
 from imgturbo.door import shortened
 from imgturbo.errors import ImgturboError
 
-__all__ = ["BLOCK_ROWS", "Block", "Column", "TableReader", "chosen_names", "numbers_in"]
+__all__ = [
+    "BLOCK_ROWS",
+    "MISSING",
+    "Block",
+    "Column",
+    "TableReader",
+    "chosen_names",
+    "numbers_in",
+]
 
 BLOCK_ROWS = 1 << 15
 """Rows that are read at once, by default."""
+
+MISSING = frozenset({"", "nan", "null", "none", "na", "n/a", "--", "masked"})
+"""What a cell of text says, in small letters, that has no value."""
 
 Numbers = NDArray[np.float64]
 

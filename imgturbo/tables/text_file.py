@@ -21,13 +21,12 @@ from numpy.typing import NDArray
 
 from imgturbo.door import door, shortened
 from imgturbo.errors import ImgturboError
-from imgturbo.tables.reader import BLOCK_ROWS, Block, Column, TableReader
+from imgturbo.tables.reader import BLOCK_ROWS, MISSING, Block, Column, TableReader
 
 __all__ = ["TextTable"]
 
 _LONGEST = 1 << 24  # characters of a line
 _MOST_COMMENTS = 100_000  # lines
-_MISSING = {"", "nan", "null", "none", "na", "n/a", "--", "masked"}
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _LEADING = re.compile(r"0[0-9]+")  # which no number would give back as it was
 _LONG = re.compile(r"-?[0-9]{16,}")  # of which a float may have other digits
@@ -246,7 +245,7 @@ def _number(cell: str) -> float:
     try:
         return float(cell)
     except ValueError:
-        if cell.strip().lower() in _MISSING:
+        if cell.strip().lower() in MISSING:
             return float("nan")
         raise
 

@@ -4,7 +4,8 @@
 
 Columns go by their names, and are brought to the units of the bundle's input side. Row i draws its
 noise from (seed, i), so that a row's draws depend on its number in the table and on nothing else:
-neither on the batches nor on the other rows.
+neither on the batches nor on the other rows. Of columns that are angles means, deviations and
+quantiles are those of the circle (:mod:`imgturbo.tables.angles`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from imgturbo.errors import ImgturboError
 from imgturbo.mosaic.apply import Applier, pick_device
 from imgturbo.mosaic.reducers import Reducer, Reduction
 from imgturbo.sky.provenance import prediction_cards
+from imgturbo.tables.angles import Angles
 from imgturbo.tables.quantity import factors_to
 from imgturbo.tables.reader import Column, listed
 
@@ -92,11 +94,14 @@ class RowTranslator:
         y[~measured] = 0
         numbers = torch.arange(first, first + len(y))
         origins = torch.stack([numbers, torch.zeros_like(numbers)], dim=1)
-        reducer = Reducer(self.reduction)
+        reducer, angles = Reducer(self.reduction), Angles(self.way.output, self.reduction)
         for drawn in self._apply(np.ascontiguousarray(y), origins):
             with np.errstate(over="ignore", invalid="ignore"):
-                reducer.update(self.way.output.stretch.inverse(drawn.astype(np.float64).T).T)
+                values = self.way.output.stretch.inverse(drawn.astype(np.float64).T).T
+            reducer.update(values)
+            angles.update(values)
         planes = reducer.planes()
+        angles.mend(planes)
         for plane in planes.values():
             plane[~measured] = np.nan
         return planes

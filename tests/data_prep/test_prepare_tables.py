@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from astropy.table import Table
+from astropy.table import MaskedColumn, Table
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -284,6 +284,20 @@ def test_mistakes(tmp_path, text, tables, said):
         prepared(tmp_path, **({"files": [path], "fraction": 0.1 if "group" in tables else 0}
                               | sides | tables))  # fmt: skip
     assert not (tmp_path / "rows.zarr").exists()
+
+
+def test_rows_without_a_key_are_nobodys_partner(tmp_path):
+    """Neither are two of them twice the same, nor does one belong to one without of the other."""
+    (tmp_path / "z.csv").write_text("a,id\n1,5\n2,\n3,\n4,7\n")
+    keys = MaskedColumn([7, 0, 5, 9], mask=[False, True, False, False])
+    Table({"b": [1.0, 2.0, 3.0, 4.0], "id": keys}).write(tmp_path / "x.fits")
+    files = {"source": {"files": [tmp_path / "z.csv"]}, "target": {"files": [tmp_path / "x.fits"]}}
+    prepared(tmp_path, key="id", fraction=0.0, **files)
+    store = TileStore.open(tmp_path / "rows.zarr")
+    rows = store.split("train")
+    assert (len(rows.paired), rows.paired.sum()) == (6, 2)
+    z, x = (in_units(store, "train", side)[rows.paired, 0] for side in ("source", "target"))
+    assert sorted(zip(z.round(4).tolist(), x.round(4).tolist(), strict=True)) == [(1, 3), (4, 1)]
 
 
 def test_keys_that_come_twice(tmp_path):
