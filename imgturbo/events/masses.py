@@ -29,10 +29,12 @@ from numpy.typing import NDArray
 from imgturbo.events.layout import OBJECTS, PARTONS, columns, momenta
 
 __all__ = [
+    "ASSIGNMENTS",
     "MASSES",
     "M_TOP",
     "M_W",
     "TABLE",
+    "WIDTHS",
     "assigned_jets",
     "invariant_mass",
     "neutrino_of",

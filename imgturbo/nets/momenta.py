@@ -32,6 +32,7 @@ from torch.nn import functional as F
 
 from imgturbo.config import MomentaConfig, MomentaFlowConfig
 from imgturbo.errors import ImgturboError
+from imgturbo.events.masses import ASSIGNMENTS, M_TOP, M_W, WIDTHS
 from imgturbo.nets.generator import TableGenerator
 from imgturbo.nets.layers import shrink
 from imgturbo.nets.noise import Noise, NoiseLayer
@@ -39,8 +40,6 @@ from imgturbo.side import Side
 
 __all__ = ["EventGenerator", "MomentaNet", "Units", "in_order", "turn", "turned"]
 
-M_W, M_TOP = 80.379, 172.76
-_WIDTHS = (5.0, 10.0, 15.0)
 _MASSIVE = 10.0  # GeV, m₀: about the mass of a jet
 _LARGEST = 6.0  # of a stretched number times its scale: beyond it sinh grows without bound
 _FARTHEST = 4.0  # of a correction: a game with a critic must not run away
@@ -255,15 +254,15 @@ def _to_partons(p: Tensor, noise: Noise | None) -> Tensor:
     neutrino = torch.stack(
         [missing[:, 0], missing[:, 1], pz, (missing.square().sum(1) + pz * pz + 1e-12).sqrt()], 1
     )
-    table = torch.tensor(_assignments(), device=p.device)
+    table = torch.tensor(ASSIGNMENTS, device=p.device)
     with torch.no_grad():
         leptonic, hadronic, one, two = (jets[:, table[:, n]] for n in range(4))
-        masses = (
-            _mass((electron + neutrino)[:, None] + leptonic) - M_TOP,
-            _mass(one + two) - M_W,
-            _mass(one + two + hadronic) - M_TOP,
-        )
-        chi2 = torch.stack([(m / w).square() for m, w in zip(masses, _WIDTHS, strict=True)]).sum(0)
+        away = {
+            "m_t_lep": _mass((electron + neutrino)[:, None] + leptonic) - M_TOP,
+            "m_W_had": _mass(one + two) - M_W,
+            "m_t_had": _mass(one + two + hadronic) - M_TOP,
+        }
+        chi2 = torch.stack([(m / WIDTHS[name]).square() for name, m in away.items()]).sum(0)
         best = table[chi2.argmin(1)]
         if noise is not None:
             swap = noise(_SWAP, (len(p), 1), 1, p)[:, 0] > 0
@@ -298,14 +297,6 @@ def _arrangement(
             f"has {particles}; set it to none"
         )
     return _ARRANGE[name]
-
-
-def _assignments() -> list[list[int]]:
-    """(12, 4): leptonic b, hadronic b, and the two jets of the W."""
-    pairs = [(i, j) for i in range(4) for j in range(i + 1, 4)]
-    rest = [[k for k in range(4) if k not in pair] for pair in pairs]
-    both = [[[a, b, *pair], [b, a, *pair]] for pair, (a, b) in zip(pairs, rest, strict=True)]
-    return [one for two in both for one in two]
 
 
 def _neutrino_pz(electron: Tensor, missing: Tensor) -> Tensor:

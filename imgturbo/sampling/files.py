@@ -45,6 +45,7 @@ SAMPLED = (b"CREATOR = 'imgturbo ", b"MODEL")
 _CREATOR = ("CREATOR", f"imgturbo {__version__}", "made by")
 _GAMMA = 0.8  # as of the figures
 _MOST = 400  # pictures on a sheet
+_MOST_STACKED = 100_000  # extensions of a file
 _SHOWN = 96  # pixels to which small pictures are enlarged
 
 
@@ -102,6 +103,11 @@ def _check_suffix(out: Path, side: Side, n: int) -> None:
     elif out.suffix.lower() == ".png" and n > _MOST:
         raise ImgturboError(
             f"{out}: a sheet shows {_MOST} samples at most, not {n}; write a stack (.fits)"
+        )
+    elif n > _MOST_STACKED:
+        raise ImgturboError(
+            f"{out}: a stack holds {_MOST_STACKED} samples at most, not {n}; write several, each "
+            "of a --seed of its own"
         )
 
 

@@ -161,8 +161,13 @@ def read_pair(
             "--unpaired"
         )
     for path, values in ((pred, rows), (truth, known)):
-        if len(values) < 2 or not np.isfinite(values[:, :count]).all(axis=1).any():
+        if len(values) < 2:
             raise ImgturboError(f"{path}: has {len(values)} rows, too few to compare; give it more")
+        if not np.isfinite(values[:, :count]).all(axis=1).any():
+            raise ImgturboError(
+                f"{path}: none of its {len(values)} rows has a finite number in every column that "
+                "is compared; name fewer --columns"
+            )
     quantiles: dict[str, Rows] = {}
     for place, name in enumerate(wanted, start=count):
         own, _, level = name.rpartition("_q")

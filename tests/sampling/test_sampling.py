@@ -267,6 +267,7 @@ def test_what_cannot_be_sampled_is_named_in_a_line(bundles, tmp_path):
         (lambda: write_samples(bundles["code"], tmp_path / "a.csv", 2), "end the name with .fits"),
         (lambda: write_samples(bundles["rows"], tmp_path / "a.png", 2), "written as .csv, .tsv"),
         (lambda: write_samples(bundles["code"], tmp_path / "a.png", 401), "400 samples at most"),
+        (lambda: write_samples(bundles["code"], tmp_path / "a.fits", 10**12), "100000 .* at most"),
         (lambda: reconstruct(bundles["noisy"], sky(9, 9)), "holds no encoder"),
         (lambda: reconstruct(bundles["code"], sky(9, 8)), "squares of 9"),
         (lambda: reconstruct(bundles["code"], sky(9, 9), "reverse"), "begins with a latent"),

@@ -82,7 +82,7 @@ def test_independent_rows_and_other_numbers_of_them(tables, tmp_path):
         ("a,b\n1,2\n3,4\n", "c,d\n1,2\n3,4\n", "has no column of numbers that"),
         ("a\n1\n", "a\n1\n", "has 1 rows, too few to compare"),
         ("a\n", "a\n1\n2\n", "has 0 rows, too few to compare"),
-        ("a\nnan\nnan\n", "a\n1\n2\n", "too few to compare"),
+        ("a\nnan\nnan\n", "a\n1\n2\n", "none of its 2 rows has a finite"),
         ("a\n1\n2\n", "a\nx\n2\n", "has no column of numbers that"),
     ],
 )
