@@ -170,13 +170,9 @@ def _prepare(
         factor=config.factor,
     )
     with TileStore.create(out, spec) as writer:
-        for index, piece in enumerate(staged):
+        for index, row in enumerate(zip(staged, windows, factors, strict=True)):
             say(f"{reports[index].name}: cutting", _ALIGNED + 0.1 * index / len(staged))
-            own = {
-                side: stretches[side].scaled(1 / factor) if np.any(factor != 1) else stretches[side]
-                for side, factor in factors[index].items()
-            }
-            _append(writer, index, piece, windows[index], own, config.tile)
+            _append(writer, index, *row, stretches, config.tile)
     if folder is not None:
         say("writing aligned images", 0.96)
         write_aligned(folder, fields, staged, areas, config.split)
@@ -310,10 +306,15 @@ def _append(
     index: int,
     piece: Staged,
     windows: Windows,
+    factors: dict[str, NDArray[np.float64]],
     stretches: dict[str, Stretch],
     tile: TileConfig,
 ) -> None:
-    """Cut a field's tiles into the store, a batch at a time; stretches are of its own fluxes."""
+    """Cut a field's tiles into the store, a batch at a time, by stretches of its own fluxes."""
+    own = {
+        side: stretches[side].scaled(1 / factor) if np.any(factor != 1) else stretches[side]
+        for side, factor in factors.items()
+    }
     split: SplitName
     for split in ("train", "validation"):
         positions: NDArray[np.int32] = getattr(windows, split)
@@ -324,7 +325,7 @@ def _append(
         for side in piece.sides:
             wide = piece.factor(side)
             size, places = tile.size // wide, positions // wide
-            cuts[side] = cut(piece.data(side), piece.valid(side), places, size, stretches[side])
+            cuts[side] = cut(piece.data(side), piece.valid(side), places, size, own[side])
         first = 0
         while first < len(positions):
             parts = {side: next(tiles) for side, tiles in cuts.items()}

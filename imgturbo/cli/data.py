@@ -47,7 +47,7 @@ def simulate(
     option: SimulatorOptions = None,
     size: Annotated[int, typer.Option(min=64, help="Side of the Webb-like images, pixels.")] = 1024,
     seed: Annotated[
-        int, typer.Option(min=0, help="Another one is another sky, or other rows.")
+        int, typer.Option(min=0, max=1 << 32, help="Another is another sky, other rows.")
     ] = 0,
     source_bands: Annotated[Names, names("--source-bands", "Of ACS: F435W, F606W, F814W.")] = _ACS,
     target_bands: Annotated[

@@ -98,7 +98,8 @@ Overrides = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 Seed = Annotated[
-    int, typer.Option("--seed", min=0, help="Of the draws: the same seed, the same draws.")
+    int,
+    typer.Option("--seed", min=0, max=1 << 32, help="Of the draws: the same seed, the same draws."),
 ]
 SimulatorOptions = Annotated[
     list[str] | None,

@@ -94,17 +94,6 @@ def evaluate_tables(
     say = progress or (lambda what, fraction: None)
     say("reading tables", 0.0)
     pair = read_pair(pred, truth, columns, paired)
-    notes: list[str] = []
-    if pair.paired and paired is None:
-        notes.append(
-            f"{len(pair.truth)} rows of each, taken as pairs in order; say --unpaired if they are "
-            "independent samples"
-        )
-    if pair.paired:
-        notes.append(
-            "prediction and truth are of the same rows: distances of distributions may lie below "
-            "the floor, which is of independent samples"
-        )
     generator = np.random.default_rng([seed, 0xE7A1])
     found = {}
     for place, name in enumerate(pair.names):
@@ -130,8 +119,24 @@ def evaluate_tables(
         "intervals": _intervals(pair),
         "bootstrap": bootstrap,
         "seed": seed,
-        "notes": notes,
+        "notes": _notes(pair, paired),
     }
+
+
+def _notes(pair: TablePair, paired: bool | None) -> list[str]:
+    """What a reader of the scores has to know."""
+    notes = []
+    if pair.paired and paired is None:
+        notes.append(
+            f"{len(pair.truth)} rows of each, taken as pairs in order; say --unpaired if they are "
+            "independent samples"
+        )
+    if pair.paired:
+        notes.append(
+            "prediction and truth are of the same rows: distances of distributions may lie below "
+            "the floor, which is of independent samples"
+        )
+    return notes
 
 
 # ------------------------------------------------------------------------------------- reading

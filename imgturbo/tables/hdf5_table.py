@@ -21,6 +21,8 @@ from imgturbo.tables.reader import Column, listed
 
 __all__ = ["Hdf5Table", "require_h5py"]
 
+_Types = dict[str, np.dtype[Any]]
+
 _META = "__table_column_meta__"
 _MASK = ".mask"  # after the name of a column, of the one in which astropy says what is missing
 
@@ -63,28 +65,7 @@ class Hdf5Table(BinaryTable):
             named = listed([d.name for d in compound])
             raise ImgturboError(f"{self.path}: holds several tables ({named}); keep one in a file")
         self._sources: dict[str, tuple[Any, Any]] = {}
-        if compound:
-            (table,) = compound
-            self._sources = {name: (table, name) for name in table.dtype.names}
-            types = {name: table.dtype[name] for name in table.dtype.names}
-            self._length = table.shape[0]
-            units = _yaml_units(next((d for d in meta if d.name == f"{table.name}.{_META}"), None))
-        else:
-            flat = [d for d in datasets if d.ndim <= 2 and d.dtype.kind in "iufbSO"]
-            lengths = sorted({d.shape[0] for d in flat})
-            if not flat or len(lengths) > 1:
-                what = f"columns of unlike lengths {lengths[:4]}" if flat else "no table"
-                raise ImgturboError(
-                    f"{self.path}: holds {what}; give a compound dataset, or columns of one length"
-                )
-            self._length, types, units = lengths[0], {}, {}
-            for dataset in flat:
-                for name, place in _names_of(dataset):
-                    self._sources[name], types[name] = (dataset, place), dataset.dtype
-                    unit = dataset.attrs.get("unit", dataset.attrs.get("units", ""))
-                    units[name] = unit.decode() if isinstance(unit, bytes) else str(unit)
-            if len(self._sources) != sum(len(_names_of(d)) for d in flat):
-                raise ImgturboError(f"{self.path}: several columns have one name; rename them")
+        types, units = self._compound(compound[0], meta) if compound else self._flat(datasets)
         held = {id(dataset): dataset for dataset, _ in self._sources.values()}.values()
         if self._length and not all(dataset.id.get_storage_size() for dataset in held):
             raise ImgturboError(
@@ -102,6 +83,34 @@ class Hdf5Table(BinaryTable):
         }
         row = sum(dtype.itemsize for dtype in types.values())
         room_for(2 * row, self.path, "a row", AGAIN)
+
+    def _compound(self, table: Any, meta: list[Any]) -> tuple[_Types, dict[str, str]]:
+        """Types and units of a dataset of rows with named fields."""
+        self._sources = {name: (table, name) for name in table.dtype.names}
+        self._length = table.shape[0]
+        units = _yaml_units(next((d for d in meta if d.name == f"{table.name}.{_META}"), None))
+        return {name: table.dtype[name] for name in table.dtype.names}, units
+
+    def _flat(self, datasets: list[Any]) -> tuple[_Types, dict[str, str]]:
+        """Types and units of datasets that are columns, or several side by side."""
+        flat = [d for d in datasets if d.ndim <= 2 and d.dtype.kind in "iufbSO"]
+        lengths = sorted({d.shape[0] for d in flat})
+        if not flat or len(lengths) > 1:
+            what = f"columns of unlike lengths {lengths[:4]}" if flat else "no table"
+            raise ImgturboError(
+                f"{self.path}: holds {what}; give a compound dataset, or columns of one length"
+            )
+        types: _Types = {}
+        units: dict[str, str] = {}
+        self._length = lengths[0]
+        for dataset in flat:
+            for name, place in _names_of(dataset):
+                self._sources[name], types[name] = (dataset, place), dataset.dtype
+                unit = dataset.attrs.get("unit", dataset.attrs.get("units", ""))
+                units[name] = unit.decode() if isinstance(unit, bytes) else str(unit)
+        if len(self._sources) != sum(len(_names_of(d)) for d in flat):
+            raise ImgturboError(f"{self.path}: several columns have one name; rename them")
+        return types, units
 
     def _may_lack(self, name: str) -> bool:
         return name in self._masks
