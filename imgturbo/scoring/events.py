@@ -127,7 +127,8 @@ def score_events(
         classifier: steps of its training; 0: no classifier.
 
     Raises:
-        ImgturboError: no such file, too few events, or a bundle of other data.
+        ImgturboError: no such file, too few events, a bundle of other data, or one whose events
+            are not finite.
     """
     _refuse_others(bundle)
     events = read_events(path)
@@ -224,6 +225,12 @@ def _through(
     found = bundle.translate(
         rows[:, given] / unit, direction, samples=samples, seed=seed, device=device
     ).mean
+    lost = int((~np.isfinite(found)).any(axis=1).sum())
+    if lost:
+        raise ImgturboError(
+            f"{bundle.path}: {lost} of {len(found)} events that it makes ({direction}) hold "
+            "numbers that are not finite; train for longer, or with a lower train.lr"
+        )
     return (found * other)[:, np.argsort(made)]
 
 

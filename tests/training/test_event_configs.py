@@ -7,6 +7,7 @@ import signal
 
 import numpy as np
 import pytest
+import torch
 from training_standins import contents, logged
 
 from data_prep.prepare import prepare
@@ -173,6 +174,21 @@ def test_columns_go_by_their_names_and_units(bundle, events, factor):
     found, wanted = (score_events(b, events[1], classifier=0) for b in (other, bundle))
     for name in TABLE:
         np.testing.assert_allclose(found.made[name], wanted.made[name], rtol=2e-3, atol=2e-3)
+
+
+def test_events_that_are_no_numbers_are_said(bundle, events):
+    from dataclasses import replace
+
+    class Broken(Shuffled):
+        def forward(self, u, noise=None):
+            made = super().forward(u, noise)
+            made[:3] = torch.nan
+            return made
+
+    order = np.arange(24)
+    broken = replace(bundle, decoder=Broken(bundle.decoder, order, order))
+    with pytest.raises(ImgturboError, match=r"3 of 40 events that it makes \(forward\)"):
+        score_events(broken, events[1], classifier=0)
 
 
 def test_columns_of_unknown_names_or_units(bundle, events):
