@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from imgturbo.report.headline import trusted
 from imgturbo.side import Side
 from imgturbo.sky.lab import colours_grey
 
@@ -78,7 +79,7 @@ tags: [{_tags(colours, images)}]
 
 ## Validation
 {_scores(record, not images)}
-
+{trusted(content.get("headline"), content.get("intervals")) if images else ""}
 ## Limits
 {_COLOUR_LIMITS if colours else _LIMITS if images else _NUMBERS_LIMITS}
 ## Licence

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from imgturbo.bundle.card import NETWORKS
+from imgturbo.bundle.intervals import IntervalsSchema
 from imgturbo.door import Schema, door, typed
 from imgturbo.errors import ImgturboError
 from imgturbo.files import sha256
@@ -77,6 +78,8 @@ class _Description(_Stamp):
     sides: _Sides
     record: _Record
     config: _Config
+    intervals: IntervalsSchema | None = None
+    headline: dict[str, Any] | None = None
 
 
 def weights_file(network: str) -> str:

@@ -46,7 +46,8 @@ def export(
     """Write a bundle anew, ready to be given to others.
 
     The new one names the files of the run without their folders, and records which bundle it comes
-    from. The bundle that is given stays as it is.
+    from. The bundle that is given stays as it is. Calibrated intervals go along where the weights
+    are the same to the last bit.
 
     Args:
         bundle: a loaded one, whose bytes have been checked.
@@ -79,6 +80,8 @@ def export(
         sides={"source": bundle.source, "target": bundle.target},
         record=record,
         half=half,
+        # Of other weights, however near, nothing was guaranteed.
+        intervals=None if half or toward is not None else bundle.intervals,
     )
     return Exported(out, name, sum(file.stat().st_size for file in out.glob("*.safetensors")))
 

@@ -43,13 +43,14 @@ from imgturbo.bundle.description import (
     read_description,
     weights_file,
 )
+from imgturbo.bundle.intervals import Intervals
 from imgturbo.bundle.translation import Translation
 from imgturbo.bundle.weights import load_network, stored_weights
 from imgturbo.config import Config
 from imgturbo.door import door
 from imgturbo.engines import build_network, complete
 from imgturbo.errors import ImgturboError
-from imgturbo.files import write_folder
+from imgturbo.files import write_folder, write_json, write_whole
 from imgturbo.listing import Entry
 from imgturbo.nets import Generator
 from imgturbo.side import Side
@@ -60,19 +61,21 @@ if TYPE_CHECKING:
     from imgturbo.bundle.settings import SettingsDict
     from imgturbo.sky import SkyImage
 
-__all__ = ["FORMAT", "Bundle", "Direction", "load_bundle", "save_bundle"]
+__all__ = ["FORMAT", "Bundle", "Direction", "annotate", "load_bundle", "save_bundle"]
 
 PRETRAINED = Path(__file__).with_name("pretrained")
 """The folder of the bundles that travel with the package."""
 
 
 class Direction(NamedTuple):
-    """One way through the pair: a network and the sides it leads from and to."""
+    """One way through the pair: a network, the sides it leads from and to, and what is known of
+    its intervals."""
 
     name: str
     generator: Generator
     input: Side
     output: Side
+    intervals: Intervals | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ class Bundle:
         config: of the run that trained it.
         record: steps, seconds, device, validation scores, digest of the tiles, library versions.
         hash: 12 hexadecimal digits of weights, networks' settings and sides.
+        intervals: by which quantiles of the draws are put right; None: they are as they are drawn.
     """
 
     path: Path
@@ -98,6 +102,7 @@ class Bundle:
     config: Config
     record: dict[str, Any]
     hash: str
+    intervals: Intervals | None = None
 
     def direction(self, name: str = "forward") -> Direction:
         """``"forward"``: decoder, source → target; ``"backward"``: encoder, target → source.
@@ -112,7 +117,7 @@ class Bundle:
                     "source, --direction backward); train with the preset turbo or cyclegan for "
                     "both directions"
                 )
-            return Direction(name, self.decoder, self.source, self.target)
+            return Direction(name, self.decoder, self.source, self.target, self._intervals(name))
         if name != "backward":
             raise ImgturboError(f"direction {name!r}: choose forward or backward")
         if self.encoder is None:
@@ -120,7 +125,11 @@ class Bundle:
                 f"{self.path}: holds no encoder, so it translates forward only; train with the "
                 "preset turbo or cyclegan for both directions"
             )
-        return Direction(name, self.encoder, self.target, self.source)
+        return Direction(name, self.encoder, self.target, self.source, self._intervals(name))
+
+    def _intervals(self, direction: str) -> Intervals | None:
+        own = self.intervals
+        return own if own is not None and own.direction == direction else None
 
     @overload
     def translate(
@@ -204,6 +213,7 @@ def save_bundle(
     sides: Mapping[str, Side],
     record: Mapping[str, Any],
     half: bool = False,
+    intervals: Intervals | None = None,
 ) -> str:
     """Write a bundle aside and put it in the place of an older one; returns its hash.
 
@@ -215,6 +225,7 @@ def save_bundle(
         record: of the training, JSON; the card shows it.
         half: store weights as float16, which rounds them to 3 digits, but for those that a module
             names in ``exact``.
+        intervals: by which quantiles are put right, if that is known.
 
     Raises:
         ImgturboError: no network, the place holds something else, or cannot be written; with
@@ -238,6 +249,7 @@ def save_bundle(
         "sides": {side: description.to_dict() for side, description in sides.items()},
         "record": dict(record),
         "config": config.model_dump(mode="json", by_alias=True),
+        **({} if intervals is None else {"intervals": intervals.to_dict()}),
     }
     content["hash"] = name = function_hash(content)
     content["checksum"] = checksum(json.loads(json.dumps(content)))  # of what JSON makes of it
@@ -246,6 +258,29 @@ def save_bundle(
     remedy = "make room or choose another folder"
     write_folder(path, files_in_full, remedy, "the bundle cannot be written")
     return name
+
+
+def annotate(bundle: Bundle, **parts: Mapping[str, Any]) -> None:
+    """Write what was found out about a bundle into it: ``intervals``, ``headline``.
+
+    Its function, its weights and its hash stay as they are; checksum and card are made anew.
+
+    Raises:
+        ImgturboError: it travels with the package, was changed meanwhile, or cannot be written.
+    """
+    path = bundle.path
+    if path.resolve().is_relative_to(PRETRAINED.resolve()):
+        raise ImgturboError(
+            f"{path}: travels with the package and stays as it is; copy it first (imgturbo export)"
+        )
+    content = read_description(path)
+    if content["hash"] != bundle.hash:
+        raise ImgturboError(f"{path}: is another bundle than when it was loaded; begin again")
+    content |= parts
+    content.pop("checksum", None)
+    content["checksum"] = checksum(json.loads(json.dumps(content)))
+    write_json(path / NAME, content)
+    write_whole(path / "README.md", model_card(content).encode())
 
 
 # --------------------------------------------------------------------------------- reading
@@ -280,9 +315,11 @@ def load_bundle(path: Path | str) -> Bundle:
         networks[name] = load_network(build, path, file, Entry(**content["files"][file]))
     if all(network is None for network in networks.values()):
         raise ImgturboError(f"{path}: holds neither decoder nor encoder; {AGAIN}")
+    fitted = content.get("intervals")
+    intervals = None if fitted is None else Intervals.from_dict(fitted)
     return Bundle(
         path, networks["decoder"], networks["encoder"], source, target, config, content["record"],
-        content["hash"],
+        content["hash"], intervals,
     )  # fmt: skip
 
 

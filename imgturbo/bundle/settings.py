@@ -32,6 +32,7 @@ class SettingsDict(Computing, total=False):
     seed: int
     temperature: float
     quantiles: tuple[float, ...]
+    raw_quantiles: bool
     keep_draws: bool
     ensemble: str
     match_sky: bool
@@ -72,6 +73,9 @@ class Settings:
 
     quantiles: tuple[float, ...] = ()
     """Levels between 0 and 1 of the draws' quantiles to give."""
+
+    raw_quantiles: bool = False
+    """Give the draws' own quantiles, where the bundle has calibrated intervals too."""
 
     keep_draws: bool = False
     """Give each draw by itself too."""

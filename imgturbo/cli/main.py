@@ -24,6 +24,7 @@ from imgturbo.cli import (
     scoring,
     training,
     translate,
+    trust,
 )
 from imgturbo.cli.output import fail, leave, note, stop
 from imgturbo.errors import ImgturboError
@@ -40,7 +41,7 @@ app = typer.Typer(
     epilog="Start with 'imgturbo demo --out demo': the whole job on a simulated sky, in minutes.",
 )
 for group in (
-    data, training, translate, sample, scoring, bundles, color, config, presets, demos,
+    data, training, translate, sample, scoring, trust, bundles, color, config, presets, demos,
 ):  # fmt: skip
     app.add_typer(group.commands)
 

@@ -1,4 +1,4 @@
-"""Commands that score: evaluate a prediction, calibrate a model, judge posteriors."""
+"""Commands that score: evaluate a prediction, make ground truths, judge posteriors."""
 
 from __future__ import annotations
 
@@ -12,13 +12,10 @@ from imgturbo.cli.options import (
     BundleName,
     Device,
     Names,
-    Numbers,
     Overwrite,
     Seed,
     SimulatorOptions,
-    Temperature,
     names,
-    numbers,
     simulator_options,
 )
 from imgturbo.cli.output import note
@@ -27,8 +24,6 @@ from imgturbo.errors import ImgturboError
 __all__ = ["commands"]
 
 commands = typer.Typer()
-
-_LEVELS = Numbers((0.5, 0.68, 0.9, 0.95))
 
 
 @commands.command()
@@ -186,114 +181,6 @@ def evaluate_events(
     events_table(content)
     if out is not None:
         typer.echo(out / "events.json")
-
-
-@commands.command()
-def calibrate(
-    tiles: Annotated[
-        Path, typer.Argument(metavar="TILES", help="A tile store; its validation pairs are used.")
-    ],
-    bundle: BundleName,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for calibration.json and calibration.png.")
-    ] = None,
-    samples: Annotated[int, typer.Option(help="Draws a tile, 2 or more.")] = 64,
-    temperature: Temperature = 1.0,
-    levels: Annotated[
-        Numbers, numbers("--levels", "0.5,0.9", "Of the central intervals.")
-    ] = _LEVELS,
-    limit: Annotated[int | None, typer.Option(help="At most so many tiles, evenly spread.")] = None,
-    seed: Seed = 0,
-    device: Device = None,
-    overwrite: Overwrite = False,
-) -> None:
-    """Compare many samples of a stochastic model with the truth: are its error bars honest?
-
-    Coverage of intervals, ranks, CRPS, best of N, likelihood; over all pixels and bright ones.
-    """
-    from imgturbo.bundle import load_bundle
-    from imgturbo.report.calibration import calibration_table
-    from imgturbo.report.progress import task
-    from imgturbo.scoring.calibrate import calibrate as run
-
-    with task("calibrating") as progress:
-        result = run(
-            load_bundle(bundle),
-            tiles,
-            samples=samples,
-            temperature=temperature,
-            seed=seed,
-            limit=limit,
-            levels=levels,
-            device=device,
-            out=out,
-            overwrite=overwrite,
-            progress=progress,
-        )
-    calibration_table(result)
-    if out is not None:
-        typer.echo(out / "calibration.json")
-
-
-@commands.command()
-def report(
-    pred: Annotated[Path, typer.Argument(metavar="PRED", help="The translated image.")],
-    truth: Annotated[
-        list[Path] | None, typer.Option(help="The truth: one file, or one a band.")
-    ] = None,
-    source: Annotated[
-        list[Path] | None, typer.Option(help="The input image; repeat it, one a band.")
-    ] = None,
-    catalogue: Annotated[
-        Path | None, typer.Option(help="Table of the true sources: ra and dec, or x and y.")
-    ] = None,
-    bundle: Annotated[
-        str | None, typer.Option(help="The model, for what it makes of noise: a name or a folder.")
-    ] = None,
-    draws: Annotated[
-        int, typer.Option(min=0, help="Of a stochastic model: how probable each source is.")
-    ] = 0,
-    psf: Annotated[
-        float | None,
-        typer.Option(help="FWHM of the source's camera in arcsec, to put sources in."),
-    ] = None,
-    bands: Annotated[
-        Names | None, names("--bands", "Names of the prediction's bands, if headers lie.")
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("report"),
-    overwrite: Overwrite = False,
-) -> None:
-    """Say what an astronomer must know before using a prediction, on a page with its images.
-
-    Which sources are real, how far fluxes, colours, shapes and intervals can be trusted; without a
-    truth, what the prediction itself, its source and its model tell.
-    """
-    from imgturbo.bundle import load_bundle
-    from imgturbo.report.progress import task
-    from imgturbo.report.tables import plain_table
-    from imgturbo.report.trust import short_table
-    from imgturbo.scoring.trust.folder import free_report, write_report
-    from imgturbo.scoring.trust.report import look_at
-
-    inputs = [pred, *(truth or ()), *(source or ()), *([catalogue] if catalogue else ())]
-    free_report(out, inputs, overwrite=overwrite)
-    with task("measuring") as progress:
-        findings = look_at(
-            pred,
-            truth or None,
-            source or None,
-            catalogue=catalogue,
-            bundle=None if bundle is None else load_bundle(bundle),
-            draws=draws,
-            psf=psf,
-            bands=bands or None,
-            progress=progress,
-        )
-        page = write_report(findings, out, f"Report on {pred.name}")
-    plain_table(*short_table(findings.numbers))
-    for line in findings.numbers["notes"]:
-        note(line, UserWarning)
-    typer.echo(page)
 
 
 @commands.command()

@@ -60,6 +60,10 @@ def translate(
         Numbers | None,
         numbers("--quantiles", "0.05,0.5,0.95", "Of the draws, as extensions Q05 …."),
     ] = None,
+    raw_quantiles: Annotated[
+        bool,
+        typer.Option("--raw-quantiles", help="As drawn, though the bundle's are calibrated."),
+    ] = False,
     keep_draws: Annotated[
         bool, typer.Option("--keep-draws", help="Each draw as an extension too: S001 ….")
     ] = False,
@@ -105,6 +109,7 @@ def translate(
         "samples": samples,
         "temperature": temperature,
         "quantiles": quantiles or (),
+        "raw_quantiles": raw_quantiles,
         "keep_draws": keep_draws,
         "ensemble": ensemble,
         "bands": bands or None,

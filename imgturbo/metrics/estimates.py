@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Estimate", "bootstrap", "median", "scatter"]
+__all__ = ["Estimate", "as_json", "bootstrap", "median", "scatter"]
 
 Array = NDArray[np.float64]
 Statistic = Callable[..., Any]
@@ -81,3 +81,9 @@ def scatter(values: Array) -> Array:
     """Robust σ of the last axis; see the module's page."""
     middle = np.median(values, -1, keepdims=True)
     return np.asarray(1.4826 * np.median(np.abs(values - middle), -1))
+
+
+def as_json(found: Estimate) -> dict[str, float | int | None]:
+    """An estimate as JSON has it; what is not finite is null."""
+    value, error = (None if not np.isfinite(v) else float(v) for v in (found.value, found.error))
+    return {"value": value, "error": error, "n": found.n}

@@ -39,7 +39,15 @@ from imgturbo.mosaic.matching import (
 )
 from imgturbo.mosaic.reading import Reading
 from imgturbo.mosaic.sweep import sweep
-from imgturbo.mosaic.translate import area_of, in_unit, prepare, softening_of, unstretch
+from imgturbo.mosaic.translate import (
+    area_of,
+    correction_of,
+    in_unit,
+    interval_cards,
+    prepare,
+    softening_of,
+    unstretch,
+)
 from imgturbo.places import free_place
 from imgturbo.sky import SkyReader, SkySpec, SkyWriter, open_sky
 from imgturbo.sky.bands import stem
@@ -207,7 +215,11 @@ class _Job:
         self.source, self.out, self.bundle, self.settings = source, out, bundle, settings
         self.overwrite = overwrite
         self.apply, self.layout = prepare(
-            source.way.generator, *source.size, settings, source.output_size
+            source.way.generator,
+            *source.size,
+            settings,
+            source.output_size,
+            correction_of(source.way, settings, source.output),
         )
         self.target = source.output.stretch
         self.read = Reading(
@@ -346,6 +358,7 @@ class _Job:
                 ("SEED", self.settings.seed, "of the first draw"),
                 ("TEMPERAT", self.settings.temperature, "of the draws; 1: the model's own"),
             ]
+        cards += interval_cards(way, self.settings)
         if self.settings.match_sky:
             cards += [("MATCHSKY", True, "sky level brought to the training's first")]
         if self.settings.ensemble != "none":
@@ -358,6 +371,7 @@ class _Job:
             command += ["--temperature", str(self.settings.temperature)]
             if self.settings.quantiles:
                 command += ["--quantiles", ",".join(map(str, self.settings.quantiles))]
+                command += ["--raw-quantiles"] if self.settings.raw_quantiles else []
             command += ["--keep-draws"] if self.settings.keep_draws else []
         if self.settings.ensemble != "none":
             command += ["--ensemble", self.settings.ensemble]
@@ -391,7 +405,7 @@ class _Job:
 
     def _fingerprint(self, digests: Sequence[str]) -> str:
         """Of all that decides the pixels of each unit."""
-        grid = self.source.grid
+        grid, correction = self.source.grid, self.layout.reduction.correction
         content = {
             "version": __version__,
             "inputs": list(digests),
@@ -405,7 +419,8 @@ class _Job:
             "ensemble": self.settings.ensemble,
             "sky": self.settings.match_sky,
             "draws": [self.settings.seed, self.settings.precision, self.settings.temperature],
-            "reduction": self.layout.reduction,
+            "reduction": self.layout.reduction._replace(correction=None),
+            "intervals": None if correction is None else correction.name,
         }
         return sha256(json.dumps(content).encode())
 

@@ -6,6 +6,8 @@ draws is the quantile n/(N + 1), so that a measurement from the same distributio
 and Q95 with probability 0.9 (Weibull's plotting position; others are too narrow). Beyond the first
 and the last draw nothing is known: N draws have the levels 1/(N + 1) to N/(N + 1), and what is
 asked for outside them is the outermost draw, with a warning (Q05 and Q95 of 4 draws enclose 60 %).
+Where the bundle has calibrated intervals, quantiles are put right here, once for every path
+(:mod:`imgturbo.bundle.intervals`).
 Mean and deviation are by Welford's recurrence (Technometrics 4, 419, 1962),
 
     m_n = m_{n−1} + (f_n − m_{n−1})/n,    S_n = S_{n−1} + (f_n − m_{n−1})(f_n − m_n),
@@ -25,7 +27,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from imgturbo.bundle import Translation
+from imgturbo.bundle import Correction, Translation
 from imgturbo.errors import ImgturboError
 
 __all__ = ["Reducer", "Reduction", "quantile_name"]
@@ -41,14 +43,22 @@ class Reduction(NamedTuple):
         samples: how many draws there are; None: one, without noise.
         quantiles: levels in (0, 1), ascending.
         keep_draws: whether each draw is an extension of its own.
+        correction: of the quantiles; None: they are given as they are drawn.
     """
 
     samples: int | None = None
     quantiles: tuple[float, ...] = ()
     keep_draws: bool = False
+    correction: Correction | None = None
 
     @classmethod
-    def of(cls, samples: int | None, quantiles: Sequence[float], keep_draws: bool) -> Reduction:
+    def of(
+        cls,
+        samples: int | None,
+        quantiles: Sequence[float],
+        keep_draws: bool,
+        correction: Correction | None = None,
+    ) -> Reduction:
         """Checked.
 
         Raises:
@@ -65,9 +75,9 @@ class Reduction(NamedTuple):
         names = [quantile_name(level) for level in levels]
         if len(set(names)) < len(names):
             raise ImgturboError(f"quantiles {levels} would share the extensions {names}; use fewer")
-        if beyond := _beyond(samples or 0, levels):
+        if correction is None and (beyond := _beyond(samples or 0, levels)):
             warnings.warn(beyond, stacklevel=2)
-        return cls(samples, levels, keep_draws)
+        return cls(samples, levels, keep_draws, correction)
 
     @property
     def extensions(self) -> tuple[str, ...]:
@@ -152,8 +162,9 @@ class Reducer:
             return {"SCI": self._mean}
         found = [self._mean, np.sqrt(self._squares / (self.count - 1))]
         if self.reduction.quantiles:
-            levels = self.reduction.quantiles
-            found += list(np.quantile(np.stack(self._draws), levels, axis=0, method="weibull"))
+            levels, correction = self.reduction.quantiles, self.reduction.correction
+            ends = np.quantile(np.stack(self._draws), levels, axis=0, method="weibull")
+            found += list(ends if correction is None else correction(found[0], found[1], ends))
         if self.reduction.keep_draws:
             found += self._draws
         return dict(zip(self.reduction.extensions, found, strict=True))

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import torch
 from astropy.io import fits
 
-from imgturbo.bundle import Bundle, Translation
+from imgturbo.bundle import Bundle, Correction, Direction, Translation
 from imgturbo.bundle.settings import Settings, SettingsDict
 from imgturbo.errors import ImgturboError
 from imgturbo.mosaic.apply import Applier, bytes_per_pixel, halo_of, pick_device
@@ -42,7 +42,9 @@ from imgturbo.symmetries import GROUPS
 
 __all__ = [
     "area_of",
+    "correction_of",
     "in_unit",
+    "interval_cards",
     "matched",
     "prepare",
     "softening_of",
@@ -99,6 +101,7 @@ def _translated(
     unit: str,
     what: str | None = None,
     bands: Sequence[str] = (),
+    correction: Correction | None = None,
 ) -> Translation[Planes]:
     """The array translated; ``what`` it is called where its sky is compared with the training's."""
     _check_channels(generator, array)
@@ -113,7 +116,7 @@ def _translated(
         size = (height, width)
         background = Background(flux, size, stretch, softening, names, settings.match_sky)
         background.warn(what or "the array", unit)
-    apply, layout = prepare(generator, height, width, settings)
+    apply, layout = prepare(generator, height, width, settings, correction=correction)
     read = Reading(
         flux,
         (height, width),
@@ -195,6 +198,7 @@ def translate_sky(
             way.input.unit,
             "the array",
             way.input.names,
+            correction_of(way, chosen, way.output),
         )
     what = str(image.path or "the image")
     image, array = matched(image, way.input, what)
@@ -212,11 +216,12 @@ def translate_sky(
         way.input.unit,
         what,
         way.input.names,
+        correction_of(way, chosen, output),
     )
     header = derived_header(image.header)
     for line in history_of(image.header):
         header.add_history(line)
-    made = prediction_cards(bundle.hash, way.name)
+    made = [*prediction_cards(bundle.hash, way.name), *interval_cards(way, chosen)]
     header.update(fits.Header([*made, *output.stretch.header_cards(output.names)]))
     like = replace(
         image,
@@ -232,6 +237,22 @@ def translate_sky(
     return found.map(
         lambda plane: replace(like, data=plane, valid=np.all(np.isfinite(plane), axis=0))
     )
+
+
+def correction_of(way: Direction, settings: Settings, output: Side) -> Correction | None:
+    """How the quantiles that are asked for are put right; None: not at all.
+
+    Raises:
+        ImgturboError: other draws or levels than those that were calibrated.
+    """
+    return None if way.intervals is None else way.intervals.correction(settings, output)
+
+
+def interval_cards(way: Direction, settings: Settings) -> list[tuple[str, Any, str]]:
+    """What a header says of quantiles that were put right."""
+    if way.intervals is None or not settings.quantiles or settings.raw_quantiles:
+        return []
+    return [("QCALIB", way.intervals.name, "quantiles calibrated on other sky")]
 
 
 def area_of(area: float | None, zoom: Fraction) -> float | None:
@@ -271,6 +292,7 @@ def prepare(
     width: int,
     settings: Settings,
     size: tuple[int, int] | None = None,
+    correction: Correction | None = None,
 ) -> tuple[Applier, Layout]:
     """The network on its device, and the windows that suit it, the image and the memory.
 
@@ -279,6 +301,7 @@ def prepare(
         height, width: of the input.
         settings: how to compute.
         size: (H, W) of the output, no more than the network writes; None: all of that.
+        correction: of the quantiles.
 
     Raises:
         ImgturboError: settings that make no sense or cannot be met.
@@ -299,7 +322,7 @@ def prepare(
         settings.precision,
         settings.temperature,
     )
-    reduction = Reduction.of(settings.samples, settings.quantiles, settings.keep_draws)
+    reduction = Reduction.of(settings.samples, settings.quantiles, settings.keep_draws, correction)
     if generator.size is not None and (height, width) != (generator.size, generator.size):
         raise ImgturboError(
             f"this network reads images of {generator.size} × {generator.size} pixels only (it has "

@@ -17,7 +17,7 @@ from rich.table import Table
 from imgturbo.report.preview import save_figure
 from imgturbo.report.tables import wide_console
 
-__all__ = ["calibration_figure", "calibration_table"]
+__all__ = ["calibration_figure", "calibration_table", "intervals_table"]
 
 _LINES = {"all": ("all pixels", "#1d3557", 2.0), "bright": ("bright source", "#e76f51", 2.0)}
 _BAND = {"color": "#8d99ae", "linewidth": 0.8}
@@ -115,6 +115,32 @@ def calibration_table(result: dict[str, Any]) -> None:
     )
     for note in result["notes"]:
         console.print(escape(note))
+
+
+def intervals_table(intervals: dict[str, Any]) -> None:
+    """Print what ``calibrate --fit`` guarantees and what was measured, on folds left out."""
+    fitted, console = intervals["fitted"], wide_console()
+    table = Table()
+    for column in ("interval", "guaranteed", "measured", "bright pixels"):
+        table.add_column(column, justify="right")
+    bands = list(intervals["shifts"])
+    for band in bands if len(bands) > 1 else ():
+        table.add_column(escape(band), justify="right")
+    for level, found in fitted["measured"].items():
+        of_bands = [found["bands"][band] for band in bands] if len(bands) > 1 else []
+        cells = [_share(one) for one in (found["all"], found["bright"], *of_bands)]
+        table.add_row(f"{float(level):.0%}", f"≥ {float(level):.0%}", *cells)
+    console.print(table)
+    console.print(
+        f"{fitted['blocks']} blocks of {fitted['block']}² pixels; {intervals['samples']} draws, "
+        f"temperature {intervals['temperature']:g}; measured on folds that were left out"
+    )
+    console.print(fitted["caveat"])
+
+
+def _share(estimate: dict[str, float | None]) -> str:
+    value, error = estimate["value"], estimate["error"]
+    return "–" if value is None else f"{value:.1%}" + ("" if error is None else f" ± {error:.1%}")
 
 
 def _words(result: dict[str, Any]) -> tuple[str, str]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from imgturbo.report.page import Figure
 
-__all__ = ["short_table", "trust_figures"]
+__all__ = ["trust_figures"]
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _MARKERS = "osD^vP*"
@@ -26,41 +26,6 @@ def trust_figures(numbers: Numbers) -> list[Figure]:
     """All figures for which there are numbers, in the order of the page."""
     made = (_sources, _fluxes, _fluxes_of_truth, _colours, _structure, _intervals, _existence)
     return [figure for draw in made if (figure := draw(numbers)) is not None]
-
-
-def short_table(numbers: Numbers) -> tuple[list[str], list[list[str]]]:
-    """The headline as header and rows of words."""
-    head = [
-        "band",
-        "90/90 depth (mag)",
-        "total flux ratio",
-        "scatter (mag)",
-        "FWHM ratio of stars",
-        "invented on noise (arcmin⁻²)",
-        "coverage of 50 %",
-        "coverage of 90 %",
-    ]
-    rows = []
-    for band in numbers["bands"]:
-        row = numbers["headline"][band]
-        invented = row["invented_per_arcmin2"]
-        rows.append(
-            [
-                band,
-                "not measured" if row["depth"] is None else f"{row['depth']:.2f}",
-                *(_words(row[key]) for key in ("flux_ratio", "scatter", "fwhm_ratio")),
-                "not measured" if invented is None else f"{invented:.3g}",
-                *(_words(row[key]) for key in ("coverage_50", "coverage_90")),
-            ]
-        )
-    return head, rows
-
-
-def _words(estimate: Numbers | None) -> str:
-    if estimate is None or estimate["value"] is None:
-        return "not measured"
-    error = "" if estimate["error"] is None else f" ± {estimate['error']:.2g}"
-    return f"{estimate['value']:.3f}{error}"
 
 
 def _figure(

@@ -36,7 +36,7 @@ __all__ = ["RowTranslator", "column_name", "translate_table"]
 Numbers = NDArray[np.float64]
 
 _BATCH = 1 << 13  # rows that go through the network together, by default
-_OF_IMAGES = ("window", "overlap", "ensemble", "match_sky")
+_OF_IMAGES = ("window", "overlap", "ensemble", "match_sky", "raw_quantiles")
 
 
 class RowTranslator:

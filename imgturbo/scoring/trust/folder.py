@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from imgturbo.files import write_json, write_whole
 from imgturbo.places import free_place
+from imgturbo.report.headline import COLUMNS, headline_rows
 from imgturbo.report.page import MARK, Mark, Page, write_page
-from imgturbo.report.trust import short_table, trust_figures
+from imgturbo.report.trust import trust_figures
 from imgturbo.scoring.trust.report import Findings
 from imgturbo.scoring.trust.scene import Role, Scene
 from imgturbo.scoring.trust.sources import Catalogue
@@ -71,7 +72,7 @@ def write_report(findings: Findings, out: Path, title: str) -> Path:
         upward=order == BOTTOM_UP,
         columns=columns,
         sources=marks,
-        short=short_table(numbers),
+        short=(COLUMNS, headline_rows(numbers["headline"])),
         figures=figures,
         notes=numbers["notes"],
         radius=max(3.0, scene.radius),

@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 
 from imgturbo.metrics.baselines import affine_colour
 from imgturbo.metrics.detection import sky_noise
-from imgturbo.metrics.estimates import Estimate, bootstrap, median, scatter
+from imgturbo.metrics.estimates import Estimate, as_json, bootstrap, median, scatter
 from imgturbo.metrics.fluxes import aperture_fluxes
 from imgturbo.metrics.shapes import encircled, growth
 from imgturbo.scoring.trust.scene import Scene
 from imgturbo.scoring.trust.sources import Catalogue, magnitude_edges
 
-__all__ = ["as_json", "photometry"]
+__all__ = ["photometry"]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -82,12 +82,6 @@ def photometry(scene: Scene, true: Catalogue) -> dict[str, Any]:
         "bands": bands,
         "colours": _colours(scene, made, real, seen),
     }
-
-
-def as_json(found: Estimate) -> dict[str, float | int | None]:
-    """An estimate as JSON has it; what is not finite is null."""
-    value, error = (None if not np.isfinite(v) else float(v) for v in (found.value, found.error))
-    return {"value": value, "error": error, "n": found.n}
 
 
 def _ratio(found: Array, true: Array) -> Array:

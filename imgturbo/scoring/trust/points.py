@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imgturbo.metrics.estimates import bootstrap, median, scatter
+from imgturbo.metrics.estimates import as_json, bootstrap, median, scatter
 from imgturbo.metrics.shapes import encircled, fit_stars, growth, isolated
-from imgturbo.scoring.trust.light import as_json
 from imgturbo.scoring.trust.scene import Scene
 from imgturbo.scoring.trust.sources import Catalogue
 

@@ -32,7 +32,7 @@ from imgturbo.sky.units import DISPLAY
 if TYPE_CHECKING:
     from imgturbo.bundle import Bundle
 
-__all__ = ["Findings", "headline", "look_at"]
+__all__ = ["Findings", "card_of", "headline", "look_at"]
 
 _QUIET: Callable[[str, float], None] = lambda what, fraction: None  # noqa: E731
 _INJECTED = (22.0, 29.0)
@@ -118,8 +118,8 @@ def look_at(
                 progress("drawing", 0.9)
                 exists = _existence(scene, found, bundle, draws)
                 numbers["existence"] = _reliability(exists, found) if true is not None else None
-    numbers["headline"] = headline(numbers)
     numbers["notes"] = list(dict.fromkeys(scene.notes))
+    numbers["headline"] = headline(numbers)
     progress("measured", 1.0)
     return Findings(numbers, scene, true, found, apart, exists)
 
@@ -222,30 +222,52 @@ def _reliability(exists: NDArray[np.float64] | None, found: Catalogue) -> list[d
 # ----------------------------------------------------------------------------- the headline
 
 
-def headline(numbers: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def headline(numbers: dict[str, Any]) -> dict[str, Any]:
     """The few figures of a card, a band each; None is "not measured".
 
     Returns:
-        ``{band: {"depth", "flux_ratio", "scatter", "fwhm_ratio", "invented_per_arcmin2",
-        "coverage_50", "coverage_90"}}`` and ``{"colours": {"F150W-F277W": bias}}``.
+        ``{"bands": {band: {"depth", "flux_ratio", "scatter", "colour", "colour_bias",
+        "fwhm_ratio", "invented_per_arcmin2", "coverage_50", "coverage_90"}}, "notes": […]}``; the
+        colour is that of the band and the next redder one.
     """
     rows: dict[str, dict[str, Any]] = {}
+    colours = (numbers["photometry"] or {"colours": {}})["colours"]
     for band in numbers["bands"]:
         light = (numbers["photometry"] or {"bands": {}})["bands"].get(band)
         stars = (numbers["points"] or {"stars": {}})["stars"].get(band)
         sources = (numbers["sources"] or {"bands": {}})["bands"].get(band)
+        colour = next((name for name in colours if name.startswith(f"{band}-")), None)
+        nulls = numbers["nulls"] or {"noise": {}}
         rows[band] = {
             "depth": sources and sources["depth"],
             "flux_ratio": light and light["total"],
             "scatter": light and light["scatter"],
+            "colour": colour,
+            "colour_bias": colour and colours[colour]["bias"],
             "fwhm_ratio": stars and stars["fwhm_ratio"],
-            "invented_per_arcmin2": (numbers["nulls"] or {"noise": {}})["noise"].get(band),
+            "invented_per_arcmin2": nulls["noise"].get(band) if numbers["arcmin2"] else None,
             "coverage_50": _coverage(numbers, band, 0.5),
             "coverage_90": _coverage(numbers, band, 0.9),
         }
-    colours = (numbers["photometry"] or {"colours": {}})["colours"]
-    rows["colours"] = {name: colour["bias"] for name, colour in colours.items()}
-    return rows
+    return {"bands": rows, "notes": numbers["notes"]}
+
+
+def card_of(findings: Findings, bundle: Bundle, prediction: Path) -> dict[str, Any]:
+    """The headline as a bundle keeps it, with what it is of.
+
+    Raises:
+        ImgturboError: the prediction was made by another model.
+    """
+    header = findings.scene.images["prediction"].header
+    made_by = str((header or {}).get("MODEL", ""))
+    if made_by != bundle.hash:
+        raise ImgturboError(
+            f"{prediction}: was made by the model {made_by or 'of another program'}, not by "
+            f"{bundle.path} ({bundle.hash}), and says nothing of it; leave --card out"
+        )
+    area = findings.numbers["arcmin2"]
+    size = "" if area is None else f" ({area:.3g} square arcmin)"
+    return {**findings.numbers["headline"], "of": f"{prediction.name}{size}"}
 
 
 def _coverage(numbers: dict[str, Any], band: str, level: float) -> dict[str, Any] | None:

@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imgturbo.metrics.estimates import bootstrap
+from imgturbo.metrics.estimates import as_json, bootstrap
 from imgturbo.scoring.intervals import file_ends
 from imgturbo.scoring.together import Image
-from imgturbo.scoring.trust.light import as_json
 from imgturbo.scoring.trust.scene import Scene
 
 __all__ = ["BRIGHTNESS", "spread"]
