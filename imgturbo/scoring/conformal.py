@@ -14,6 +14,7 @@ the same field, a fold of it at a time, by intervals that were fitted on the oth
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,8 +121,10 @@ def fit_intervals(
     if samples < 2:
         raise ImgturboError(f"{samples} samples have no spread; draw 2 or more, better 32")
     way, quantiles = bundle.direction(), ends_of(levels)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         made = Path(folder) / "prediction.fits"
+        # Quantiles beyond the outermost draw are moved like the others.
+        warnings.filterwarnings("ignore", ".*beyond stands their outermost one")
         translate_file(
             bundle, list(source), made, grid=truth[0], samples=samples, temperature=temperature,
             seed=seed, quantiles=quantiles, raw_quantiles=True, device=device, progress=progress,
