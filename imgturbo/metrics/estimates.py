@@ -60,16 +60,17 @@ def bootstrap(
     n = len(columns[0])
     if not n:
         return Estimate(float("nan"), float("nan"), 0)
-    value = float(statistic(*columns))
-    if n < 2:
-        return Estimate(value, float("nan"), n)
     random = np.random.default_rng(seed)
     step = max(1, _AT_ONCE // n)
     found = []
-    for first in range(0, draws, step):
-        index = random.integers(0, n, (min(step, draws - first), n))
-        found.append(statistic(*(column[index] for column in columns)))
-    return Estimate(value, float(np.std(np.concatenate(found), ddof=1)), n)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a ratio of nothing is not a number
+        value = float(statistic(*columns))
+        if n < 2:
+            return Estimate(value, float("nan"), n)
+        for first in range(0, draws, step):
+            index = random.integers(0, n, (min(step, draws - first), n))
+            found.append(statistic(*(column[index] for column in columns)))
+        return Estimate(value, float(np.std(np.concatenate(found), ddof=1)), n)
 
 
 def median(values: Array) -> Array:

@@ -24,7 +24,10 @@ Numbers = dict[str, Any]
 
 def trust_figures(numbers: Numbers) -> list[Figure]:
     """All figures for which there are numbers, in the order of the page."""
-    made = (_sources, _fluxes, _fluxes_of_truth, _colours, _structure, _intervals, _existence)
+    made = (
+        _sources, _fluxes, _fluxes_of_truth, _fluxes_by_size, _colours, _injected, _structure,
+        _intervals, _ranks, _existence,
+    )  # fmt: skip
     return [figure for draw in made if (figure := draw(numbers)) is not None]
 
 
@@ -82,18 +85,23 @@ def _sources(numbers: Numbers) -> Figure | None:
 
 
 def _ratio_figure(
-    numbers: Numbers, key: str, beside: str, title: str, caption: str
+    numbers: Numbers, key: str, title: str, of: str, caption: str, ceiling: str | None = None
 ) -> Figure | None:
-    bands = (numbers["photometry"] or {"bands": {}})["bands"]
+    """Flux ratios of every band, the affine map's and a ceiling beside them."""
+    light = numbers["photometry"] or {"bands": {}, "affine": None}
+    bands, affine = light["bands"], (light["affine"] or {"bands": {}})["bands"]
     if not any(rows[key] for rows in bands.values()):
         return None
 
     def draw(axes: Any) -> None:
         for k, (panel, (band, rows)) in enumerate(zip(axes, bands.items(), strict=True)):
             _line(panel, k, "prediction", rows[key], "ratio")
-            _line(panel, 6, beside.split("_")[-1], rows[beside], "ratio", linestyle=":", alpha=0.6)
+            beside = {"affine map of the input": affine.get(band, {}).get(key, [])}
+            beside |= {} if ceiling is None else {"ceiling": rows[ceiling]}
+            for look, (label, found) in zip((":", "--"), beside.items(), strict=False):
+                _line(panel, 6, label, found, "ratio", linestyle=look, alpha=0.6)
             panel.axhline(1, color="0.5", linestyle="--", linewidth=1)
-            panel.set(xlabel="magnitude", ylabel="Σ predicted / Σ true", title=band)
+            panel.set(xlabel=of, ylabel="Σ predicted / Σ true", title=band)
             panel.set_ylim(*np.clip(panel.get_ylim(), 0.0, 3.0))
             panel.legend(frameon=False)
 
@@ -104,8 +112,8 @@ def _fluxes(numbers: Numbers) -> Figure | None:
     return _ratio_figure(
         numbers,
         "by_input",
-        "by_input_affine",
         "Fluxes, by what the input shows",
+        "magnitude in the input",
         "In bins of the input's magnitude an honest prediction has ratio 1. Dotted: the best "
         "affine map of the input.",
     )
@@ -115,15 +123,28 @@ def _fluxes_of_truth(numbers: Numbers) -> Figure | None:
     return _ratio_figure(
         numbers,
         "by_truth",
-        "by_truth_ceiling",
         "Fluxes, by the truth",
+        "true magnitude",
         "In bins of the true magnitude every estimate is drawn to the mean by what the input does "
-        "not tell. Dotted: the ceiling, a regression on the input's fluxes.",
+        "not tell. Dashed: the ceiling, a regression on the input's fluxes; dotted: the best "
+        "affine map of the input.",
+        "by_truth_ceiling",
+    )
+
+
+def _fluxes_by_size(numbers: Numbers) -> Figure | None:
+    return _ratio_figure(
+        numbers,
+        "by_size",
+        "Fluxes, by size",
+        "half-light radius (pixels)",
+        "In thirds of the true half-light radius. Dotted: the best affine map of the input.",
     )
 
 
 def _colours(numbers: Numbers) -> Figure | None:
-    colours = (numbers["photometry"] or {"colours": {}})["colours"]
+    light = numbers["photometry"] or {"colours": {}, "affine": None}
+    colours, affine = light["colours"], (light["affine"] or {"colours": {}})["colours"]
     if not any(colour["by_truth"] for colour in colours.values()):
         return None
 
@@ -133,11 +154,19 @@ def _colours(numbers: Numbers) -> Figure | None:
         ):
             for k, (name, colour) in enumerate(colours.items()):
                 _line(panel, k, name, colour[key], "bias")
+                if name in affine:
+                    look = {"linestyle": ":", "alpha": 0.6}
+                    _line(panel, k, f"{name}, affine", affine[name][key], "bias", **look)
             panel.axhline(0, color="0.5", linestyle="--", linewidth=1)
             panel.set(xlabel=f"{what} colour (mag)", ylabel="predicted − true colour (mag)")
         axes[1].legend(frameon=False)
 
-    return _figure("Colours", "Medians of sources in thirds of colour.", 2, draw)
+    return _figure(
+        "Colours",
+        "Medians of sources in thirds of colour. Dotted: the best affine map of the input.",
+        2,
+        draw,
+    )
 
 
 def _structure(numbers: Numbers) -> Figure | None:
@@ -193,6 +222,58 @@ def _intervals(numbers: Numbers) -> Figure | None:
     return _figure("Do the intervals hold", caption, len(found), draw)
 
 
+def _injected(numbers: Numbers) -> Figure | None:
+    found = numbers["injected"]
+    if found is None:
+        return None
+
+    def draw(axes: Any) -> None:
+        for k, kind in enumerate(("stars", "galaxies")):
+            rows = found[kind]["completeness"]
+            x = [(row["from"] + row["to"]) / 2 for row in rows]
+            y, error = ([row[key] for row in rows] for key in ("share", "error"))
+            axes[0].errorbar(
+                x, y, error, label=kind, color=_COLOURS[k], marker=_MARKERS[k], markersize=4,
+                capsize=2, linewidth=1.2,
+            )  # fmt: skip
+        axes[0].axhline(0.9, color="0.5", linestyle="--", linewidth=1)
+        axes[0].set(xlabel="magnitude put in", ylabel="share found", ylim=(-0.03, 1.05))
+        axes[0].legend(frameon=False)
+
+    caption = (
+        f"{found['placed']} stars and exponential galaxies put into dark places of the source "
+        "image, and looked for in what the model makes of it. Dashed: 90 %."
+    )
+    return _figure("Sources that were put in", caption, 1, draw)
+
+
+def _ranks(numbers: Numbers) -> Figure | None:
+    found = numbers["draws"]
+    if found is None:
+        return None
+
+    def draw(axes: Any) -> None:
+        for k, (band, rows) in enumerate(found["bands"].items()):
+            heights = np.asarray(rows["ranks"], float)
+            edges = np.linspace(0, 1, len(heights) + 1)
+            axes[0].stairs(heights / heights.mean(), edges, label=band, color=_COLOURS[k % 7])
+        axes[0].axhline(1, color="0.5", linestyle="--", linewidth=1)
+        axes[0].set(xlabel="rank of the truth among the draws", ylabel="frequency, flat = 1")
+        axes[0].set_ylim(0, None)
+        axes[0].legend(frameon=False)
+        axes[1].plot([0, 1], [0, 1], color="0.5", linestyle="--", linewidth=1)
+        axes[1].plot(found["tarp"]["level"], found["tarp"]["coverage"], color=_COLOURS[0])
+        axes[1].set(xlabel="credibility", ylabel="coverage (TARP, patches)", xlim=(0, 1))
+        axes[1].set_ylim(0, 1)
+
+    caption = (
+        f"{found['samples']} draws. Left: a bowl is too little spread, a dome too much, a slope a "
+        "bias. Right: of whole patches of sky at once; above the diagonal too wide, below it too "
+        "narrow."
+    )
+    return _figure("Ranks and joint coverage of the draws", caption, 2, draw)
+
+
 def _existence(numbers: Numbers) -> Figure | None:
     rows = numbers["existence"]
     if not rows:
@@ -201,7 +282,8 @@ def _existence(numbers: Numbers) -> Figure | None:
     def draw(axes: Any) -> None:
         axes[0].plot([0, 1], [0, 1], color="0.5", linestyle="--", linewidth=1)
         said, real = ([row[key] for row in rows] for key in ("said", "real"))
-        axes[0].plot(said, real, "o-", color=_COLOURS[0])
+        error = [row["error"] for row in rows]
+        axes[0].errorbar(said, real, error, marker="o", color=_COLOURS[0], capsize=2)
         for row in rows:
             axes[0].annotate(str(row["n"]), (row["said"], row["real"]), fontsize=8)
         axes[0].set(xlabel="share of draws that have it", ylabel="share that is real")

@@ -24,12 +24,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,20 +48,19 @@ from imgturbo.metrics.calibration import (
 from imgturbo.metrics.diversity import (
     best_of_n_per_image,
     best_of_n_pixelwise,
-    bootstrap_error,
     mean_distance,
     rms_errors,
     variance,
 )
 from imgturbo.metrics.frechet import FeatureMoments, frechet_features, frechet_report
 from imgturbo.metrics.image import masked_mean
-from imgturbo.metrics.likelihood import PixelMoments, bits_per_dimension
 from imgturbo.metrics.perceptual import Unavailable
 from imgturbo.mosaic.apply import pick_device
 from imgturbo.nets.generator import Generator, on_grid
 from imgturbo.nets.noise import PositionalNoise, Tempered
 from imgturbo.places import free_folder, free_place
 from imgturbo.report.preview import FIGURE
+from imgturbo.scoring.stretched import as_bundle, as_image, likelihood, mean_over_tiles
 from imgturbo.side import Side
 
 __all__ = ["BRIGHT", "calibrate"]
@@ -76,7 +73,6 @@ MARK = (b'"calibration"', b'"tiles_scored"')
 
 _NUMBERS, _FIGURES = "calibration.json", "calibration.png"
 _BATCH_NUMBERS = 1 << 24  # of samples held at once; scores need about six such arrays of float32
-_TRAINING_TILES = 1024  # enough for a covariance of bands
 
 _SCORES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "crps": crps,
@@ -159,9 +155,9 @@ def calibrate(
     features = FeatureMoments(), FeatureMoments()
     done = measured = bright_numbers = 0
     for number, read in enumerate(validation_batches(store, at_once, limit)):
-        batch = _as_bundle(read, bundle, store).to(on)
+        batch = as_bundle(read, bundle, store).to(on)
         drawn = _draw(decoder, batch, samples, temperature, seed, side)
-        x, valid, bright = (_image(u) for u in (batch.x, *_masks(batch, decoder.zoom)))
+        x, valid, bright = (as_image(u) for u in (batch.x, *_masks(batch, decoder.zoom)))
         for name, score in _SCORES.items():
             scores[name].append(score(drawn, x, valid).cpu())
         for place, band in enumerate(by_band):
@@ -198,12 +194,12 @@ def calibrate(
         "levels": [float(level) for level in levels],
         "calibration": _calibration(counts, bundle.target.names, levels),
         "bright": {"source_above": BRIGHT, "fraction": bright_numbers / measured},
-        "scores": {name: _mean(torch.cat(values)) for name, values in scores.items()},
+        "scores": {name: mean_over_tiles(torch.cat(values)) for name, values in scores.items()},
         "crps_by_band": {
-            name: _mean(torch.cat(values)) for name, values in by_band.items() if values
+            name: mean_over_tiles(torch.cat(values)) for name, values in by_band.items() if values
         },
         "what": what,
-        "likelihood": _likelihood(decoder, bundle, store, at_once, limit, seed, on, notes),
+        "likelihood": likelihood(decoder, bundle, store, at_once, limit, seed, on, notes),
         "frechet": frechet_report(*features) if min(f.count for f in features) > 1 else None,
     }
     sigma = bundle.config.objective.noise
@@ -284,22 +280,6 @@ def _units(side: Side) -> str:
 # ---------------------------------------------------------------------------------- drawing
 
 
-def _as_bundle(batch: Batch, bundle: Bundle, store: TileStore) -> Batch:
-    """The batch on the stretches of the bundle, which need not be those of the store."""
-    z = _on_stretch(batch.z, store.source, bundle.source)
-    x = _on_stretch(batch.x, store.target, bundle.target)
-    return replace(batch, z=z.where(batch.z_valid, 0), x=x.where(batch.x_valid, 0))
-
-
-def _on_stretch(values: Tensor, was: Side | None, to: Side) -> Tensor:
-    """Values (B, C, …) on the stretch of one side, moved to that of another by way of the flux."""
-    if was is None or was.stretch == to.stretch:
-        return values
-    flux = was.stretch.inverse(values.movedim(1, 0).double().numpy())
-    anew = to.stretch(flux).astype(np.float32)
-    return torch.from_numpy(anew).movedim(0, 1).contiguous()
-
-
 def _draw(
     decoder: Generator, batch: Batch, samples: int, temperature: float, seed: int, side: int
 ) -> Tensor:
@@ -308,18 +288,13 @@ def _draw(
     rows = batch.z_index.cpu() * pitch
     origins = torch.stack([rows, torch.zeros_like(rows)], 1)
     noises = [Tempered(PositionalNoise(seed + n, origins), temperature) for n in range(samples)]
-    return torch.stack([_image(x).float() for x in decoder.draws(batch.z, noises)], 1)
+    return torch.stack([as_image(x).float() for x in decoder.draws(batch.z, noises)], 1)
 
 
 def _masks(batch: Batch, zoom: Fraction) -> tuple[Tensor, Tensor]:
     """Where both sides were measured, and where the source is bright too; (B, 1, …) of x."""
     valid = on_grid(batch.z_valid, zoom) & batch.x_valid
     return valid, valid & on_grid(batch.z.mean(1, keepdim=True) >= BRIGHT, zoom)
-
-
-def _image(u: Tensor) -> Tensor:
-    """A row of a table of numbers is an image of one pixel."""
-    return u[..., None, None] if u.ndim == 2 else u
 
 
 def _take_features(
@@ -360,75 +335,6 @@ def _ranked(ranks: Tensor, levels: Sequence[float]) -> dict[str, Any] | None:
         "misplaced": flat.misplaced,
         "numbers": int(ranks.sum()),
         "ranks": ranks.tolist(),
-    }
-
-
-def _mean(scores: Tensor) -> dict[str, float | None]:
-    """Mean over tiles; those without a measured pixel are left out."""
-    error = bootstrap_error(scores)
-    return {
-        "value": float(scores.double().nanmean()),
-        "standard_error": error if math.isfinite(error) else None,
-    }
-
-
-def _likelihood(
-    decoder: Generator,
-    bundle: Bundle,
-    store: TileStore,
-    at_once: int,
-    limit: int | None,
-    seed: int,
-    device: torch.device,
-    notes: list[str],
-) -> dict[str, Any] | None:
-    """Bits a number of the wholly measured validation tiles: the model's, and two normals'."""
-    if not decoder.has_density:
-        notes.append(f"{bundle.path}: the model has no likelihood, only samples")
-        return None
-    sigma = bundle.config.objective.noise
-    generator = torch.Generator().manual_seed(seed)  # on the CPU: the same on every device
-
-    def reduced(x: Tensor) -> Tensor:
-        y = decoder.reduce(x)
-        return y + sigma * torch.randn(y.shape, generator=generator).to(y)
-
-    moments = PixelMoments()
-    train = store.split("train")
-    rows = np.flatnonzero(train.has_target)
-    rows = rows[np.linspace(0, len(rows), min(len(rows), _TRAINING_TILES), False).astype(int)]
-    used = 0
-    for part in np.array_split(rows, max(1, len(rows) // 16)):
-        valid = train.target_valid.take(part)
-        measured = valid.all(tuple(range(1, valid.ndim)))
-        x = torch.from_numpy(train.target.take(part[measured]))
-        moments.update(_image(reduced(_on_stretch(x, store.target, bundle.target))))
-        used += len(x)
-    bits: dict[str, list[Tensor]] = {"model": [], "gaussian_full": [], "gaussian_diagonal": []}
-    for read in validation_batches(store, at_once, limit):
-        batch = _as_bundle(read, bundle, store).to(device)
-        whole = batch.x_valid.flatten(1).all(1)
-        if not used or not whole.any():
-            continue
-        y = reduced(batch.x[whole])
-        full = moments.gaussian()
-        for name, log_prob in (
-            ("model", decoder.log_density(y, batch.z[whole])),
-            ("gaussian_full", full.log_prob(_image(y))),
-            ("gaussian_diagonal", full.diagonal().log_prob(_image(y))),
-        ):
-            numbers = decoder.dimensions(batch.x)
-            bits[name].append(bits_per_dimension(log_prob.double(), numbers).cpu())
-    if not bits["model"]:
-        notes.append("no tile is measured in every pixel: the likelihood is left out")
-        return None
-    joined = {name: torch.cat(values) for name, values in bits.items()}
-    return {
-        "unit": "bits per stretched number",
-        "noise": sigma,
-        "tiles": len(joined["model"]),
-        "training_tiles": used,
-        **{name: _mean(values) for name, values in joined.items()},
     }
 
 

@@ -2,9 +2,11 @@
 
 The field is translated as any user would do it, on the truth's own pixels, and the truth is held
 against the quantiles of the draws: r = (x − Q_q)/(s + s₀) in every pixel. By band and by bin of
-brightness :mod:`imgturbo.metrics.conformal` says by how much each quantile must be moved; of a
-block of sky at most 64 pixels of a bin count, drawn at random. Bins that are too few for their
-level join the next fainter one.
+brightness :mod:`imgturbo.metrics.conformal` says by how much each quantile must be moved. The
+guarantee costs the most pixels of a block over all pixels of the bin, so that a block counts at
+most 1024 of the sky's, 256 of faint light's and 64 of each brighter bin's (one galaxy does not
+rule); of what counts a sixteenth, a quarter, all is drawn at random, which costs nothing. Bins that
+are too few for their level join the next fainter one.
 
 What is guaranteed is an average over blocks of sky like these, not a promise of each pixel, and
 not of other skies: depth, point spread function and crowding must be alike. It is measured too, on
@@ -48,7 +50,8 @@ CAVEAT = (
 )
 
 BLOCK = 32  # pixels a side: wider than most galaxies and than any correlation of the noise
-CAP = 64  # pixels of a bin that count in a block
+CAP = 64  # pixels of a bin that count in a block, at most
+_MOST = (1024, 256, 64, 64, 64)  # pixels of a block and bin that stand for themselves; see the page
 _ALL = (slice(None), slice(None))
 _FOLDS = 5
 _CHUNK = 4  # blocks a side of what is left out together
@@ -246,7 +249,7 @@ def _strips(made: Path, truth: SkyImage, levels: Sequence[float]) -> Iterator[_S
 
 
 def _of_strip(r: Array, bins: NDArray[np.intp], row: int, random: np.random.Generator) -> Scores:
-    """At most CAP pixels of each block and bin, of r (Q, h, w)."""
+    """The pixels that count of each block and bin, of r (Q, h, w): see the module's page."""
     known = np.isfinite(r).all(0)
     _, cols = np.nonzero(known)
     block, bin_ = cols // BLOCK, bins[known]
@@ -256,8 +259,12 @@ def _of_strip(r: Array, bins: NDArray[np.intp], row: int, random: np.random.Gene
     first = np.searchsorted(ordered, ordered)  # where its group begins
     place = np.arange(len(ordered)) - first
     size = np.searchsorted(ordered, ordered, side="right") - first
-    kept = order[place < CAP]
-    weight = (size / np.minimum(size, CAP))[place < CAP]
+    most = np.asarray(_MOST)[bin_[order]]
+    wanted = np.minimum(size, most) * (CAP / most)  # a mean: how many it is, chance decides
+    chance = random.random(len(np.unique(ordered)))[np.unique(ordered, return_inverse=True)[1]]
+    taken = place < np.floor(wanted + chance)
+    kept = order[taken]
+    weight = (size / wanted)[taken]
     return Scores(r[:, known].T[kept], bin_[kept], block[kept] + (row << 20), weight)
 
 

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from imgturbo.sky.hdus import hdus_of
 
-__all__ = ["Ends", "file_ends", "file_intervals", "interval_names"]
+__all__ = ["Ends", "file_ends", "file_intervals", "file_plane", "interval_names"]
 
 _ALL = (slice(None), slice(None))
+_FITS = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz")
 _NAME = re.compile(r"Q(\d+(?:\.\d+)?)")
 
 
@@ -58,7 +59,7 @@ def file_ends(path: Path | str, order: Sequence[int], shape: tuple[int, ...]) ->
     Raises:
         ImgturboError: the file cannot be read.
     """
-    if not str(path).lower().endswith((".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz")):
+    if not str(path).lower().endswith(_FITS):
         return
     with hdus_of(Path(path), quietly=True) as hdus:
         images = {
@@ -74,6 +75,27 @@ def file_ends(path: Path | str, order: Sequence[int], shape: tuple[int, ...]) ->
                     for keys in wanted
                 )
                 yield Ends(f"{lower}-{upper}", round(nominal, 10), low, high)
+
+
+def file_plane(
+    path: Path | str, name: str, order: Sequence[int], shape: tuple[int, ...]
+) -> NDArray[np.float32] | None:
+    """A further plane of a file, such as STD, (C, H, W); None where it has none of that shape.
+
+    Args:
+        path, order, shape: see :func:`file_ends`.
+        name: of the extension.
+
+    Raises:
+        ImgturboError: the file cannot be read.
+    """
+    if not str(path).lower().endswith(_FITS):
+        return None
+    with hdus_of(Path(path), quietly=True) as hdus:
+        images = {hdu.ver: hdu for hdu in hdus if hdu.name == name and hdu.shape == tuple(shape)}
+        if not all(band + 1 in images for band in order):
+            return None
+        return np.stack([images[band + 1].window(_ALL, *_ALL) for band in order])
 
 
 def file_intervals(

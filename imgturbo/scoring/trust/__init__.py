@@ -7,6 +7,6 @@ points       places and widths of stars, sizes and shapes of galaxies
 structure    power and coherence by scale
 spread       whether intervals hold, by flux
 nulls        what is made of noise, of a negative sky, of sources that were put in
-consistency  the prediction brought back to the source image
+brought_back the prediction brought back to the source image
 report       all of it
 """

@@ -1,4 +1,8 @@
-"""The folder of a report: ``report.html``, ``report.json``, ``figures/``, ``maps.fits``."""
+"""The folder of a report: ``report.html``, ``report.json``, ``figures/``, ``maps.fits``.
+
+``maps.fits`` has, a band of the source image each, CHI, how far the source lies above what the
+prediction says of it, in σ, and CHI2, its square.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ from imgturbo.report.trust import trust_figures
 from imgturbo.scoring.trust.report import Findings
 from imgturbo.scoring.trust.scene import Role, Scene
 from imgturbo.scoring.trust.sources import Catalogue
-from imgturbo.sky import SkyImage, Stretch, write_sky
+from imgturbo.sky import SkyImage, SkySpec, SkyWriter, Stretch
 from imgturbo.sky.image import BOTTOM_UP
 from imgturbo.sky.units import DISPLAY
 
@@ -27,7 +31,9 @@ NUMBERS = (b'"headline"', b'"bands"')
 """How the numbers of a report are known (:mod:`imgturbo.places`)."""
 
 _PAGE, _NUMBERS, _MAPS, _FIGURES = "report.html", "report.json", "maps.fits", "figures"
+_CREATOR = "imgturbo report"
 _RANGE = 5.0  # σ at which a map is white
+_LARGEST = 30.0  # σ of the noise at which a spread is white
 
 
 def free_report(out: Path, inputs: Sequence[Path | str], *, overwrite: bool) -> None:
@@ -38,6 +44,7 @@ def free_report(out: Path, inputs: Sequence[Path | str], *, overwrite: bool) -> 
     """
     free_place(out / _PAGE, inputs, mark=MARK, overwrite=overwrite)
     free_place(out / _NUMBERS, inputs, mark=NUMBERS, overwrite=overwrite)
+    free_place(out / _MAPS, inputs, mark=(_CREATOR.encode(), b"SIMPLE"), overwrite=overwrite)
 
 
 def write_report(findings: Findings, out: Path, title: str) -> Path:
@@ -57,11 +64,7 @@ def write_report(findings: Findings, out: Path, title: str) -> Path:
         name = f"{number}_{figure.title.lower().replace(' ', '_').replace(',', '')}.png"
         write_whole(out / _FIGURES / name, figure.png)
     if findings.apart is not None:
-        source = scene.images["source"]
-        apart = SkyImage.from_array(
-            findings.apart, wcs=source.wcs, bands=[f"CHI_{band}" for band in source.bands]
-        )
-        write_sky(out / _MAPS, apart, history=["source less what the prediction says, in sigma"])
+        _write_maps(out / _MAPS, scene, findings.apart)
     write_json(out / _NUMBERS, numbers)
     columns, marks = _marks(findings)
     order = scene.images["prediction"].row_order
@@ -79,6 +82,18 @@ def write_report(findings: Findings, out: Path, title: str) -> Path:
     )
     write_page(out / _PAGE, page)
     return out / _PAGE
+
+
+def _write_maps(path: Path, scene: Scene, apart: NDArray[np.float64]) -> None:
+    """CHI and CHI2 of each band of the source image, on the common grid."""
+    source = scene.images["source"]
+    image = SkyImage.from_array(apart, wcs=source.wcs, bands=source.bands)
+    history = ["CHI: source less what the prediction says of it, in sigma; CHI2: its square"]
+    cards = [("CREATOR", _CREATOR, "made by")]
+    spec = SkySpec.of(image, cards, history, ("CHI", "CHI2"))
+    with SkyWriter(path, spec, overwrite=True) as writer:
+        for name, plane in (("CHI", apart), ("CHI2", apart**2)):
+            writer.write(plane.astype(np.float32), slice(None), slice(None), name)
 
 
 def _about(numbers: dict[str, Any]) -> str:
@@ -102,6 +117,9 @@ def _images(findings: Findings) -> dict[str, NDArray[np.float32]]:
             shown[role] = _shown(scene, role, common)
     if "truth" in shown:
         shown["error (grey: none)"] = 0.5 + (shown["prediction"] - shown["truth"]).mean(0)[None] / 2
+    if findings.std is not None:
+        spread = np.where(scene.valid, findings.std / scene.noise[:, None, None], np.nan).mean(0)
+        shown["uncertainty (white: 30 σ)"] = (np.arcsinh(spread) / np.arcsinh(_LARGEST))[None]
     if findings.apart is not None:
         shown["source less prediction (σ)"] = 0.5 + findings.apart.mean(0)[None] / (2 * _RANGE)
     return shown

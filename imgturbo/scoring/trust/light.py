@@ -8,15 +8,14 @@ In bins of what the *input* shows an honest prediction has R = 1. In bins of the
 have, since what the input does not tell is drawn to the mean; how much, a regression of the truth's
 flux on the input's fluxes shows beside it: the *ceiling* (five-fold cross-fitted, quadratic in
 asinh of the fluxes over their noise). The same figures are given for the best affine map of the
-input (:mod:`imgturbo.metrics.baselines`).
+input (:mod:`imgturbo.metrics.baselines`): what a prediction does no better, it did not learn.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,41 +46,72 @@ def photometry(scene: Scene, true: Catalogue) -> dict[str, Any]:
 
     Returns:
         ``{"aperture": arcsec or None, "bands": {band: {"by_input", "by_truth", "by_size",
-        "by_input_affine", "by_truth_ceiling", "scatter", "scatter_factor", "total", "sky"}},
-        "colours": {"F150W-F277W": {"by_input", "by_truth", "bias", "scatter"}}}``. What needs a
-        source image is empty without one.
+        "by_truth_ceiling", "scatter", "scatter_factor", "total", "sky"}}, "colours":
+        {"F150W-F277W": {"by_input", "by_truth", "bias", "scatter"}}, "affine": the same bands and
+        colours of the best affine map of the source}``. What needs a source image is empty without
+        one, and ``"affine"`` is None.
     """
     made, real = true.fluxes["prediction"], true.fluxes["truth"]
     seen = true.fluxes.get("source")
-    real_mag = scene.magnitudes("truth", real)
-    input_mag = None if seen is None else scene.magnitudes("source", seen)[:, -1]
-    noise = None if seen is None else _circle_noise(scene, "source")
-    ceiling = None if seen is None or noise is None else _regressed(seen, real, noise)
-    faintest = math.inf
-    if noise is not None:
-        faintest = float(scene.magnitudes("source", 3 * noise[None])[0, -1])
-    affine = _affine(scene, true)
-    sizes = _sizes(scene, true)
-    limits = scene.magnitudes("truth", scene.faintest[None])[0]
-    bands = {}
+    axes = _axes(scene, true)
+    found = _figures(scene, axes, made, scene.light["prediction"])
+    ceiling = None if seen is None else _regressed(seen, real, _circle_noise(scene, "source"))
     for k, name in enumerate(scene.bands):
-        edges = magnitude_edges(real_mag[:, k], limits[k])
-        by_input = [] if input_mag is None else magnitude_edges(input_mag, faintest)
-        bands[name] = {
-            "by_input": _bins(made[:, k], real[:, k], input_mag, by_input),
-            "by_input_affine": _bins(_column(affine, k), real[:, k], input_mag, by_input),
-            "by_truth": _bins(made[:, k], real[:, k], real_mag[:, k], edges),
-            "by_truth_ceiling": _bins(_column(ceiling, k), real[:, k], real_mag[:, k], edges),
-            "by_size": _bins(made[:, k], real[:, k], sizes, _thirds(sizes)),
-            **_scatters(made[:, k], real[:, k], seen),
-            "total": as_json(_total(scene, k)),
+        found["bands"][name] |= {
+            "by_truth_ceiling": _bins(
+                _column(ceiling, k), real[:, k], axes.truth[:, k], axes.truth_edges[k]
+            ),
             "sky": _sky(scene, k),
         }
+    affine = _affine(scene)
     return {
         "aperture": scene.radius * scene.pixel_scale if scene.pixel_scale else None,
-        "bands": bands,
-        "colours": _colours(scene, made, real, seen),
+        **found,
+        "affine": None
+        if affine is None
+        else _figures(scene, axes, aperture_fluxes(affine, true.x, true.y, scene.radius), affine),
     }
+
+
+class _Axes(NamedTuple):
+    """Along what sources are put into bins: those of the input, of the truth, of sizes."""
+
+    real: Array  # true fluxes (N, C)
+    seen: Array | None  # the source image's (N, C')
+    input: Array | None  # magnitude of its reddest band (N,)
+    input_edges: list[float]
+    truth: Array  # magnitudes (N, C)
+    truth_edges: list[list[float]]
+    sizes: Array
+
+
+def _axes(scene: Scene, true: Catalogue) -> _Axes:
+    real, seen = true.fluxes["truth"], true.fluxes.get("source")
+    magnitudes = scene.magnitudes("truth", real)
+    limits = scene.magnitudes("truth", scene.faintest[None])[0]
+    edges = [magnitude_edges(magnitudes[:, k], limits[k]) for k in range(len(scene.bands))]
+    if seen is None:
+        return _Axes(real, None, None, [], magnitudes, edges, _sizes(scene, true))
+    of_input = scene.magnitudes("source", seen)[:, -1]
+    noise = _circle_noise(scene, "source")
+    faintest = float(scene.magnitudes("source", 3 * noise[None])[0, -1])
+    input_edges = magnitude_edges(of_input, faintest)
+    return _Axes(real, seen, of_input, input_edges, magnitudes, edges, _sizes(scene, true))
+
+
+def _figures(scene: Scene, axes: _Axes, made: Array, light: Array) -> dict[str, Any]:
+    """Bands and colours of fluxes ``made`` (N, C), summed over ``light`` (C, H, W)."""
+    bands = {}
+    for k, name in enumerate(scene.bands):
+        one, true = made[:, k], axes.real[:, k]
+        bands[name] = {
+            "by_input": _bins(one, true, axes.input, axes.input_edges),
+            "by_truth": _bins(one, true, axes.truth[:, k], axes.truth_edges[k]),
+            "by_size": _bins(one, true, axes.sizes, _thirds(axes.sizes)),
+            **_scatters(one, true, axes.seen),
+            "total": as_json(_total(light[k], scene.light["truth"][k])),
+        }
+    return {"bands": bands, "colours": _colours(scene, made, axes.real, axes.seen)}
 
 
 def _ratio(found: Array, true: Array) -> Array:
@@ -128,7 +158,9 @@ def _scatters(made: Array, real: Array, seen: Array | None) -> dict[str, Any]:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(scatter(of_input) / scatter(of_prediction))
 
-    best = min(inputs.T, key=lambda column: float(scatter(column)), default=error)
+    if not known.any():
+        return {"scatter": as_json(own), "scatter_factor": None}
+    best = min(inputs.T, key=lambda column: float(scatter(column)))
     return {"scatter": as_json(own), "scatter_factor": as_json(bootstrap(factor, best, error))}
 
 
@@ -162,13 +194,12 @@ def _regressed(seen: Array, real: Array, noise: Array) -> Array:
     return out
 
 
-def _affine(scene: Scene, true: Catalogue) -> Array | None:
-    """Fluxes (N, C) of the best affine map of the source image onto the truth."""
+def _affine(scene: Scene) -> Array | None:
+    """The best affine map of the source image onto the truth (C, H, W)."""
     if "source" not in scene.light:
         return None
     source, truth = (scene.light[role].astype(np.float32) for role in ("source", "truth"))
-    mapped = affine_colour(source, truth, scene.valid)
-    return aperture_fluxes(mapped, true.x, true.y, scene.radius)
+    return affine_colour(source, truth, scene.valid).astype(np.float64)
 
 
 # ------------------------------------------------------------------------- sizes, totals, sky
@@ -190,12 +221,11 @@ def _thirds(values: Array) -> list[float]:
     return [*edges[:-1].tolist(), float(np.nextafter(edges[-1], np.inf))]
 
 
-def _total(scene: Scene, band: int) -> Estimate:
+def _total(made: Array, real: Array) -> Estimate:
     """Σ prediction / Σ truth over the light of all of the field, the error by blocks of sky."""
     blocks = []
-    for role in ("prediction", "truth"):
-        light = np.nan_to_num(scene.light[role][band])
-        rows = np.array_split(light, _BLOCKS, axis=0)
+    for light in (made, real):
+        rows = np.array_split(np.nan_to_num(light), _BLOCKS, axis=0)
         blocks.append(np.array([b.sum() for r in rows for b in np.array_split(r, _BLOCKS, axis=1)]))
     return bootstrap(_ratio, *blocks)
 

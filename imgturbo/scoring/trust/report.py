@@ -17,13 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
-from imgturbo.scoring.together import Image, Matched, as_sky, in_unit_of, with_bands_of
-from imgturbo.scoring.trust.consistency import consistency
+from imgturbo.scoring.intervals import file_plane
+from imgturbo.scoring.together import Image, Matched, in_unit_of, with_bands_of
+from imgturbo.scoring.trust.brought_back import brought_back
+from imgturbo.scoring.trust.drawn import Drawn, against_truth, look_at_draws, reliability
 from imgturbo.scoring.trust.light import photometry
 from imgturbo.scoring.trust.nulls import blank, injected
 from imgturbo.scoring.trust.points import points
 from imgturbo.scoring.trust.scene import Scene, bring_together
-from imgturbo.scoring.trust.sources import Catalogue, catalogue_of, existence, recovery
+from imgturbo.scoring.trust.sources import Catalogue, catalogue_of, recovery
 from imgturbo.scoring.trust.spread import spread
 from imgturbo.scoring.trust.structure import structure
 from imgturbo.sky import SkyImage
@@ -49,6 +51,7 @@ class Findings:
         true, found: sources; ``true`` is None where no truth is known.
         apart: (s − ŝ)/σ of the source image (C', H, W); None without one.
         exists: (N,) in what share of the draws each found source is; None without draws.
+        std: (C, H, W) of the draws, or of the prediction's file; None where nobody says.
     """
 
     numbers: dict[str, Any]
@@ -57,6 +60,7 @@ class Findings:
     found: Catalogue
     apart: NDArray[np.float64] | None
     exists: NDArray[np.float64] | None
+    std: NDArray[np.floating] | None
 
 
 def look_at(
@@ -101,27 +105,39 @@ def look_at(
         "arcmin2": scene.area,
         "sources_found": len(found),
         **dict.fromkeys(("sources", "photometry", "points", "structure", "intervals")),
-        **dict.fromkeys(("nulls", "injected", "consistency", "existence")),
+        **dict.fromkeys(("nulls", "injected", "consistency", "existence", "draws")),
     }
     if true is None:
         scene.notes.append("no truth given: what is said is what the prediction itself can tell")
     else:
         numbers |= _against_truth(scene, true, found, prediction, progress)
-    apart, exists = None, None
+    apart, drawn = None, None
     if "source" in scene.images:
         progress("holding it against the source image", 0.6)
-        back = None if bundle is None else _brought_back(scene, bundle)
-        numbers["consistency"], apart = consistency(scene, back)
-        if bundle is not None:
+        back = None if bundle is None else _by_encoder(scene, bundle)
+        numbers["consistency"], apart = brought_back(scene, back)
+        if bundle is not None and bundle.direction().generator.zoom != 1:
+            scene.notes.append(
+                "the bundle gives finer pixels than it reads, and is not asked again on the "
+                "prediction's grid: nothing is said of noise, of sources put in and of draws"
+            )
+        elif bundle is not None:
             numbers |= _by_bundle(scene, bundle, psf, progress)
             if draws:
                 progress("drawing", 0.9)
-                exists = _existence(scene, found, bundle, draws)
-                numbers["existence"] = _reliability(exists, found) if true is not None else None
+                drawn = _drawn(scene, found, bundle, draws)
+            if drawn is not None and true is not None:
+                numbers["existence"] = reliability(drawn.exists, found)
+                numbers["draws"] = against_truth(scene, drawn)
     numbers["notes"] = list(dict.fromkeys(scene.notes))
     numbers["headline"] = headline(numbers)
     progress("measured", 1.0)
-    return Findings(numbers, scene, true, found, apart, exists)
+    std = None if drawn is None or draws < 2 else drawn.std
+    if std is None and scene.order is not None and isinstance(prediction, str | Path):
+        std = file_plane(prediction, "STD", scene.order, scene.valid.shape)
+    return Findings(
+        numbers, scene, true, found, apart, None if drawn is None else drawn.exists, std
+    )
 
 
 def _against_truth(
@@ -138,12 +154,8 @@ def _against_truth(
     done["points"] = points(scene, true)
     progress("structure by scale", 0.5)
     done["structure"] = structure(scene)
-    given = as_sky(prediction, "prediction") if isinstance(prediction, str | Path) else None
-    if given is not None and given.shape[1:] == scene.valid.shape:
-        names = list(given.bands)
-        if set(scene.bands) <= set(names):
-            order = tuple(names.index(band) for band in scene.bands)
-            done["intervals"] = spread(scene, prediction, order) or None
+    if scene.order is not None and isinstance(prediction, str | Path):
+        done["intervals"] = spread(scene, prediction, scene.order) or None
     if done.get("intervals") is None:
         scene.notes.append(
             "the prediction carries no intervals (translate --samples N --quantiles 0.05,0.95)"
@@ -179,9 +191,9 @@ def _by_bundle(
     return done
 
 
-def _brought_back(scene: Scene, bundle: Bundle) -> NDArray[np.float64] | None:
+def _by_encoder(scene: Scene, bundle: Bundle) -> NDArray[np.float64] | None:
     """The prediction, by the bundle's way back, on the source's bands and unit."""
-    if bundle.encoder is None:
+    if bundle.encoder is None or bundle.encoder.zoom != 1:
         return None
     source = scene.images["source"]
     made = bundle.translate(scene.images["prediction"], "backward").mean
@@ -189,34 +201,17 @@ def _brought_back(scene: Scene, bundle: Bundle) -> NDArray[np.float64] | None:
     return np.nan_to_num(back.data.astype(np.float64))
 
 
-def _existence(
-    scene: Scene, found: Catalogue, bundle: Bundle, draws: int
-) -> NDArray[np.float64] | None:
-    made = bundle.translate(scene.images["source"], samples=draws, keep_draws=True)
-    if not made.draws:
+def _drawn(scene: Scene, found: Catalogue, bundle: Bundle, draws: int) -> Drawn | None:
+    """What the bundle's draws say; None where it has no noise."""
+    if not bundle.direction().generator.stochastic:
         scene.notes.append("the bundle has no noise, so that no source has a probability")
         return None
-    return existence(scene, found, [_like(scene, draw).data for draw in made.draws])
-
-
-def _reliability(exists: NDArray[np.float64] | None, found: Catalogue) -> list[dict[str, Any]]:
-    """Of the sources that so many of the draws have, what share is real."""
-    if exists is None:
-        return []
-    rows = []
-    for low, high in ((0, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 1.01)):
-        chosen = (exists >= low) & (exists < high)
-        if chosen.any():
-            rows.append(
-                {
-                    "from": low,
-                    "to": min(high, 1.0),
-                    "n": int(chosen.sum()),
-                    "said": float(exists[chosen].mean()),
-                    "real": float(found.matched[chosen].mean()),
-                }
-            )
-    return rows
+    source = scene.images["source"]
+    made = (
+        _like(scene, bundle.translate(source, samples=1, seed=seed).mean).data
+        for seed in range(draws)
+    )
+    return look_at_draws(scene, found, made)
 
 
 # ----------------------------------------------------------------------------- the headline

@@ -55,6 +55,8 @@ class Scene:
         light: by role, (C, H, W) less the sky's level, NaN where not valid.
         level: by role, (C,), that level in the middle of the image's pixels.
         noise: σ of a pixel, of the bands of the prediction (C,).
+        order: which band of the prediction as it was given each of its bands is; None where it was
+            resampled, and its file's other extensions fit no more.
         notes: what the user should know.
     """
 
@@ -63,6 +65,7 @@ class Scene:
     light: dict[Role, Array]
     level: dict[Role, Array]
     noise: Array
+    order: tuple[int, ...] | None = None
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -118,10 +121,12 @@ def bring_together(
     """
     done = Matched()
     seen = as_sky(prediction, "prediction", bands)
-    images = {"prediction": seen}
+    images, order = {"prediction": seen}, tuple(range(len(seen.bands)))
     if truth is not None:
         true = as_sky(truth, "truth")
-        made = on_grid(with_bands_of(true, seen, done), true, "prediction", done, prediction, bands)
+        chosen = with_bands_of(true, seen, done)
+        order = tuple(seen.bands.index(band) for band in chosen.bands)
+        made = on_grid(chosen, true, "prediction", done, prediction, bands)
         images = {"prediction": made, "truth": in_unit_of(made, true)}
     grid = images.get("truth", images["prediction"])
     if source is not None:
@@ -133,7 +138,8 @@ def bring_together(
     light, level = {}, {}
     for role, image in images.items():
         light[role], level[role] = _less_sky(image.data, valid)
-    return Scene(images, valid, light, level, _noise(light, valid, done.notes), done.notes)
+    own = None if "prediction" in done.resampled else order
+    return Scene(images, valid, light, level, _noise(light, valid, done.notes), own, done.notes)
 
 
 def _less_sky(data: NDArray[np.float32], valid: NDArray[np.bool_]) -> tuple[Array, Array]:

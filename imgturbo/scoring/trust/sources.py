@@ -31,7 +31,6 @@ __all__ = [
     "as_bins",
     "catalogue_of",
     "detection",
-    "existence",
     "magnitude_edges",
     "recovery",
 ]
@@ -212,20 +211,3 @@ def as_bins(bins: Sequence[Share]) -> list[dict[str, Any]]:
         {"from": one.low, "to": one.high, "n": one.n, "share": one.share, "error": one.error}
         for one in bins
     ]
-
-
-def existence(scene: Scene, found: Catalogue, draws: Sequence[NDArray[np.floating]]) -> Array:
-    """In what share of the draws each source of the prediction is found (N,).
-
-    Args:
-        scene: of the prediction.
-        found: its sources.
-        draws: images (C, H, W) on the prediction's grid, in its unit.
-    """
-    places = np.column_stack([found.x, found.y])
-    counts = np.zeros(len(found))
-    level = scene.level["prediction"][:, None, None]
-    for draw in draws:
-        seen, _ = find_sources(detection(draw - level, scene.noise, scene.valid), scene.valid)
-        counts[mutual(places, seen)[:, 0]] += 1
-    return counts / max(len(draws), 1)

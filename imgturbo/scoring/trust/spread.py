@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from imgturbo.metrics.estimates import as_json, bootstrap
 from imgturbo.scoring.intervals import file_ends
-from imgturbo.scoring.together import Image
 from imgturbo.scoring.trust.scene import Scene
 
 __all__ = ["BRIGHTNESS", "spread"]
@@ -27,20 +26,18 @@ BRIGHTNESS = (-np.inf, 1.0, 3.0, 10.0, np.inf)
 _BLOCKS = 8  # a side
 
 
-def spread(scene: Scene, prediction: Image, order: tuple[int, ...]) -> dict[str, Any]:
+def spread(scene: Scene, prediction: Path | str, order: tuple[int, ...]) -> dict[str, Any]:
     """Coverage of every interval that the prediction's file carries, by band and brightness.
 
     Args:
         scene: with a truth, on the prediction's own grid.
-        prediction: its file; what is no file has no intervals.
+        prediction: its file.
         order: for each band of the scene, which of the file's it is.
 
     Returns:
         ``{"Q05-Q95": {"nominal": 0.9, "bands": {band: {"all": estimate, "by_brightness": [{"from",
         "to", "pixels", "coverage": estimate}, …]}}}}``, edges in σ, None for the open ends.
     """
-    if not isinstance(prediction, str | Path):
-        return {}
     truth, result = scene.images["truth"].data, {}
     for ends in file_ends(prediction, order, truth.shape[1:]):
         known = scene.valid & np.isfinite(ends.low) & np.isfinite(ends.high)

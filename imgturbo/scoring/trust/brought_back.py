@@ -12,9 +12,9 @@ noise σ_s of a pixel of the source,
     χ² = mean ((s − ŝ)/σ_s)²,
 
 1 where the difference is noise alone; the typical one is by the median, which bright cores do not
-rule. Sources that were invented and sources that were dropped
-stand out in the map of (s − ŝ)/σ_s. The camera has few numbers, and where a band of the source lies
-outside those of the prediction no camera can tell: the map is then of colours, and this is said.
+rule. Sources that were invented and sources that were dropped stand out in the map of (s − ŝ)/σ_s.
+The camera has few numbers, and where a band of the source lies outside those of the prediction no
+camera can tell: the map is then of colours, and this is said.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from scipy.ndimage import gaussian_filter
 from imgturbo.metrics.detection import sky_noise
 from imgturbo.scoring.trust.scene import Scene
 
-__all__ = ["consistency"]
+__all__ = ["brought_back"]
 
 Array = NDArray[np.float64]
 
@@ -36,7 +36,7 @@ _MEDIAN = 0.4549  # of χ² of one degree of freedom
 _WIDTHS = (0.0, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)  # pixels
 
 
-def consistency(scene: Scene, back: NDArray[np.floating] | None) -> tuple[dict[str, Any], Array]:
+def brought_back(scene: Scene, back: NDArray[np.floating] | None) -> tuple[dict[str, Any], Array]:
     """χ² of the source image given the prediction, and its map.
 
     Args:
@@ -63,10 +63,17 @@ def consistency(scene: Scene, back: NDArray[np.floating] | None) -> tuple[dict[s
         bands[band] = {
             "chi2": float(np.nanmean(apart**2)),
             "chi2_typical": float(np.nanmedian(apart**2) / _MEDIAN),
-            "correlation": float(np.corrcoef(seen[valid], expected[valid])[0, 1]),
+            "correlation": _correlation(seen[valid], expected[valid]),
             "blur": blur,
         }
     return {"by": "camera" if back is None else "encoder", "bands": bands}, np.stack(maps)
+
+
+def _correlation(a: Array, b: Array) -> float | None:
+    """Pearson's, of values (n,); None where one of them does not vary."""
+    if len(a) < 2 or not a.std() or not b.std():
+        return None
+    return float(np.corrcoef(a, b)[0, 1])
 
 
 def _camera(scene: Scene, seen: Array) -> tuple[Array, float]:
