@@ -1,6 +1,6 @@
 """The whole job on an embedded sky, with the same calls a user makes on their own files.
 
-    simulate → prepare → train → translate → evaluate → picture
+    simulate → prepare → train → translate → evaluate → picture → report
 
 Patches of sky are simulated from different seeds. Eight become training and validation tiles.
 Three are held out, registered and brought onto the Webb-like grid and translated whole from their
@@ -26,10 +26,19 @@ import numpy as np
 from imgturbo.config import Config, FieldConfig, load_config
 from imgturbo.files import write_json
 from imgturbo.places import free_place
+from imgturbo.report.headline import COLUMNS, headline_rows
 from imgturbo.report.preview import FIGURE, comparison
 from imgturbo.report.progress import task
-from imgturbo.report.tables import known_sky_table, prepare_table, score_table, wide_console
+from imgturbo.report.tables import (
+    known_sky_table,
+    plain_table,
+    prepare_table,
+    score_table,
+    wide_console,
+)
 from imgturbo.scoring.known_sky import fluxes_of_known, made_up
+from imgturbo.scoring.trust.folder import free_report, write_report
+from imgturbo.scoring.trust.report import card_of, look_at
 from imgturbo.stopping import Stopped, workers
 
 if TYPE_CHECKING:
@@ -64,6 +73,9 @@ class _Sky:
         return simulate(out / self.name, seed=seed + self.seed, **asked)
 
 
+_PSF = 0.09
+"""Arcsec: FWHM of Hubble's stars, for the sources that the report puts in."""
+
 _STAR_RICH = 200.0
 """Stars per square arcmin of the training: a network learns what a star is from many of them."""
 
@@ -77,7 +89,7 @@ _HELD_OUT = (
 
 
 def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
-    """Run the demo into ``out``; leaves prediction.fits, preview.png and scores.json there.
+    """Run the demo into ``out``; leaves prediction.fits, preview.png, scores.json and report there.
 
     ``quick`` is a smoke test of the installation: a small sky and a few steps, no good picture.
     What it works on lies in ``out/quick``, so that the run of the real demo may stand beside it.
@@ -106,6 +118,7 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
         "picture": (out / "preview.png", FIGURE),
         "scores": (out / "scores.json", MARK),
     }
+    free_report(out / "report", [], overwrite=False)
     for path, mark in (*left.values(), *((path, TRANSLATED) for path in predictions.values())):
         free_place(path, mark=mark, remedy="move it, or choose another --out")
     pairs = _simulate((*held_out, *training), work / "sky", config.seed)
@@ -151,10 +164,38 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
 
     score_table(scores)
     known_sky_table(scores["known_sky"])
-    for what, (path, _) in left.items():
+    page = _report(out / "report", bundle, shown, predictions["held-out"], pairs["held-out"], quick)
+    for what, path in {**{what: path for what, (path, _) in left.items()}, "report": page}.items():
         console.print(f"{what + ':':<12}{path}", markup=False)
-    console.print(f"{scores['seconds']:.0f} s in all")
+    console.print(f"{time.monotonic() - started:.0f} s in all")
     return scores
+
+
+def _report(
+    out: Path,
+    bundle: Bundle,
+    seen: dict[str, Path],
+    prediction: Path,
+    pair: SimulatedPair,
+    quick: bool,
+) -> Path:
+    """What can be trusted of the held-out prediction, as a page; in short also in the bundle."""
+    from imgturbo.bundle import annotate
+
+    with task("measuring what can be trusted") as progress:
+        findings = look_at(
+            prediction,
+            seen["target"],
+            seen["source"],
+            catalogue=pair.truth,
+            bundle=bundle,
+            psf=None if quick else _PSF,
+            progress=progress,
+        )
+        page = write_report(findings, out, "The demo's held-out sky")
+    annotate(bundle, headline=card_of(findings, bundle, prediction))
+    plain_table(list(COLUMNS), headline_rows(findings.numbers["headline"]))
+    return page
 
 
 def _simulate(skies: Sequence[_Sky], out: Path, seed: int) -> dict[str, SimulatedPair]:

@@ -60,14 +60,18 @@ def test_the_quick_demo_does_the_whole_job(tmp_path, capsys):
         told = capsys.readouterr().out
         assert ended.value.code == 0
         assert "trained 20 steps" in told
-        for name in ("prediction.fits", "preview.png", "scores.json"):
+        for name in ("prediction.fits", "preview.png", "scores.json", "report/report.html"):
             assert str(out / name) in told, repeated
     assert sorted(path.name for path in out.iterdir()) == [
         "prediction.fits",
         "preview.png",
         "quick",
+        "report",
         "scores.json",
     ]
+    card = (out / "quick" / "run" / "bundle" / "README.md").read_text()
+    assert "Of prediction.fits" in card  # the headline, of held-out sky
+    assert "| F150W |" in card
     scores = json.loads((out / "scores.json").read_text())
     assert {"prediction", "baselines", "stretch", "valid_fraction"} <= set(scores)
     assert all(scores["baselines"][name]["psnr"] > 0 for name in ("identity", "affine"))

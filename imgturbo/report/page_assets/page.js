@@ -38,6 +38,7 @@
 
   const place = () => {
     stage.style.transform = `translate(${x}px, ${y}px) scale(${scale})`;
+    stage.style.setProperty("--scale", scale);
     const end = (split * frame.clientWidth - x) / scale;
     over.style.clipPath = `polygon(0 0, ${end}px 0, ${end}px ${height}px, 0 ${height}px)`;
     $("bar").style.left = `${100 * split}%`;
@@ -175,7 +176,9 @@
     image.src = figure.png;
     image.alt = figure.title;
     image.loading = "lazy";
-    made.append(text("h2", figure.title), image, text("figcaption", figure.caption));
+    const scrolled = text("div", "", "wide");
+    scrolled.append(image);
+    made.append(text("h2", figure.title), scrolled, text("figcaption", figure.caption));
     $("figures").append(made);
   }
   data.notes.forEach((note) => $("said").append(text("li", note)));
