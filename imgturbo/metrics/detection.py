@@ -36,6 +36,7 @@ __all__ = [
     "compare_sources",
     "count_peaks",
     "find_sources",
+    "local_background",
     "mutual",
     "sky_noise",
 ]
@@ -123,19 +124,38 @@ def count_peaks(image: Array, sigma: float, valid: Mask | None = None) -> int:
 
 def _filtered(image: Array, valid: Mask) -> NDArray[np.float64]:
     """Less its local background, and filtered; what is not valid takes no part and is 0."""
-    image = np.where(valid, image, 0).astype(np.float64)
-    background = Background2D(
-        image,
-        tuple(min(_BOX, side) for side in image.shape),
-        coverage_mask=~valid,
-        exclude_percentile=80.0,
-        sigma_clip=SigmaClip(sigma=3.0, maxiters=10),
-    )
+    known = np.where(valid, image, 0).astype(np.float64)
+    background = local_background(known, valid, _BOX, 80.0)
     kernel = Gaussian2DKernel(_FWHM * gaussian_fwhm_to_sigma)
     kernel.normalize()
-    less = np.where(valid, image - background.background, np.nan)
+    less = np.where(valid, known - background, np.nan)
     smooth = convolve_fft(less, kernel, boundary="fill", fill_value=0, allow_huge=True)
     return np.where(valid, np.nan_to_num(smooth), 0)
+
+
+def local_background(
+    image: NDArray[np.float64], valid: Mask, box: int, exclude: float
+) -> NDArray[np.float64]:
+    """The level of the sky around each pixel of (H, W), sources clipped.
+
+    Args:
+        image: finite everywhere.
+        valid: where it counts.
+        box: pixels a side of the boxes that have a level each.
+        exclude: percent of a box that may be invalid. Where none is as whole as that, the level
+            is one, the median of all that is valid.
+    """
+    try:
+        found = Background2D(
+            image,
+            tuple(min(box, side) for side in image.shape),
+            coverage_mask=~valid,
+            exclude_percentile=exclude,
+            sigma_clip=SigmaClip(sigma=3.0, maxiters=10),
+        )
+    except ValueError:
+        return np.full(image.shape, np.median(image[valid]))
+    return np.asarray(found.background, np.float64)
 
 
 def sky_noise(values: NDArray[np.float64]) -> float:

@@ -73,7 +73,9 @@ def _sources(numbers: Numbers) -> Figure | None:
                     markersize=4, capsize=2, linewidth=1.2,
                 )  # fmt: skip
             panel.axhline(found["level"], color="0.5", linestyle="--", linewidth=1)
-            panel.set(xlabel="magnitude", ylabel=what, ylim=(-0.03, 1.05))
+            panel.set(
+                xlabel=f"magnitude ({numbers['magnitudes']})", ylabel=what, ylim=(-0.03, 1.05)
+            )
         axes[0].legend(frameon=False)
 
     caption = (
@@ -237,7 +239,7 @@ def _injected(numbers: Numbers) -> Figure | None:
                 capsize=2, linewidth=1.2,
             )  # fmt: skip
         axes[0].axhline(0.9, color="0.5", linestyle="--", linewidth=1)
-        axes[0].set(xlabel="magnitude put in", ylabel="share found", ylim=(-0.03, 1.05))
+        axes[0].set(xlabel="magnitude put in (AB)", ylabel="share found", ylim=(-0.03, 1.05))
         axes[0].legend(frameon=False)
 
     caption = (

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgturbo.metrics import detection
-from imgturbo.metrics.detection import RADIUS, compare_sources, count_peaks
+from imgturbo.metrics.detection import RADIUS, compare_sources, count_peaks, local_background
 from imgturbo.metrics.luminance import luminance
 
 HEIGHT, WIDTH = 131, 157
@@ -159,3 +159,13 @@ def test_a_place_is_refined_to_the_centroid_of_what_stands_out_about_it(seed, x,
     dy, dx = np.mgrid[-1:2, -1:2]
     expected = (x + (light * dx).sum() / light.sum(), y + (light * dy).sum() / light.sum())
     np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_an_image_of_which_little_is_valid_has_one_level_of_sky():
+    """Each box is nearly empty, so that none has a level of its own."""
+    random = np.random.default_rng(0)
+    image = random.normal(3.0, 0.1, (96, 96))
+    valid = random.random(image.shape) < 0.05
+    level = local_background(np.where(valid, image, 0.0), valid, 48, 80.0)
+    np.testing.assert_array_equal(level, np.full((96, 96), np.median(image[valid])))
+    compare_sources(image.astype(np.float32), image.astype(np.float32), valid)

@@ -133,7 +133,10 @@ def _stretch(scene: Scene, role: Role) -> Stretch:
 
 
 def _shown(scene: Scene, role: Role, stretch: Stretch) -> NDArray[np.float32]:
-    return np.where(scene.valid, stretch(scene.images[role].data), np.nan).astype(np.float32)
+    image = scene.images[role]
+    y = np.where(scene.valid, stretch(image.data), np.nan).astype(np.float32)
+    # A page takes bands from blue to red; pictures have red first.
+    return y[::-1] if image.unit == DISPLAY else y
 
 
 # --------------------------------------------------------------------------------- sources
@@ -143,7 +146,7 @@ def _marks(findings: Findings) -> tuple[list[str], list[Mark]]:
     """Columns and sources: true ones, matched or missed, and those that were invented."""
     scene = findings.scene
     columns = ["class", "x", "y"]
-    wcs = scene.images["prediction"].wcs
+    wcs = scene.images["prediction"].wcs if scene.pixel_scale else None
     columns += ["RA", "Dec"] if wcs is not None else []
     roles = [role for role in ("prediction", "truth") if role in scene.images]
     columns += [f"{role} {band}" for role in roles for band in scene.bands]

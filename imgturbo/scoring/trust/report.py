@@ -29,7 +29,6 @@ from imgturbo.scoring.trust.sources import Catalogue, catalogue_of, recovery
 from imgturbo.scoring.trust.spread import spread
 from imgturbo.scoring.trust.structure import structure
 from imgturbo.sky import SkyImage
-from imgturbo.sky.units import DISPLAY
 
 if TYPE_CHECKING:
     from imgturbo.bundle import Bundle
@@ -94,14 +93,18 @@ def look_at(
         raise ImgturboError("a bundle is given and no source image; give --source FILE as well")
     progress("bringing the images together", 0.0)
     scene = bring_together(prediction, truth, source, bands)
-    if scene.images["prediction"].unit == DISPLAY:
-        scene.notes.append("pictures for the eye: fluxes and magnitudes are of grey values")
+    if scene.is_picture:
+        scene.notes.append(
+            "pictures for the eye: fluxes and magnitudes are of grey values, lengths in pixels; "
+            "the short table has none of them"
+        )
     progress("looking for sources", 0.1)
     true, found = catalogue_of(scene, catalogue)
     numbers: dict[str, Any] = {
         "bands": list(scene.bands),
         "unit": scene.images["prediction"].unit,
         "pixel_scale": scene.pixel_scale,
+        "magnitudes": scene.magnitude_name,
         "arcmin2": scene.area,
         "sources_found": len(found),
         **dict.fromkeys(("sources", "photometry", "points", "structure", "intervals")),
@@ -220,21 +223,24 @@ def _drawn(scene: Scene, found: Catalogue, bundle: Bundle, draws: int) -> Drawn 
 def headline(numbers: dict[str, Any]) -> dict[str, Any]:
     """The few figures of a card, a band each; None is "not measured".
 
+    Grey values of pictures are no fluxes, and a depth needs a zero point.
+
     Returns:
         ``{"bands": {band: {"depth", "flux_ratio", "scatter", "colour", "colour_bias",
         "fwhm_ratio", "invented_per_arcmin2", "coverage_50", "coverage_90"}}, "notes": […]}``; the
         colour is that of the band and the next redder one.
     """
     rows: dict[str, dict[str, Any]] = {}
-    colours = (numbers["photometry"] or {"colours": {}})["colours"]
+    picture = numbers["magnitudes"] == "of grey values"
+    colours = {} if picture else (numbers["photometry"] or {"colours": {}})["colours"]
     for band in numbers["bands"]:
-        light = (numbers["photometry"] or {"bands": {}})["bands"].get(band)
+        light = None if picture else (numbers["photometry"] or {"bands": {}})["bands"].get(band)
         stars = (numbers["points"] or {"stars": {}})["stars"].get(band)
         sources = (numbers["sources"] or {"bands": {}})["bands"].get(band)
         colour = next((name for name in colours if name.startswith(f"{band}-")), None)
         nulls = numbers["nulls"] or {"noise": {}}
         rows[band] = {
-            "depth": sources and sources["depth"],
+            "depth": sources["depth"] if sources and numbers["magnitudes"] == "AB" else None,
             "flux_ratio": light and light["total"],
             "scatter": light and light["scatter"],
             "colour": colour,

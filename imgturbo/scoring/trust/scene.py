@@ -13,12 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from astropy.stats import SigmaClip
 from numpy.typing import NDArray
-from photutils.background import Background2D
 
 from imgturbo.errors import ImgturboError
-from imgturbo.metrics.detection import sky_noise
+from imgturbo.metrics.detection import local_background, sky_noise
 from imgturbo.scoring.together import (
     Image,
     Matched,
@@ -29,6 +27,7 @@ from imgturbo.scoring.together import (
     with_bands_of,
 )
 from imgturbo.sky import SkyImage
+from imgturbo.sky.units import DISPLAY
 
 __all__ = ["APERTURE", "Role", "Scene", "bring_together"]
 
@@ -40,6 +39,7 @@ APERTURE = 0.4
 """Arcsec: radius of the circles in which fluxes are summed."""
 
 _PIXELS = 4.0  # the same where pixels have no size
+_LEAST = 2.0  # pixels: smaller circles are made of parts of pixels
 _BOX = 64  # pixels a side of the background's boxes
 _LEAST_NOISE = 1e-4  # of the prediction's: a truth that has less is noiseless
 
@@ -75,13 +75,25 @@ class Scene:
 
     @property
     def pixel_scale(self) -> float | None:
-        """Arcsec; None without a WCS."""
-        return self.images["prediction"].pixel_scale
+        """Arcsec; None without a WCS, and of pictures, whose coordinates are nominal."""
+        return None if self.is_picture else self.images["prediction"].pixel_scale
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether values are grey values, made for the eye, and no fluxes."""
+        return self.images["prediction"].unit == DISPLAY
+
+    @property
+    def magnitude_name(self) -> str:
+        """What a magnitude of this scene is, for axes and headings."""
+        if self.is_picture:
+            return "of grey values"
+        return "zero point 0" if None in self.images["prediction"].zeropoints else "AB"
 
     @property
     def radius(self) -> float:
         """Of the circles, in pixels."""
-        return APERTURE / self.pixel_scale if self.pixel_scale else _PIXELS
+        return max(_LEAST, APERTURE / self.pixel_scale) if self.pixel_scale else _PIXELS
 
     @property
     def area(self) -> float | None:
@@ -147,15 +159,9 @@ def _less_sky(data: NDArray[np.float32], valid: NDArray[np.bool_]) -> tuple[Arra
     planes, levels = [], []
     for plane in data:
         image = np.where(valid, plane, 0).astype(np.float64)
-        sky = Background2D(
-            image,
-            tuple(min(_BOX, side) for side in image.shape),
-            coverage_mask=~valid,
-            exclude_percentile=90.0,
-            sigma_clip=SigmaClip(sigma=3.0, maxiters=10),
-        )
-        planes.append(np.where(valid, image - sky.background, np.nan))
-        levels.append(float(np.median(sky.background[valid])))
+        sky = local_background(image, valid, _BOX, 90.0)
+        planes.append(np.where(valid, image - sky, np.nan))
+        levels.append(float(np.median(sky[valid])))
     return np.stack(planes), np.array(levels)
 
 

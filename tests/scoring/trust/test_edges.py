@@ -10,7 +10,8 @@ import pytest
 from trust_standins import BANDS, NOISE, fluxes_of, painted, places, sky, wcs
 
 from imgturbo.errors import ImgturboError
-from imgturbo.scoring.trust.folder import free_report, write_report
+from imgturbo.report.preview import colour
+from imgturbo.scoring.trust.folder import _images, free_report, write_report
 from imgturbo.scoring.trust.report import look_at
 from imgturbo.sky import SkyImage
 from imgturbo.sky.hdus import hdus_of
@@ -67,6 +68,30 @@ def test_a_report_of_it(name, tmp_path):
             planes = {(hdu.name, hdu.ver) for hdu in hdus if hdu.shape}
         bands = range(1, len(findings.apart) + 1)
         assert planes == {(word, k) for word in ("CHI", "CHI2") for k in bands}
+
+
+def test_pictures_have_no_magnitudes_and_keep_their_colours(tmp_path):
+    random = np.random.default_rng(0)
+    grey = np.clip(MADE[0] / MADE[0].max(), 0, 1)
+    red = np.stack([grey, 0.1 * grey, 0 * grey])
+    truth, made = (
+        on_sky(red + 0.01 * random.random(red.shape), 25.0, unit="display", bands=("R", "G", "B"),
+               zeropoints=())
+        for _ in range(2)
+    )  # fmt: skip
+    findings = look_at(made, truth, made)
+    assert findings.scene.radius == 4.0  # pixels: coordinates of pictures are nominal
+    assert findings.numbers["magnitudes"] == "of grey values"
+    for row in findings.numbers["headline"]["bands"].values():
+        assert row["depth"] is row["flux_ratio"] is row["colour_bias"] is None
+    assert any("grey values" in note for note in findings.numbers["notes"])
+    shown = colour(_images(findings)["prediction"])
+    assert shown[..., 0].max() > 0.5 > 2 * shown[..., 2].max()
+
+
+def test_a_circle_is_never_smaller_than_pixels():
+    coarse = look_at(on_sky(NOTHING, 20.0), None)  # 0.8 arcsec a pixel
+    assert coarse.scene.radius == 2.0
 
 
 @pytest.mark.parametrize(
