@@ -10,6 +10,7 @@
   };
   const frame = $("frame"), stage = $("stage"), under = $("under"), over = $("over"), marks = $("marks");
   const { width, height } = data.size;
+  frame.style.aspectRatio = `${width} / ${height}`;
   let scale = 1, x = 0, y = 0, split = 0.5;
 
   // ------------------------------------------------------------------ images
