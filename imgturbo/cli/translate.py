@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +29,8 @@ from imgturbo.stopping import going_on
 
 if TYPE_CHECKING:
     from imgturbo.bundle import Bundle
+    from imgturbo.mosaic import ManifestSummary
+    from imgturbo.mosaic.archive import Share
 
 __all__ = ["commands"]
 
@@ -85,6 +88,24 @@ def translate(
         names("--keep", "Columns of a table to pass through, or * for all of them."),
     ] = None,
     overwrite: Overwrite = False,
+    share: Annotated[
+        str | None,
+        typer.Option(help="Begin with this share of a manifest: 3/40, or auto for Slurm's place."),
+    ] = None,
+    only_share: Annotated[
+        bool, typer.Option("--only-share", help="Leave the fields of other shares alone.")
+    ] = False,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Workers of Dask: local, slurm, or an address (tcp://host:8786)."),
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Workers of 'local', or most jobs of 'slurm'.")
+    ] = None,
+    slurm: Annotated[
+        str | None,
+        typer.Option(help="Of each job: partition=gpu,gres=gpu:1,time=2:0:0,cores=4,memory=32GB."),
+    ] = None,
 ) -> None:
     """Translate whole FITS mosaics (or pictures), window by window, keeping WCS, units and masks.
 
@@ -93,10 +114,11 @@ def translate(
     Of a bundle that was trained on tables, FILE is a table (CSV, ECSV, FITS, HDF5): columns go by
     their names and keep their units.
 
-    On several devices: accelerate launch scripts/translate.py …
+    On several devices: accelerate launch scripts/translate.py … On several machines: --share, or
+    --scheduler with workers of Dask (docs/guide/archives.md).
     """
     from imgturbo.bundle import load_bundle
-    from imgturbo.mosaic import translate_file, translate_manifest
+    from imgturbo.mosaic import translate_file
     from imgturbo.report.progress import task
     from imgturbo.sky.picture import is_picture
 
@@ -120,6 +142,10 @@ def translate(
         raise ImgturboError("translate: --manifest goes with --out-dir, without files or --out")
     if manifest is None and (not files or out is None):
         raise ImgturboError("translate: give FITS files and --out, or --manifest and --out-dir")
+    if manifest is None and (share is not None or only_share or scheduler is not None):
+        raise ImgturboError("translate: --share and --scheduler divide the fields of a --manifest")
+    if scheduler is None and (jobs is not None or slurm is not None):
+        raise ImgturboError("translate: --jobs and --slurm go with --scheduler")
     loaded = load_bundle(bundle)
     tables = _reads_rows(loaded, direction)
     if tables and (manifest is not None or (files and len(files) > 1)):
@@ -134,7 +160,9 @@ def translate(
         with task("translating") as progress:
             options |= {"progress": progress, "log": progress.line}
             if manifest is not None and out_dir is not None:
-                summary = translate_manifest(loaded, manifest, out_dir, **options)
+                options |= {"share": _share(share, overwrite, scheduler), "only_share": only_share}
+                workers = (scheduler, jobs, slurm)
+                summary = _translate_archive(loaded, manifest, out_dir, workers, options)
             elif files and out is not None:
                 made = translate_file(loaded, files, out, **options)
     if manifest is None:
@@ -142,6 +170,38 @@ def translate(
         return
     say(summary)
     raise typer.Exit(1 if summary.failed else 0)
+
+
+def _share(share: str | None, overwrite: bool, scheduler: str | None) -> Share | str | None:
+    """The share that is asked for; in a Slurm array the place in it, if it costs nothing.
+
+    Tasks of an array that were given a manifest each do all of it nevertheless, since a process
+    helps with other shares: but not where it does all again.
+    """
+    from imgturbo.mosaic.archive import Share
+
+    if share is not None or overwrite or scheduler is not None:
+        return share
+    try:
+        return Share.of_array()
+    except ImgturboError:
+        return None
+
+
+def _translate_archive(
+    bundle: Bundle,
+    manifest: Path,
+    out_dir: Path,
+    workers: tuple[str | None, int | None, str | None],
+    options: dict[str, Any],
+) -> ManifestSummary:
+    """Here, or on the workers of a scheduler."""
+    from imgturbo.mosaic import translate_manifest
+    from imgturbo.mosaic.archive.clusters import cluster
+
+    where, jobs, slurm = workers
+    client = None if where is None else partial(cluster, where, jobs, slurm)
+    return translate_manifest(bundle, manifest, out_dir, client=client, **options)
 
 
 def _reads_rows(bundle: Bundle, direction: str) -> bool:

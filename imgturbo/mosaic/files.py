@@ -38,6 +38,7 @@ from imgturbo.mosaic.matching import (
     warn_assumed,
 )
 from imgturbo.mosaic.reading import Reading
+from imgturbo.mosaic.recipe import Recipe
 from imgturbo.mosaic.sweep import sweep
 from imgturbo.mosaic.translate import area_of, in_unit, prepare, softening_of, unstretch
 from imgturbo.places import free_place
@@ -50,11 +51,9 @@ from imgturbo.sky.picture import is_picture
 from imgturbo.sky.provenance import history_of, prediction_cards
 from imgturbo.team import Team
 
-__all__ = ["TRANSLATED", "translate_file"]
+__all__ = ["translate_file"]
 
 _CREATOR = f"imgturbo {__version__}"
-TRANSLATED = (b"CREATOR = 'imgturbo ", b"MODEL")
-"""How a translated file is known (:mod:`imgturbo.places`)."""
 
 Progress = Callable[[str, float], None]
 
@@ -133,7 +132,7 @@ class _Source:
         match: bool,
     ) -> None:
         self.way = bundle.direction(direction)
-        self.files, self.grid = list(files), grid
+        self.files, self.bands, self.grid = list(files), bands, grid
         reader = open_sky(files, unit=self.way.input.unit, names=bands)
         self.reader: SkyReader = reader
         try:
@@ -333,10 +332,14 @@ class _Job:
     def _spec(self, digests: Sequence[str]) -> SkySpec:
         """What the output holds, and where it came from."""
         way, reader = self.source.way, self.source.reader
-        bands = way.output.names
+        bands, source = way.output.names, self.source
+        recipe = Recipe.of(
+            self.bundle.hash, way.name, self.settings, source.files, source.bands, source.grid
+        )
         cards: list[tuple[str, Any, str]] = [
             ("CREATOR", _CREATOR, "translated by"),
             *prediction_cards(self.bundle.hash, way.name),
+            recipe.card,
         ]
         if reader.row_order:
             cards += [("ROWORDER", reader.row_order, "place of the first row")]
