@@ -94,7 +94,7 @@ class Lease:
     ) -> None:
         self._over.set()
         self._thread.join()
-        if not self._superseded():
+        if not _later(self._out, self._number):
             release(self._out, self._number)
 
     def _live(self) -> None:
@@ -105,12 +105,9 @@ class Lease:
                 self._lost = True
             except OSError:  # a server that does not answer: it will be tried again
                 continue
-            if self._lost or self._superseded():
+            if self._lost or _later(self._out, self._number):
                 self._lost = True
                 return
-
-    def _superseded(self) -> bool:
-        return _path(self._out, self._number + 1).exists()
 
 
 class Leases:
@@ -192,13 +189,13 @@ class Leases:
             os.close(handle)
         # Between the look and the step another process may have been through with the output.
         former = _sign(_path(out, number - 1)) if number else None
-        if former != before or _path(out, number + 1).exists():
+        if former != before or _later(out, number):
             path.unlink(missing_ok=True)
             return None
         return Lease(out, number, self._beat)
 
 
-def release(out: Path, number: int = ATTEMPTS - 1) -> None:
+def release(out: Path, number: int) -> None:
     """Remove the leases of an output up to a number, the youngest first."""
     for k in range(number, -1, -1):
         with suppress(OSError):
@@ -207,6 +204,11 @@ def release(out: Path, number: int = ATTEMPTS - 1) -> None:
 
 def _path(out: Path, number: int) -> Path:
     return out.with_name(f".{out.name}.lease{f'-{number}' if number else ''}")
+
+
+def _later(out: Path, number: int) -> bool:
+    """Whether somebody has taken over since."""
+    return any(_path(out, later).exists() for later in range(number + 1, ATTEMPTS))
 
 
 def _youngest(out: Path) -> tuple[int, _Sign | None]:
