@@ -29,7 +29,6 @@ from imgturbo.stopping import going_on
 
 if TYPE_CHECKING:
     from imgturbo.bundle import Bundle
-    from imgturbo.mosaic import ManifestSummary
     from imgturbo.mosaic.archive import Share
 
 __all__ = ["commands"]
@@ -118,7 +117,9 @@ def translate(
     --scheduler with workers of Dask (docs/guide/archives.md).
     """
     from imgturbo.bundle import load_bundle
-    from imgturbo.mosaic import translate_file
+    from imgturbo.mosaic import translate_file, translate_manifest
+    from imgturbo.mosaic.archive.clusters import cluster
+    from imgturbo.mosaic.archive.strips import translate_file_on
     from imgturbo.report.progress import task
     from imgturbo.sky.picture import is_picture
 
@@ -142,16 +143,19 @@ def translate(
         raise ImgturboError("translate: --manifest goes with --out-dir, without files or --out")
     if manifest is None and (not files or out is None):
         raise ImgturboError("translate: give FITS files and --out, or --manifest and --out-dir")
-    if manifest is None and (share is not None or only_share or scheduler is not None):
-        raise ImgturboError("translate: --share and --scheduler divide the fields of a --manifest")
+    if manifest is None and (share is not None or only_share):
+        raise ImgturboError("translate: --share divides the fields of a --manifest")
     if scheduler is None and (jobs is not None or slurm is not None):
         raise ImgturboError("translate: --jobs and --slurm go with --scheduler")
     loaded = load_bundle(bundle)
     tables = _reads_rows(loaded, direction)
+    if tables and scheduler is not None:
+        raise ImgturboError("translate: --scheduler is for images; leave it out for tables")
     if tables and (manifest is not None or (files and len(files) > 1)):
         raise ImgturboError(f"translate: {loaded.path} translates tables; give it one table")
     if not tables and keep:
         raise ImgturboError("translate: --keep is for columns of tables; leave it out for images")
+    client = None if scheduler is None else partial(cluster, scheduler, jobs, slurm)
     again = out is not None and (is_picture(out) or tables)
     with going_on(f"the same command {'begins anew' if again else 'continues'}"):
         if tables and files and out is not None:
@@ -161,8 +165,9 @@ def translate(
             options |= {"progress": progress, "log": progress.line}
             if manifest is not None and out_dir is not None:
                 options |= {"share": _share(share, overwrite, scheduler), "only_share": only_share}
-                workers = (scheduler, jobs, slurm)
-                summary = _translate_archive(loaded, manifest, out_dir, workers, options)
+                summary = translate_manifest(loaded, manifest, out_dir, client=client, **options)
+            elif files and out is not None and client is not None:
+                made = translate_file_on(client, loaded, files, out, **options)
             elif files and out is not None:
                 made = translate_file(loaded, files, out, **options)
     if manifest is None:
@@ -186,22 +191,6 @@ def _share(share: str | None, overwrite: bool, scheduler: str | None) -> Share |
         return Share.of_array()
     except ImgturboError:
         return None
-
-
-def _translate_archive(
-    bundle: Bundle,
-    manifest: Path,
-    out_dir: Path,
-    workers: tuple[str | None, int | None, str | None],
-    options: dict[str, Any],
-) -> ManifestSummary:
-    """Here, or on the workers of a scheduler."""
-    from imgturbo.mosaic import translate_manifest
-    from imgturbo.mosaic.archive.clusters import cluster
-
-    where, jobs, slurm = workers
-    client = None if where is None else partial(cluster, where, jobs, slurm)
-    return translate_manifest(bundle, manifest, out_dir, client=client, **options)
 
 
 def _reads_rows(bundle: Bundle, direction: str) -> bool:

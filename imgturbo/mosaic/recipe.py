@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path, PurePath
 
 from astropy.io import fits
@@ -29,6 +29,8 @@ TRANSLATED = (b"CREATOR = 'imgturbo ", b"MODEL")
 
 _HEAD = 4 * BLOCK
 _CARD = 80
+_OF_COMPUTING = {"window", "batch", "device"}
+_OF_DRAWS = {"seed", "temperature"}
 
 
 @dataclass(frozen=True)
@@ -62,16 +64,19 @@ class Recipe:
             settings: how to compute.
             files, bands, grid: as of `imgturbo.mosaic.translate_file`.
         """
-        drawn = settings.samples is not None
+        left = _OF_COMPUTING if settings.samples is not None else _OF_COMPUTING | _OF_DRAWS
+        chosen = {
+            option.name: value
+            for option in fields(settings)
+            if (value := getattr(settings, option.name)) != option.default
+            and option.name not in left
+        }  # only what was chosen, so that an option that is new changes no recipe
         content = {
             "model": [model, way],
-            "draws": [settings.samples, settings.seed, settings.temperature] if drawn else None,
-            "kept": [settings.quantiles, settings.keep_draws],
-            "computed": [settings.ensemble, settings.match_sky, settings.overlap],
-            "precision": settings.precision,
-            "inputs": [PurePath(file).name for file in files],
+            "options": chosen,
+            "inputs": [_name(file) for file in files],
             "bands": None if bands is None else list(bands),
-            "grid": None if grid is None else PurePath(grid).name,
+            "grid": None if grid is None else _name(grid),
         }
         return cls(model, way, sha256(json.dumps(content).encode())[:12])
 
@@ -102,3 +107,7 @@ class Recipe:
         if found.get(KEY, self.digest) != self.digest:  # 0.1.0 wrote none
             return "there is an output of other options or input files"
         return None
+
+
+def _name(path: Path | str) -> str:
+    return PurePath(path).name if isinstance(path, str) else path.name

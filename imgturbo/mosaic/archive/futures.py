@@ -17,17 +17,15 @@ from imgturbo.leases import Leases
 from imgturbo.mosaic.archive.summary import ManifestSummary, Outcome
 from imgturbo.mosaic.archive.tasks import (
     BundleName,
+    Here,
     Task,
     Unfit,
     absolute,
-    ends,
     handed_out,
-    own_device,
     passing,
 )
 from imgturbo.mosaic.archive.work import FAILURES, Log, Progress, Work, failed
 from imgturbo.mosaic.manifest import Field
-from imgturbo.stopping import Stopped
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -158,14 +156,13 @@ def translate_field(work: Work, name: BundleName, entry: Field) -> Outcome:
         Unfit: this worker can do no field.
         ImgturboError, OSError: what may be gone at the next try.
     """
-    bundle, lines = name.load(), list[str]()
+    here, bundle, lines = Here(), name.load(), list[str]()
 
     def report(what: str, fraction: float) -> None:
-        if ends():
-            raise Stopped(15)
+        here.check()
 
-    if work.settings.get("device") is None and (device := own_device()) is not None:
-        work = replace(work, settings={**work.settings, "device": device})
+    if work.settings.get("device") is None and here.device is not None:
+        work = replace(work, settings={**work.settings, "device": here.device})
     with warnings.catch_warnings(record=True) as given:
         warnings.simplefilter("always", UserWarning)
         try:

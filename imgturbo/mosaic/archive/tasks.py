@@ -11,9 +11,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import queue
+import signal
 import time
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from threading import Lock
@@ -24,12 +25,14 @@ import torch
 from imgturbo import __version__
 from imgturbo.bundle import Bundle, load_bundle
 from imgturbo.bundle.folder import PRETRAINED
+from imgturbo.bundle.settings import Settings
 from imgturbo.errors import ImgturboError
+from imgturbo.stopping import Stopped
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-__all__ = ["BundleName", "Task", "Unfit", "absolute", "ends", "handed_out", "own_device", "passing"]
+__all__ = ["BundleName", "Here", "Task", "Unfit", "absolute", "handed_out", "passing"]
 
 RETRIES = 2
 _AHEAD = 3  # tasks on the way for each thread of a worker
@@ -85,20 +88,34 @@ def _loaded(name: BundleName) -> Bundle:
     return found
 
 
-def own_device() -> str | None:
-    """The GPU of this worker where several workers of one machine see all of them; else None."""
-    from distributed import get_worker
+class Here:
+    """The worker that a task runs on; made in the task's own thread."""
 
-    count = torch.cuda.device_count()
-    name = get_worker().name
-    return f"cuda:{name % count}" if isinstance(name, int) and count > 1 else None
+    def __init__(self) -> None:
+        from distributed import get_worker
 
+        self._worker = get_worker()
 
-def ends() -> bool:
-    """Whether this worker has been told to end."""
-    from distributed import Status, get_worker
+    @property
+    def device(self) -> str | None:
+        """Its GPU, where several workers of one machine see all of them; else None."""
+        count, name = torch.cuda.device_count(), self._worker.name
+        return f"cuda:{name % count}" if isinstance(name, int) and count > 1 else None
 
-    return get_worker().status in (Status.closing, Status.closed, Status.failed, Status.stopped)
+    def settings(self, asked: Settings) -> Settings:
+        """What was asked for, on this worker's own GPU."""
+        return asked if asked.device is not None else replace(asked, device=self.device)
+
+    def check(self) -> None:
+        """Stop where the worker has been told to end.
+
+        Raises:
+            Stopped: it has.
+        """
+        from distributed import Status
+
+        if self._worker.status in (Status.closing, Status.closed, Status.failed, Status.stopped):
+            raise Stopped(signal.SIGTERM)
 
 
 def passing(error: BaseException) -> bool:
@@ -111,8 +128,8 @@ def passing(error: BaseException) -> bool:
 
 
 def absolute(path: Any) -> Any:
-    """A path that means the same in every working directory; what is no path stays."""
-    return path.absolute() if isinstance(path, Path) else path
+    """A path that means the same in every working directory; an address stays as it is."""
+    return path.absolute() if isinstance(path, Path) and "://" not in str(path) else path
 
 
 # ------------------------------------------------------------------------------------ the driver
