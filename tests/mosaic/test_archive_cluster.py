@@ -11,14 +11,17 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import psutil
 import pytest
 from astropy.io import fits
+from small_skies import noise_sky, rotated_wcs
 
 from imgturbo.errors import ImgturboError
-from imgturbo.mosaic import translate_manifest
+from imgturbo.mosaic import translate_file, translate_manifest
 from imgturbo.mosaic.archive.clusters import cluster, slurm_keywords
+from imgturbo.mosaic.archive.strips import translate_file_on
 from imgturbo.mosaic.archive.tasks import BundleName, Unfit, passing
 
 pytest.importorskip("distributed")
@@ -146,6 +149,58 @@ def test_workers_that_have_another_bundle_end_the_job(
         ImgturboError, match=f"is model {other.hash} on a worker, not {bundle.hash}"
     ):
         translate_manifest(bundle, make_archive(), tmp_path / "out", client=client, **SETTINGS)
+
+
+# ------------------------------------------------------------------- one mosaic, by strips
+
+
+@pytest.fixture
+def sky(make_fits):
+    planes = zip(("F606W", "F814W"), noise_sky(2, 151, 127), strict=True)
+    return [make_fits(f"{b}.fits", p, b, wcs=rotated_wcs(151, 127)) for b, p in planes]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [{}, {"overlap": 8}])
+def test_strips_of_a_mosaic_are_the_mosaic(bundle, sky, tmp_path, dated, client, more):
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "strips").mkdir()
+    translate_file(bundle, sky, tmp_path / "alone" / "x.fits", window=40, **more)
+    out, seen = tmp_path / "strips" / "x.fits", []
+    translate_file_on(
+        lambda: nullcontext(client),
+        bundle,
+        sky,
+        out,
+        window=40,
+        progress=lambda what, fraction: seen.append(fraction),
+        **more,
+    )
+    assert len(seen) > 2, "one task did it all"
+    assert seen[-1] == 1.0
+    assert_same(tmp_path / "strips", tmp_path / "alone")
+
+
+@pytest.mark.slow
+def test_a_mosaic_by_strips_goes_on_where_it_was(bundle, sky, tmp_path, dated, client):
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "strips").mkdir()
+    translate_file(bundle, sky, tmp_path / "alone" / "x.fits", window=40)
+    out, seen = tmp_path / "strips" / "x.fits", []
+
+    def stop_at_once(what, fraction):
+        raise KeyboardInterrupt
+
+    def translate(progress):
+        translate_file_on(
+            lambda: nullcontext(client), bundle, sky, out, window=40, progress=progress
+        )
+
+    with pytest.raises(KeyboardInterrupt):
+        translate(stop_at_once)
+    assert not out.exists()
+    translate(lambda what, fraction: seen.append(fraction))
+    assert_same(tmp_path / "strips", tmp_path / "alone")
 
 
 # ------------------------------------------------------------------- by the command line
