@@ -1,16 +1,20 @@
 """What an archive costs beside its pixels: seconds a field, memory of the driver, and scaling.
 
-    python benchmarks/archive.py --fields 10000 --workers 2         # overhead, memory, Ctrl-C
-    python benchmarks/archive.py --fields 24 --size 700 --scaling   # two workers beside one
+    python benchmarks/archive.py --fields 400                        # whole fields, interrupted
+    python benchmarks/archive.py --fields 10000 --hollow             # all but the translation
+    python benchmarks/archive.py --fields 24 --size 700 --scaling    # two workers beside one
 
 Fields are noise with a WCS, the network a small one of random weights, so the first figure is the
-work around the network. It is measured in wall-clock and in processor time: on a machine that does
-other things too only the latter means something.
+work around the network. A hollow field is everything that an archive adds to that: its task, its
+lease, the look at what is there before and after; its output is a link to one that was made before.
+Seconds are of the clock and of the processor: on a machine that does other things too only the
+latter mean something.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -20,6 +24,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -27,8 +32,14 @@ import torch
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from imgturbo.bundle import save_bundle
+from imgturbo.bundle import Bundle, load_bundle, save_bundle
 from imgturbo.config import Config, UNetConfig
+from imgturbo.leases import Leases
+from imgturbo.mosaic import Field, read_manifest, translate_manifest
+from imgturbo.mosaic.archive.clusters import cluster
+from imgturbo.mosaic.archive.futures import on_cluster
+from imgturbo.mosaic.archive.summary import Outcome
+from imgturbo.mosaic.archive.work import Work
 from imgturbo.nets import build_generator
 from imgturbo.side import Side
 from imgturbo.sky import Stretch
@@ -103,18 +114,76 @@ def run(words: list[str], stop_after: float | None = None) -> dict[str, float | 
     }
 
 
+class Hollow(Work):
+    """A field without its translation."""
+
+    def do(self, entry: Field, bundle: Bundle, leases: Leases, **_: Any) -> Outcome:
+        """Claim it, look twice, link a ready output; as `Work.do` does around the translation."""
+        if (before := self.finished(entry)) is not None:
+            return before
+        lease = leases.take(self.out(entry), wait=True)
+        assert lease is not None
+        with lease:
+            if (before := self.finished(entry)) is not None:
+                return before
+            os.link(self.out_dir.parent / "ready" / "f00000.fits", self.out(entry))
+        return Outcome(entry.name, "done")
+
+
+def hollow(folder: Path, count: int, workers: int, size: int, width: int) -> None:
+    """Print what `count` hollow fields cost: interrupted in the middle, continued, and again."""
+    bundle = load_bundle(make_bundle(folder / "bundle", width))
+    manifest = make_fields(folder, 1, size)
+    translate_manifest(bundle, manifest, folder / "ready", device="cpu")
+    row = manifest.read_text().splitlines()[1].partition(",")[2]
+    rows = [f"f{k:05d},{row}" for k in range(count)]
+    manifest.write_text("\n".join(["field," + ",".join(BANDS), *rows]) + "\n")
+    fields, out = read_manifest(manifest), folder / "out"
+    out.mkdir()
+    work = Hollow(bundle.hash, "forward", None, None, False, True, out, {"device": "cpu"})
+    own = psutil.Process()
+
+    def show(what: str, stop_at: float) -> None:
+        def progress(_: str, fraction: float) -> None:
+            if fraction >= stop_at:
+                raise KeyboardInterrupt
+
+        began, used = time.monotonic(), time.process_time()
+        with contextlib.suppress(KeyboardInterrupt):
+            on_cluster(client, work, bundle, fields, progress, None)
+        figures = {
+            "run": what,
+            "outputs": sum(name.endswith(".fits") for name in os.listdir(out)),
+            "wall_s": round(time.monotonic() - began, 1),
+            "driver_processor_s": round(time.process_time() - used, 1),
+            "driver_MB": round(own.memory_info().rss / 1e6, 1),
+        }
+        print(json.dumps(figures), flush=True)
+
+    with cluster("local", workers) as client:
+        show("begun", 1 / count)
+        show("interrupted", 0.5)
+        show("continued", 2.0)
+        show("again", 2.0)
+    left = [path.name for path in out.iterdir() if path.name.startswith(".")]
+    assert not left, left
+
+
 def main() -> None:
     """Print a line of JSON a run."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--fields", type=int, default=10_000)
+    parser.add_argument("--fields", type=int, default=400)
     parser.add_argument("--size", type=int, default=64, help="side of a field, pixels")
     parser.add_argument("--width", type=int, default=8, help="of the network")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--interrupt", type=float, default=60.0, help="seconds until Ctrl-C")
+    parser.add_argument("--hollow", action="store_true", help="fields without their translation")
     parser.add_argument("--scaling", action="store_true", help="1 and more workers, nothing else")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        if given.hollow:
+            return hollow(folder, given.fields, given.workers, given.size, given.width)
         bundle = make_bundle(folder / "bundle", given.width)
         manifest = make_fields(folder, given.fields, given.size)
         words = ["--bundle", str(bundle), "--manifest", str(manifest), "--device", "cpu"]

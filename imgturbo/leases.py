@@ -5,8 +5,8 @@ step on every shared file system) has the output, and touches the lease every `B
 of the system (:mod:`imgturbo.locks`) would do on one machine; shared file systems have such locks,
 have them for each machine by itself, or have none.
 
-A lease is dead if its process is of this machine and no longer runs, or if nothing of it has
-changed while this process watched it for `PATIENCE` seconds. No clock of one machine is compared
+A lease of this machine is dead if its process no longer runs; one of another machine, if nothing of
+it has changed while this process watched it for `PATIENCE` seconds. No clock of one machine is compared
 with that of another, so clocks may disagree by any amount. Who finds a dead lease makes the next
 one, ``.NAME.lease-1``, again with O_EXCL, so that one alone takes over; who had the former one, and
 was only asleep, sees the next one and stops. Since the number grows with every process that died
@@ -163,8 +163,8 @@ class Leases:
     def _dead(self, path: Path, sign: _Sign) -> bool | None:
         """Whether a lease is; None: not yet known."""
         holder = _holder(sign)
-        if holder is not None and holder.gone:
-            return True
+        if holder is not None and holder.here:
+            return holder.gone
         now = time.monotonic()
         seen = self._watched.get(path)
         if seen is None or seen.sign != sign:

@@ -58,9 +58,14 @@ class Holder(BaseModel):
         return cls(pid=os.getpid(), host=host, since=now, begun=begun, space=space)
 
     @property
+    def here(self) -> bool:
+        """Whether it is, or was, a process of this machine, or of this container of it."""
+        return (self.host, self.space) == (socket.gethostname(), _space())
+
+    @property
     def gone(self) -> bool:
         """Whether it is known to run no more."""
-        if (self.host, self.space) != (socket.gethostname(), _space()):
+        if not self.here:
             return False
         try:
             return abs(psutil.Process(self.pid).create_time() - self.begun) > 1

@@ -25,7 +25,7 @@ from imgturbo import __version__
 from imgturbo.bundle import Bundle
 from imgturbo.bundle.settings import Settings, SettingsDict
 from imgturbo.errors import ImgturboError
-from imgturbo.files import naming, sha256
+from imgturbo.files import aside_of, naming, sha256
 from imgturbo.locks import locked
 from imgturbo.mosaic.background import Background
 from imgturbo.mosaic.grid import on_grid_of
@@ -207,7 +207,7 @@ class Job:
         self, source: Source, out: Path, bundle: Bundle, settings: Settings, overwrite: bool
     ) -> None:
         self.source, self.out, self.bundle, self.settings = source, out, bundle, settings
-        self.overwrite = overwrite
+        self.overwrite, self._begun = overwrite, False
         self.apply, self.layout = prepare(
             source.way.generator, *source.size, settings, source.output_size
         )
@@ -265,7 +265,8 @@ class Job:
                     writer.close()
                     if line is not None and log is not None:
                         log(f"{self.out.name}: {line}")
-                    Journal.remove(self.out)
+                    shared = self._begun or team.size > 1 or hands is not None
+                    Journal.remove(self.out, others=shared)
         except BaseException as error:
             if writer is not None:
                 writer.__exit__(type(error), error, error.__traceback__)
@@ -300,8 +301,11 @@ class Job:
 
     def _open(self, resume: bool) -> tuple[SkyWriter, dict[int, int]]:
         """The part file of an earlier run of this very job and what is in it, or a new one."""
-        units = len(self.layout.units)
-        done = Journal.finished(self.out, self._fingerprint, units) if resume else None
+        done = None
+        self._begun = aside_of(self.out).exists()
+        if resume and self._begun:
+            units = len(self.layout.units)
+            done = Journal.finished(self.out, self._fingerprint, units)
         if done is not None:
             try:
                 writer = SkyWriter.resume(self.out, self._spec, overwrite=self.overwrite)
@@ -309,7 +313,7 @@ class Job:
                 pass  # the journal outlived its file: begin anew
             else:
                 return writer, self._kept(writer, done)
-        Journal.remove(self.out)
+        Journal.remove(self.out, others=self._begun)
         return SkyWriter(self.out, self._spec, overwrite=self.overwrite, keep_part=True), {}
 
     def _kept(self, writer: SkyWriter, done: dict[int, int]) -> dict[int, int]:
