@@ -6,11 +6,12 @@ of the system (:mod:`imgturbo.locks`) would do on one machine; shared file syste
 have them for each machine by itself, or have none.
 
 A lease of this machine is dead if its process no longer runs; one of another machine, if nothing of
-it has changed while this process watched it for `PATIENCE` seconds. No clock of one machine is compared
-with that of another, so clocks may disagree by any amount. Who finds a dead lease makes the next
-one, ``.NAME.lease-1``, again with O_EXCL, so that one alone takes over; who had the former one, and
-was only asleep, sees the next one and stops. Since the number grows with every process that died
-at it, an output that ends them all (for want of memory, say) is given up after `ATTEMPTS`.
+it has changed while this process watched it for `PATIENCE` seconds. No clock of one machine is
+compared with that of another, so clocks may disagree by any amount. Who finds a dead lease makes
+the next one, ``.NAME.lease-1``, again with O_EXCL, so that one alone takes over; who had the former
+one, and was only asleep, sees the next one and stops. Since the number grows with every process
+that died at it, an output that ends them all (for want of memory, say) is given up after
+`ATTEMPTS`.
 
     leases = Leases()
     lease = leases.take(out)
