@@ -169,6 +169,21 @@ def hollow(folder: Path, count: int, workers: int, size: int, width: int) -> Non
     assert not left, left
 
 
+def scaling(folder: Path, count: int, workers: int, size: int, width: int) -> None:
+    """Print the seconds of the same fields with one warm worker and with several."""
+    bundle = load_bundle(make_bundle(folder / "bundle", width))
+    manifest = make_fields(folder, count, size)
+    for number in (1, workers):
+        with cluster("local", number) as client:
+            for what in ("warm", "timed"):
+                began = time.monotonic()
+                out = folder / f"{what}-{number}"
+                summary = translate_manifest(bundle, manifest, out, client=client, device="cpu")
+                seconds = round(time.monotonic() - began, 1)
+        figures = {"workers": number, "fields": len(summary.done), "wall_s": seconds}
+        print(json.dumps(figures), flush=True)
+
+
 def main() -> None:
     """Print a line of JSON a run."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -182,8 +197,9 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if given.hollow:
-            return hollow(folder, given.fields, given.workers, given.size, given.width)
+        if given.hollow or given.scaling:
+            measure = hollow if given.hollow else scaling
+            return measure(folder, given.fields, given.workers, given.size, given.width)
         bundle = make_bundle(folder / "bundle", given.width)
         manifest = make_fields(folder, given.fields, given.size)
         words = ["--bundle", str(bundle), "--manifest", str(manifest), "--device", "cpu"]
@@ -191,13 +207,6 @@ def main() -> None:
         def show(what: str, *more: str, stop_after: float | None = None) -> None:
             print(json.dumps({"run": what} | run([*words, *more], stop_after)), flush=True)
 
-        if given.scaling:
-            for _ in range(2):
-                for workers in (1, given.workers):
-                    out = str(folder / f"out-{time.monotonic_ns()}")
-                    local = ("--scheduler", "local", "--jobs", str(workers))
-                    show(f"{workers} workers", "--out-dir", out, *local)
-            return
         local = ("--scheduler", "local", "--jobs", str(given.workers))
         out = ("--out-dir", str(folder / "out"))
         show("interrupted", *out, *local, stop_after=given.interrupt)
