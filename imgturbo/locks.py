@@ -29,31 +29,43 @@ try:
 except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["locked"]
+__all__ = ["Busy", "Holder", "locked"]
 
 _HELD = (errno.EWOULDBLOCK, errno.EACCES)
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 
 
-class _Holder(BaseModel):
-    """Who holds a lock."""
+class Busy(ImgturboError):
+    """Another process is at work on an output; nothing is wrong with it."""
+
+
+class Holder(BaseModel):
+    """A process that holds a lock or a lease, as it writes itself down."""
 
     pid: int
     host: str
     since: str
     begun: float
     """When the process began, so that another of the same number is told from it."""
+    space: int = 0
+    """Of process numbers: containers of one host have their own; 0 where that is not known."""
 
     @classmethod
-    def me(cls) -> _Holder:
+    def me(cls) -> Holder:
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         begun = psutil.Process().create_time()
-        return cls(pid=os.getpid(), host=socket.gethostname(), since=now, begun=begun)
+        host, space = socket.gethostname(), _space()
+        return cls(pid=os.getpid(), host=host, since=now, begun=begun, space=space)
+
+    @property
+    def here(self) -> bool:
+        """Whether it is, or was, a process of this machine, or of this container of it."""
+        return (self.host, self.space) == (socket.gethostname(), _space())
 
     @property
     def gone(self) -> bool:
         """Whether it is known to run no more."""
-        if self.host != socket.gethostname():
+        if not self.here:
             return False
         try:
             return abs(psutil.Process(self.pid).create_time() - self.begun) > 1
@@ -62,6 +74,13 @@ class _Holder(BaseModel):
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}, since {self.since}"
+
+
+def _space() -> int:
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:  # not on Linux
+        return 0
 
 
 @contextmanager
@@ -74,7 +93,8 @@ def locked(out: Path | str, remedy: str, inside: bool = False) -> Iterator[None]
         inside: whether the lock lies in the folder `out`, which is made if there is none.
 
     Raises:
-        ImgturboError: another process holds it: which; or nothing can be written there.
+        Busy: another process holds it: which.
+        ImgturboError: nothing can be written there.
     """
     out = Path(out)
     place = Path(os.path.abspath(out))
@@ -103,7 +123,7 @@ def _take(file: Path, out: Path) -> int:
                 continue
             with suppress(OSError):  # a full disk: it is held all the same
                 os.ftruncate(handle, 0)
-                os.pwrite(handle, _Holder.me().model_dump_json().encode(), 0)
+                os.pwrite(handle, Holder.me().model_dump_json().encode(), 0)
             return handle
         except BaseException:
             with suppress(OSError):
@@ -126,10 +146,10 @@ def _given(handle: int) -> bool | None:
     return True
 
 
-def _holder(handle: int) -> _Holder | None:
+def _holder(handle: int) -> Holder | None:
     """Who says that it holds the lock; None where nobody does, or it is not to be read."""
     try:
-        return _Holder.model_validate_json(os.pread(handle, 4096, 0))
+        return Holder.model_validate_json(os.pread(handle, 4096, 0))
     except (OSError, ValidationError):
         return None
 
@@ -143,6 +163,6 @@ def _is(handle: int, file: Path) -> bool:
     return (mine.st_dev, mine.st_ino) == (named.st_dev, named.st_ino)
 
 
-def _refused(out: Path, holder: _Holder | None) -> ImgturboError:
+def _refused(out: Path, holder: Holder | None) -> Busy:
     who = f"another process ({holder})" if holder is not None else "another process"
-    return ImgturboError(f"{out}: {who} is at work on it; wait until it has finished, or stop it")
+    return Busy(f"{out}: {who} is at work on it; wait until it has finished, or stop it")

@@ -4,4 +4,5 @@ import sys
 
 from imgturbo.cli.main import main
 
-main(["translate", *sys.argv[1:]])
+if __name__ == "__main__":  # workers of --scheduler local load this file too
+    main(["translate", *sys.argv[1:]])

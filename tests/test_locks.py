@@ -113,7 +113,7 @@ def test_without_locks_of_the_system_what_stands_there_must_do(tmp_path, without
     take(tmp_path / "out")
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    me = locks._Holder.me()
+    me = locks.Holder.me()
     stale = me.model_copy(update={"pid": gone.pid}), me.model_copy(update={"begun": 1.0})
     for former in stale:
         (tmp_path / ".out.lock").write_text(former.model_dump_json())

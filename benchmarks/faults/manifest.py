@@ -20,8 +20,7 @@ from benchmarks.faults.edits import flip
 from benchmarks.faults.small import make_bundle, make_sky
 from imgturbo.bundle import Bundle, load_bundle
 from imgturbo.errors import ImgturboError
-from imgturbo.mosaic import translate_manifest
-from imgturbo.mosaic.manifest import ManifestSummary
+from imgturbo.mosaic import ManifestSummary, translate_manifest
 
 NAMES = [
     "a", "../a", "../../a", "a/b", "/tmp/evil", "..", ".", ".hidden", "", " ", "a b", "a\\b",

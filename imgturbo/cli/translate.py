@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +29,7 @@ from imgturbo.stopping import going_on
 
 if TYPE_CHECKING:
     from imgturbo.bundle import Bundle
+    from imgturbo.mosaic.archive import Share
 
 __all__ = ["commands"]
 
@@ -89,6 +91,24 @@ def translate(
         names("--keep", "Columns of a table to pass through, or * for all of them."),
     ] = None,
     overwrite: Overwrite = False,
+    share: Annotated[
+        str | None,
+        typer.Option(help="Begin with this share of a manifest: 3/40, or auto for Slurm's place."),
+    ] = None,
+    only_share: Annotated[
+        bool, typer.Option("--only-share", help="Leave the fields of other shares alone.")
+    ] = False,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Workers of Dask: local, slurm, or an address (tcp://host:8786)."),
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Workers of 'local', or most jobs of 'slurm'.")
+    ] = None,
+    slurm: Annotated[
+        str | None,
+        typer.Option(help="Of each job: partition=gpu,gres=gpu:1,time=2:0:0,cores=4,memory=32GB."),
+    ] = None,
 ) -> None:
     """Translate whole FITS mosaics (or pictures), window by window, keeping WCS, units and masks.
 
@@ -97,10 +117,13 @@ def translate(
     Of a bundle that was trained on tables, FILE is a table (CSV, ECSV, FITS, HDF5): columns go by
     their names and keep their units.
 
-    On several devices: accelerate launch scripts/translate.py …
+    On several devices: accelerate launch scripts/translate.py … On several machines: --share, or
+    --scheduler with workers of Dask (docs/guide/archives.md).
     """
     from imgturbo.bundle import load_bundle
     from imgturbo.mosaic import translate_file, translate_manifest
+    from imgturbo.mosaic.archive.clusters import cluster
+    from imgturbo.mosaic.archive.strips import translate_file_on
     from imgturbo.report.progress import task
     from imgturbo.sky.picture import is_picture
 
@@ -125,12 +148,19 @@ def translate(
         raise ImgturboError("translate: --manifest goes with --out-dir, without files or --out")
     if manifest is None and (not files or out is None):
         raise ImgturboError("translate: give FITS files and --out, or --manifest and --out-dir")
+    if manifest is None and (share is not None or only_share):
+        raise ImgturboError("translate: --share divides the fields of a --manifest")
+    if scheduler is None and (jobs is not None or slurm is not None):
+        raise ImgturboError("translate: --jobs and --slurm go with --scheduler")
     loaded = load_bundle(bundle)
     tables = _reads_rows(loaded, direction)
+    if tables and scheduler is not None:
+        raise ImgturboError("translate: --scheduler is for images; leave it out for tables")
     if tables and (manifest is not None or (files and len(files) > 1)):
         raise ImgturboError(f"translate: {loaded.path} translates tables; give it one table")
     if not tables and keep:
         raise ImgturboError("translate: --keep is for columns of tables; leave it out for images")
+    client = None if scheduler is None else partial(cluster, scheduler, jobs, slurm)
     again = out is not None and (is_picture(out) or tables)
     with going_on(f"the same command {'begins anew' if again else 'continues'}"):
         if tables and files and out is not None:
@@ -139,7 +169,10 @@ def translate(
         with task("translating") as progress:
             options |= {"progress": progress, "log": progress.line}
             if manifest is not None and out_dir is not None:
-                summary = translate_manifest(loaded, manifest, out_dir, **options)
+                options |= {"share": _share(share, overwrite, scheduler), "only_share": only_share}
+                summary = translate_manifest(loaded, manifest, out_dir, client=client, **options)
+            elif files and out is not None and client is not None:
+                made = translate_file_on(client, loaded, files, out, **options)
             elif files and out is not None:
                 made = translate_file(loaded, files, out, **options)
     if manifest is None:
@@ -147,6 +180,22 @@ def translate(
         return
     say(summary)
     raise typer.Exit(1 if summary.failed else 0)
+
+
+def _share(share: str | None, overwrite: bool, scheduler: str | None) -> Share | str | None:
+    """The share that is asked for; in a Slurm array the place in it, if it costs nothing.
+
+    Tasks of an array that were given a manifest each do all of it nevertheless, since a process
+    helps with other shares: but not where it does all again.
+    """
+    from imgturbo.mosaic.archive import Share
+
+    if share is not None or overwrite or scheduler is not None:
+        return share
+    try:
+        return Share.of_array()
+    except ImgturboError:
+        return None
 
 
 def _reads_rows(bundle: Bundle, direction: str) -> bool:

@@ -101,7 +101,7 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
     from data_prep.prepare import prepare
     from imgturbo.bundle import load_bundle
     from imgturbo.mosaic import translate_file
-    from imgturbo.mosaic.files import TRANSLATED
+    from imgturbo.mosaic.recipe import TRANSLATED
     from imgturbo.scoring.evaluate import MARK, evaluate
     from imgturbo.training import train
 

@@ -1,7 +1,8 @@
 """Any model on an image of any size: windows, blending, streaming, resume."""
 
+from imgturbo.mosaic.archive import ManifestSummary, translate_manifest
 from imgturbo.mosaic.files import translate_file
-from imgturbo.mosaic.manifest import Field, ManifestSummary, read_manifest, translate_manifest
+from imgturbo.mosaic.manifest import Field, read_manifest
 from imgturbo.mosaic.translate import translate_array, translate_sky
 from imgturbo.mosaic.windows import Window, plan
 

@@ -25,7 +25,7 @@ from imgturbo import __version__
 from imgturbo.bundle import Bundle
 from imgturbo.bundle.settings import Settings, SettingsDict
 from imgturbo.errors import ImgturboError
-from imgturbo.files import naming, sha256
+from imgturbo.files import aside_of, naming, sha256
 from imgturbo.locks import locked
 from imgturbo.mosaic.background import Background
 from imgturbo.mosaic.grid import on_grid_of
@@ -38,7 +38,8 @@ from imgturbo.mosaic.matching import (
     warn_assumed,
 )
 from imgturbo.mosaic.reading import Reading
-from imgturbo.mosaic.sweep import sweep
+from imgturbo.mosaic.recipe import Recipe
+from imgturbo.mosaic.sweep import Layout, sweep
 from imgturbo.mosaic.translate import (
     area_of,
     correction_of,
@@ -58,13 +59,12 @@ from imgturbo.sky.picture import is_picture
 from imgturbo.sky.provenance import history_of, prediction_cards
 from imgturbo.team import Team
 
-__all__ = ["TRANSLATED", "translate_file"]
+__all__ = ["Job", "Source", "translate_file"]
 
 _CREATOR = f"imgturbo {__version__}"
-TRANSLATED = (b"CREATOR = 'imgturbo ", b"MODEL")
-"""How a translated file is known (:mod:`imgturbo.places`)."""
 
 Progress = Callable[[str, float], None]
+Hands = Callable[["Job", Sequence[int]], None]
 
 
 def translate_file(
@@ -80,6 +80,7 @@ def translate_file(
     progress: Progress | None = None,
     log: Callable[[str], None] | None = None,
     team: Team | None = None,
+    hands: Hands | None = None,
     **settings: Unpack[SettingsDict],
 ) -> Path:
     """Translate a FITS mosaic (or a picture) of any size, by windows, into a new file.
@@ -97,6 +98,7 @@ def translate_file(
         progress: called with (what, fraction done).
         log: told, in a line at the end, how many pixels are flagged, if any are.
         team: the processes that share the job; None: those of ``accelerate launch``.
+        hands: has the units of the output made elsewhere (`imgturbo.mosaic.archive.strips`).
         settings: see `imgturbo.mosaic.Settings`.
 
     Returns:
@@ -117,18 +119,18 @@ def translate_file(
         if not out.parent.is_dir():
             raise ImgturboError(f"{out.parent}: no such folder; make it first")
         free_place(out, [*files, grid], [bundle.path], overwrite=overwrite)
-        source = _Source(bundle, files, direction, bands, grid, chosen.match_sky)
+        source = Source(bundle, files, direction, bands, grid, chosen.match_sky)
     with source, contextlib.ExitStack() as held:
         with team.together():
-            job = _Job(source, out, bundle, chosen, overwrite)
+            job = Job(source, out, bundle, chosen, overwrite)
         with team.together():
             if team.first:
                 held.enter_context(locked(out, "choose another folder"))
-        job.run(team, resume, progress, log)
+        job.run(team, resume, progress, log, hands)
     return out
 
 
-class _Source:
+class Source:
     """The input, opened, matched to the model, and read as the network wants it."""
 
     def __init__(
@@ -141,7 +143,7 @@ class _Source:
         match: bool,
     ) -> None:
         self.way = bundle.direction(direction)
-        self.files, self.grid = list(files), grid
+        self.files, self.bands, self.grid = list(files), bands, grid
         reader = open_sky(files, unit=self.way.input.unit, names=bands)
         self.reader: SkyReader = reader
         try:
@@ -194,7 +196,7 @@ class _Source:
         """A window (C, h, w), in the bands' order and the unit of the model's input."""
         return in_unit(self.reader.read(rows, cols).data[self.order], self.factors)
 
-    def __enter__(self) -> _Source:
+    def __enter__(self) -> Source:
         return self
 
     def __exit__(
@@ -206,14 +208,14 @@ class _Source:
         self.reader.close()
 
 
-class _Job:
+class Job:
     """One output: planned, described, then made by one process or several."""
 
     def __init__(
-        self, source: _Source, out: Path, bundle: Bundle, settings: Settings, overwrite: bool
+        self, source: Source, out: Path, bundle: Bundle, settings: Settings, overwrite: bool
     ) -> None:
         self.source, self.out, self.bundle, self.settings = source, out, bundle, settings
-        self.overwrite = overwrite
+        self.overwrite, self._begun = overwrite, False
         self.apply, self.layout = prepare(
             source.way.generator,
             *source.size,
@@ -239,69 +241,102 @@ class _Job:
         resume: bool,
         progress: Progress | None,
         log: Callable[[str], None] | None,
+        hands: Hands | None = None,
     ) -> None:
-        """Make the output; every process of the team must call it."""
+        """Make the output; every process of the team must call it.
+
+        Args:
+            hands: has units made elsewhere, all of them, instead of here.
+        """
         with team.together():
             digests = [_digest(path) for path in self.source.files] if team.first else []
-        digests = team.share(digests)
-        self.layout = team.share(self.layout)  # each has planned by the memory of its own device
-        fingerprint = self._fingerprint(digests)
-        spec = self._spec(digests)
+        # Each has planned by the memory of its own device.
+        self.settle(team.share(digests), team.share(self.layout))
         picture = is_picture(self.out)
         writer: SkyWriter | None = None
         done: dict[int, int] = {}
         try:
             with team.together():
                 if team.first:
-                    writer, done = self._open(spec, fingerprint, resume and not picture)
+                    writer, done = self._open(resume and not picture)
             done = team.share(done)
             with team.together():
-                if writer is None and not picture:
-                    writer = SkyWriter.resume(self.out, spec, overwrite=self.overwrite)
                 left = [unit for unit in self.layout.units if unit not in done]
-                if writer is not None:
+                if writer is None and not picture:
+                    self.part(team.portion(left), team.rank, done, progress)
+                elif writer is not None and hands is not None and not picture:
+                    self._journal(writer, team.rank, done)
+                    hands(self, left)
+                elif writer is not None:
                     mine = left if picture else team.portion(left)
-                    journal = None if picture else self._journal(writer, team, fingerprint, done)
+                    journal = None if picture else self._journal(writer, team.rank, done)
                     self._sweep(writer, mine, journal, progress)
-                    if not team.first:
-                        writer.detach()
             with team.together():
                 if team.first and writer is not None:
                     line = flag_line(writer.flag_counts(), math.prod(self.layout.size))
                     writer.close()
                     if line is not None and log is not None:
                         log(f"{self.out.name}: {line}")
-                    Journal.remove(self.out)
+                    shared = self._begun or team.size > 1 or hands is not None
+                    Journal.remove(self.out, others=shared)
         except BaseException as error:
             if writer is not None:
                 writer.__exit__(type(error), error, error.__traceback__)
             raise
 
-    def _open(
-        self, spec: SkySpec, fingerprint: str, resume: bool
-    ) -> tuple[SkyWriter, dict[int, int]]:
+    def settle(self, digests: Sequence[str], layout: Layout) -> None:
+        """Say what was read and how it is cut, which is the same for all who share the job."""
+        self.digests, self.layout = list(digests), layout
+        self._fingerprint = self._fingerprint_of(digests)
+        self._spec = self._spec_of(digests)
+
+    def part(
+        self,
+        units: Sequence[int],
+        rank: int,
+        done: dict[int, int],
+        progress: Progress | None,
+    ) -> None:
+        """Make some units of an output that another process has begun and will finish."""
+        with SkyWriter.resume(self.out, self._spec, overwrite=self.overwrite) as writer:
+            journal = self._journal(writer, rank, done)
+            self._sweep(writer, units, journal, progress)
+            writer.detach()
+
+    def finished(self, units: Sequence[int]) -> dict[int, int]:
+        """Those of the units that are in the part file, by any process's journal."""
+        done = Journal.finished(self.out, self._fingerprint, len(self.layout.units)) or {}
+        with SkyWriter.resume(self.out, self._spec, overwrite=self.overwrite) as writer:
+            kept = self._kept(writer, {unit: done[unit] for unit in units if unit in done})
+            writer.detach()
+        return kept
+
+    def _open(self, resume: bool) -> tuple[SkyWriter, dict[int, int]]:
         """The part file of an earlier run of this very job and what is in it, or a new one."""
-        units = len(self.layout.units)
-        done = Journal.finished(self.out, fingerprint, units) if resume else None
+        done = None
+        self._begun = aside_of(self.out).exists()
+        if resume and self._begun:
+            units = len(self.layout.units)
+            done = Journal.finished(self.out, self._fingerprint, units)
         if done is not None:
             try:
-                writer = SkyWriter.resume(self.out, spec, overwrite=self.overwrite)
+                writer = SkyWriter.resume(self.out, self._spec, overwrite=self.overwrite)
             except ImgturboError:
                 pass  # the journal outlived its file: begin anew
             else:
-                kept = {u: s for u, s in done.items() if self._checksum(writer, u) == s}
-                return writer, kept
-        Journal.remove(self.out)
-        return SkyWriter(self.out, spec, overwrite=self.overwrite, keep_part=True), {}
+                return writer, self._kept(writer, done)
+        Journal.remove(self.out, others=self._begun)
+        return SkyWriter(self.out, self._spec, overwrite=self.overwrite, keep_part=True), {}
+
+    def _kept(self, writer: SkyWriter, done: dict[int, int]) -> dict[int, int]:
+        return {u: s for u, s in done.items() if self._checksum(writer, u) == s}
 
     def _checksum(self, writer: SkyWriter, unit: int) -> int:
         """Of what the part file holds of a unit."""
         return writer.checksum(*self.layout.places(unit))
 
-    def _journal(
-        self, writer: SkyWriter, team: Team, fingerprint: str, done: dict[int, int]
-    ) -> Journal:
-        journal = Journal(self.out, fingerprint, writer.part, team.rank)
+    def _journal(self, writer: SkyWriter, rank: int, done: dict[int, int]) -> Journal:
+        journal = Journal(self.out, self._fingerprint, writer.part, rank)
         journal.adopt(done)
         journal.commit()
         return journal
@@ -342,13 +377,17 @@ class _Job:
         if journal is not None:
             journal.commit()
 
-    def _spec(self, digests: Sequence[str]) -> SkySpec:
+    def _spec_of(self, digests: Sequence[str]) -> SkySpec:
         """What the output holds, and where it came from."""
         way, reader = self.source.way, self.source.reader
-        bands = way.output.names
+        bands, source = way.output.names, self.source
+        recipe = Recipe.of(
+            self.bundle.hash, way.name, self.settings, source.files, source.bands, source.grid
+        )
         cards: list[tuple[str, Any, str]] = [
             ("CREATOR", _CREATOR, "translated by"),
             *prediction_cards(self.bundle.hash, way.name),
+            recipe.card,
         ]
         if reader.row_order:
             cards += [("ROWORDER", reader.row_order, "place of the first row")]
@@ -403,7 +442,7 @@ class _Job:
             flagged=True,
         )
 
-    def _fingerprint(self, digests: Sequence[str]) -> str:
+    def _fingerprint_of(self, digests: Sequence[str]) -> str:
         """Of all that decides the pixels of each unit."""
         grid, correction = self.source.grid, self.layout.reduction.correction
         content = {

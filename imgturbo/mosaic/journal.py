@@ -13,9 +13,10 @@ one. A journal that is not as it should be only costs the work that it would hav
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -124,9 +125,14 @@ class Journal:
         return done
 
     @staticmethod
-    def remove(out: Path) -> None:
-        """Forget all processes' journals of `out`."""
-        for path in {journal_path(out, 0), *_journals(out)}:
+    def remove(out: Path, others: bool = True) -> None:
+        """Forget the journals of `out`.
+
+        Args:
+            out: the final path of the output.
+            others: those of all processes, for which the folder is searched; else the first's only.
+        """
+        for path in {journal_path(out, 0), *(_journals(out) if others else ())}:
             remove(path)
             remove(aside_of(path))  # of a kill while it was written
 
@@ -153,11 +159,8 @@ def journal_path(out: Path, rank: int) -> Path:
 
 
 def _journals(out: Path) -> list[Path]:
-    first = journal_path(out, 0)
-    stem = f".{out.name}.part-"
-    others = (
-        path
-        for path in (out.parent.iterdir() if out.parent.is_dir() else ())
-        if path.name.startswith(stem) and path.name.endswith(".json")
-    )
+    first, stem = journal_path(out, 0), f".{out.name}.part-"
+    with os.scandir(out.parent) if out.parent.is_dir() else nullcontext(()) as entries:
+        names = [entry.name for entry in entries]  # names alone: there may be very many
+    others = (out.with_name(n) for n in names if n.startswith(stem) and n.endswith(".json"))
     return [path for path in (first, *sorted(others)) if path.is_symlink() or path.exists()]

@@ -3,8 +3,9 @@
 What a file holds is said by a :class:`~imgturbo.sky.spec.SkySpec` before the first pixel is known,
 so every window has its place in the file and several processes may write at once. The file grows
 aside, as ``.NAME.part`` in the same folder, and takes its name only when it is complete and on disk
-(:mod:`imgturbo.files`), its date and its checksums last. Windows are put by ``pwrite``: a memory
-map would count every page that was written as resident.
+(:mod:`imgturbo.files`), its date and its checksums last; the same pixels and cards are the same
+bytes but for that date, and with ``SOURCE_DATE_EPOCH`` set (as reproducible builds do) wholly so.
+Windows are put by ``pwrite``: a memory map would count every page that was written as resident.
 
 A name that ends in ``.gz`` (``.bz2``, ``.xz``) is packed when it is complete. One that ends in
 ``.png``, ``.jpg`` or ``.tif`` makes a picture, which is kept in memory instead.
@@ -287,7 +288,7 @@ class SkyWriter:
 
     def _seal(self) -> None:
         """Write the date and the checksums, a block at a time, whatever the file's size."""
-        date = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        date = _now().strftime("%Y-%m-%dT%H:%M:%S")
         for (place, text), (start, length) in zip(
             self._layout.headers, self._layout.data, strict=True
         ):
@@ -321,6 +322,12 @@ class SkyWriter:
 
     def _exists(self) -> ImgturboError:
         return ImgturboError(f"{self.path}: exists already; choose another name, or overwrite it")
+
+
+def _now() -> datetime:
+    """The time; or that which reproducible builds give by ``SOURCE_DATE_EPOCH``."""
+    given = os.environ.get("SOURCE_DATE_EPOCH", "")
+    return datetime.fromtimestamp(int(given), UTC) if given.isdigit() else datetime.now(UTC)
 
 
 def _check_name(path: Path) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from astropy.io import fits
+from small_skies import noise_sky, rotated_wcs
 
 from imgturbo.bundle import load_bundle, save_bundle
 from imgturbo.config import Config, UNetConfig
@@ -120,3 +121,28 @@ def make_fits(tmp_path):
         return path
 
     return make
+
+
+@pytest.fixture
+def make_archive(make_fits, tmp_path):
+    """``make(names, broken=…)`` → a CSV of small fields; one that is broken lacks a file."""
+
+    def make(names=("a1", "b2", "c3"), broken=(), size=(83, 61)):
+        rows = ["field,F606W,F814W"]
+        for number, name in enumerate(names):
+            planes = zip(SOURCE, noise_sky(2, *size, seed=number), strict=True)
+            wcs = rotated_wcs(*size)
+            files = [make_fits(f"{name}_{b}.fits", p, b, wcs=wcs).name for b, p in planes]
+            rows.append(",".join([name, *files]))
+        rows[2:2] = [f"{name},{names[0]}_F606W.fits,nowhere.fits" for name in broken]
+        manifest = tmp_path / "fields.csv"
+        manifest.write_text("\n".join(rows) + "\n")
+        return manifest
+
+    return make
+
+
+@pytest.fixture
+def dated(monkeypatch):
+    """Files that are made now have one date, so that the same content is the same bytes."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")

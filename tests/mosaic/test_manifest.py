@@ -14,21 +14,9 @@ H, W = 83, 61
 
 
 @pytest.fixture
-def archive(make_fits, tmp_path):
+def archive(make_archive):
     """Three good fields and one whose second band is missing, in a CSV."""
-    rows = ["field,F606W,F814W"]
-    for number, name in enumerate(("a1", "b2", "c3")):
-        data = noise_sky(2, H, W, seed=number)
-        wcs = rotated_wcs(H, W)
-        files = [
-            make_fits(f"{name}_{band}.fits", plane, band, wcs=wcs).name
-            for band, plane in zip(("F606W", "F814W"), data, strict=True)
-        ]
-        rows.append(",".join([name, *files]))
-    rows.insert(2, "broken,a1_F606W.fits,nowhere.fits")
-    manifest = tmp_path / "fields.csv"
-    manifest.write_text("\n".join(rows) + "\n")
-    return manifest
+    return make_archive(broken=["broken"], size=(H, W))
 
 
 def test_a_failed_field_does_not_stop_the_others(bundle, archive, tmp_path):
