@@ -31,6 +31,7 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_preserve_defaults = True
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True  # attributes are told once, by the class
 
 html_theme = "furo"
 html_title = f"imgturbo {version}"

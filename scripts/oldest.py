@@ -1,10 +1,11 @@
 """The oldest versions that pyproject.toml allows, as a file of constraints for pip.
 
-A lower bound `name>=1.2` is a promise; here it becomes `name==1.2`, so that an environment with just
-these can be made and the promise tested (`make test-oldest`). pyproject.toml stays the only list:
+A lower bound `name>=1.2` is a promise; here it becomes `name==1.2`, so that an environment with
+just these can be made and the promise tested (`make test-oldest`). pyproject.toml stays the only
+list:
 
     python scripts/oldest.py > oldest.txt
-    pip install ".[smoke]" --constraint oldest.txt
+    pip install . --constraint oldest.txt
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """The pages a user reads, taken apart: which blocks are there, and which of them are run.
 
-A block is a Markdown fence. ```` ```python ```` and ```` ```bash ```` are run in order, in one fresh
-folder a page; a comment `<!-- run bash … -->` or `<!-- run python … -->` is run as well and not
-shown, which is how a page is given its little inputs. Other fences are only shown, and have to say
-so by their language: ```` ```text ```` for what no test can run, ```` ```yaml ```` for configs.
+A block is a Markdown fence. Those of python and bash are run in order, in one fresh folder a page; a
+comment `<!-- run bash … -->` or `<!-- run python … -->` is run as well and not shown, which is how a
+page is given its little inputs; `<!-- continues docs/PAGE.md -->` starts from a copy of what that
+page left. $CHECKOUT is the repository. Other fences are only shown, and have to say so by their
+language: text for what no test can run, yaml for configs.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ PAGES = sorted(
 )
 RUN = ("python", "bash")
 SHOWN = ("text", "yaml", "json", "csv", "toml", "diff")
+CONTINUES = re.compile(r"<!-- continues (?P<page>\S+) -->")
 HIDDEN = re.compile(r"<!-- run (?P<language>\w+)\n(?P<code>.*?)-->", re.DOTALL)
 
 
@@ -61,8 +63,14 @@ def escaped(text: str) -> list[Block]:
     return [b for b in blocks(text) if b.language not in known and not b.language.startswith("{")]
 
 
+def continues(page: Path) -> Path | None:
+    """The page in whose folder this one goes on, if any."""
+    found = CONTINUES.search(page.read_text())
+    return ROOT / found["page"] if found else None
+
+
 def run_page(page: Path, folder: Path, path: str) -> None:
-    """Run the blocks of a page in ``folder``, which is the current one; PATH begins with ``path``."""
+    """Run the blocks of a page in ``folder``, the current one; PATH begins with ``path``."""
     names: dict[str, Any] = {"__name__": "__main__"}
     for block in blocks(page.read_text()):
         where = f"{page.relative_to(ROOT)}:{block.line}"
@@ -76,6 +84,7 @@ def run_page(page: Path, folder: Path, path: str) -> None:
 def run_bash(code: str, where: str, folder: Path, path: str) -> None:
     """Run a block of commands; the first that fails ends it."""
     environment = os.environ | {"PATH": f"{path}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "100"}
+    environment["CHECKOUT"] = str(ROOT)
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", code],
         cwd=folder,

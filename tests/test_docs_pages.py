@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from docs_pages import PAGES, ROOT, blocks, escaped, run_page
+from docs_pages import PAGES, ROOT, blocks, continues, escaped, run_page
 
 from imgturbo.config import Config
 
@@ -73,12 +74,32 @@ def command(tmp_path_factory):
         server.wait()
 
 
+@pytest.fixture(scope="module")
+def left_by(command, tmp_path_factory):
+    """The folder that a page leaves; every page is run once, in its own."""
+    done: dict[Path, Path] = {}
+
+    def left(page: Path) -> Path:
+        if page not in done:
+            folder = tmp_path_factory.mktemp("pages") / page.stem
+            before = continues(page)
+            if before is None:
+                folder.mkdir()
+            else:
+                shutil.copytree(left(before), folder, symlinks=True)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.chdir(folder)
+                run_page(page, folder, f"{command}{os.pathsep}{Path(sys.executable).parent}")
+            done[page] = folder
+        return done[page]
+
+    return left
+
+
 RUNNABLE = [page for page in PAGES if any(block.runs for block in blocks(page.read_text()))]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", RUNNABLE, ids=name_of)
-def test_the_blocks_of_a_page_run(page, command, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    here = Path(sys.executable).parent
-    run_page(page, tmp_path, f"{command}{os.pathsep}{here}")
+def test_the_blocks_of_a_page_run(page, left_by):
+    assert left_by(page).is_dir()

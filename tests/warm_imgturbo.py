@@ -1,7 +1,7 @@
 """The command line without the seconds that importing PyTorch takes: a process that forks itself.
 
-Pages of the documentation run a hundred commands. Each is run by `imgturbo.cli.main.main` in a fresh
-fork of a process that has imported what commands import, with the arguments, the folder, the
+Pages of the documentation run a hundred commands. Each is run by `imgturbo.cli.main.main` in a
+fresh fork of a process that has imported what commands import, with the arguments, the folder, the
 environment and the three streams of whoever asks. `imgturbo` on the pages' PATH is CLIENT.
 
     python tests/warm_imgturbo.py FOLDER     # makes FOLDER/imgturbo, then waits

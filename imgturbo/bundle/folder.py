@@ -88,6 +88,12 @@ class Bundle:
         config: of the run that trained it.
         record: steps, seconds, device, validation scores, digest of the tiles, library versions.
         hash: 12 hexadecimal digits of weights, networks' settings and sides.
+
+    Example:
+        >>> import imgturbo
+        >>> bundle = imgturbo.load_bundle("smacs0723-fidelity")
+        >>> bundle.source.names, bundle.source.unit, bundle.encoder is None
+        (('R', 'G', 'B'), 'display', True)
     """
 
     path: Path
@@ -256,6 +262,10 @@ def load_bundle(path: Path | str) -> Bundle:
 
     Args:
         path: the folder; where there is none, the name of a bundle that travels with the package.
+
+    Example:
+        >>> load_bundle("smacs0723-fidelity").hash
+        'd4f32e00d2b9'
 
     Raises:
         ImgturboError: no bundle there (saying what is), a file missing or corrupt, a newer format,
