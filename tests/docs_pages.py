@@ -3,8 +3,8 @@
 A block is a Markdown fence. Those of python and bash are run in order, in one fresh folder a page;
 a comment `<!-- run bash … -->` or `<!-- run python … -->` is run as well and not shown, which is
 how a page is given its little inputs; `<!-- continues docs/PAGE.md -->` starts from a copy of what
-that page left. $CHECKOUT is the repository. Other fences are only shown, and have to say so by their
-language: text for what no test can run, yaml for configs.
+that page left. $CHECKOUT is the repository. Other fences are only shown, and have to say so by
+their language: text for what no test can run, yaml for configs.
 """
 
 from __future__ import annotations
