@@ -9,6 +9,7 @@ environment and the three streams of whoever asks. `imgturbo` on the pages' PATH
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -57,7 +58,8 @@ def _answer(asking: socket.socket) -> None:
         os.close(stream)
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
-    asking.sendall(bytes([code if code >= 0 else 128 - code]))
+    with contextlib.suppress(OSError):  # whoever asked was killed meanwhile
+        asking.sendall(bytes([code if code >= 0 else 128 - code]))
 
 
 def _run(asked: tuple[list[str], str, dict[str, str]], streams: list[int]) -> None:
