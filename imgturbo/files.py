@@ -10,6 +10,7 @@ kill in that very moment leaves both, whole, under their other names).
 
     with whole(path) as aside:        a file or a folder that some library writes
         table.write(aside)
+
     write_whole(path, content)        bytes, or write_json(path, tree)
     write_folder(path, files)         a folder of such files
     write_durably(aside / name, …)    a file of a folder that is aside itself: written and fsynced,

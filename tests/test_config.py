@@ -171,3 +171,15 @@ def test_truth_values_and_numbers_out_of_bounds_are_refused(override, named):
 def test_truth_values_stay_where_they_belong():
     config = Config.from_overrides(["train.compile=yes", "train.lr=1e-3", "train.steps=5"])
     assert (config.train.compile, config.train.lr, config.train.steps) == (True, 1e-3, 5)
+
+
+def test_a_shipped_config_is_found_from_any_folder_and_never_before_ones_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_config("configs/demo.yaml").name == "demo"
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "demo.yaml").write_text("name: mine\n")
+    assert load_config("configs/demo.yaml").name == "mine"
+    with pytest.raises(ImgturboError, match=r"configs/none.yaml: no such config file"):
+        load_config("configs/none.yaml")
+    with pytest.raises(ImgturboError, match="no such config file"):
+        load_config("demo.yaml")

@@ -92,6 +92,12 @@ class Bundle:
         record: steps, seconds, device, validation scores, digest of the tiles, library versions.
         hash: 12 hexadecimal digits of weights, networks' settings and sides.
         intervals: by which quantiles of the draws are put right; None: they are as they are drawn.
+
+    Example:
+        >>> import imgturbo
+        >>> bundle = imgturbo.load_bundle("smacs0723-fidelity")
+        >>> bundle.source.names, bundle.source.unit, bundle.encoder is None
+        (('R', 'G', 'B'), 'display', True)
     """
 
     path: Path
@@ -291,6 +297,10 @@ def load_bundle(path: Path | str) -> Bundle:
 
     Args:
         path: the folder; where there is none, the name of a bundle that travels with the package.
+
+    Example:
+        >>> load_bundle("smacs0723-fidelity").hash
+        'd4f32e00d2b9'
 
     Raises:
         ImgturboError: no bundle there (saying what is), a file missing or corrupt, a newer format,

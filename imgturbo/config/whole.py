@@ -19,6 +19,7 @@ from imgturbo.config.operators import OperatorConfig
 from imgturbo.config.posteriors import PosteriorConfig
 from imgturbo.config.preparation import PrepareConfig
 from imgturbo.config.section import NetworkConfig, Section, TruthForNumber
+from imgturbo.config.shipped import found_config
 from imgturbo.config.text import read_yaml, text_of, where_in
 from imgturbo.config.training import DataConfig, ObjectiveConfig, TrainConfig
 from imgturbo.door import door
@@ -120,11 +121,19 @@ def _decoders(sections: Sequence[type[BaseModel]]) -> None:
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file and apply ``section.key=value`` overrides.
 
+    Args:
+        path: of the file; ``configs/NAME.yaml``, where there is no such file, is the one of that
+            name that travels with imgturbo.
+        overrides: of single keys, like ``train.steps=1000``.
+
+    >>> load_config("configs/demo.yaml", ["train.steps=10"]).train.steps
+    10
+
     Raises:
         ImgturboError: no such file, not YAML, an unknown key (with the nearest valid name), a bad
             value, or an override that is not ``key=value``.
     """
-    path = Path(path)
+    path = found_config(Path(path))
     try:
         text = text_of(path)
     except FileNotFoundError:

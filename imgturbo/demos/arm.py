@@ -21,8 +21,8 @@ from rich.table import Table
 
 from imgturbo.bundle import Bundle, load_bundle
 from imgturbo.config import Config, load_config
+from imgturbo.config.shipped import config_path
 from imgturbo.data.online import SimulatorSource
-from imgturbo.demos.sky import config_path
 from imgturbo.errors import ImgturboError
 from imgturbo.files import write_json
 from imgturbo.nets.noise import PositionalNoise

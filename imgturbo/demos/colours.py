@@ -31,9 +31,9 @@ from imgturbo.color.colorize import (
 )
 from imgturbo.color.grey import read_grey
 from imgturbo.config import Config, load_config
+from imgturbo.config.shipped import config_path
 from imgturbo.data.loader import validation_batches
 from imgturbo.data.store import TileStore
-from imgturbo.demos.sky import config_path
 from imgturbo.engines import build_network
 from imgturbo.files import write_json
 from imgturbo.metrics.likelihood import ChannelGaussian, PixelMoments, bits_per_dimension

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from imgturbo.config import Config, load_config
-from imgturbo.demos.sky import config_path
+from imgturbo.config.shipped import config_path
 from imgturbo.places import free_place
 from imgturbo.report.events import events_table
 from imgturbo.report.preview import FIGURE

@@ -17,13 +17,13 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from imgturbo.config import Config, FieldConfig, load_config
+from imgturbo.config.shipped import config_path
 from imgturbo.files import write_json
 from imgturbo.places import free_place
 from imgturbo.report.headline import COLUMNS, headline_rows
@@ -45,13 +45,7 @@ if TYPE_CHECKING:
     from data_prep.simulate import SimulatedPair
     from imgturbo.bundle import Bundle
 
-__all__ = ["config_path", "run_demo"]
-
-
-def config_path(name: str) -> Path:
-    """A config that ships with imgturbo: from the installed package, else from the checkout."""
-    packaged = Path(str(files("imgturbo"))) / "configs" / name
-    return packaged if packaged.exists() else Path(__file__).parents[2] / "configs" / name
+__all__ = ["run_demo"]
 
 
 @dataclass(frozen=True)

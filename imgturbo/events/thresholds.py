@@ -20,7 +20,7 @@ __all__ = ["OTUS_THRESHOLDS", "SELECTION", "Thresholds"]
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Least p_T in GeV and largest |η|, of the electron and of each of the four jets."""
+    """Least p_T in GeV and largest size of η, of the electron and of each of the four jets."""
 
     electron_pt: float
     electron_eta: float

@@ -49,7 +49,7 @@ class Clamp:
     """σ(s) = α·k·atan(s/α) or α·k·atan(s), or the same with tanh and no k.
 
     Attributes:
-        alpha: α > 0, the largest |σ|: a layer scales by at most e^α.
+        alpha: α > 0, the largest size of σ: a layer scales by at most e^α.
         shape: "atan", which flattens slowly, or "tanh".
         scaled: whether s is divided by α, so that the slope at zero does not depend on α. The
             published colorization network does; FrEIA 0.2 does not.

@@ -14,7 +14,7 @@ __all__ = ["Flatten"]
 
 
 class Flatten(Transform):
-    """(B, *shape) → (B, ∏ shape); log|det| = 0.
+    """(B, S₁, …, Sₙ) → (B, ∏ S); log|det| = 0.
 
     Raises:
         ImgturboError: an array of another shape, or latents of another size.

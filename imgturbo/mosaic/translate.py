@@ -178,6 +178,13 @@ def translate_sky(
     Raises:
         ImgturboError: bands, unit or settings that do not fit.
         TypeError: a setting that there is not.
+
+    Example:
+        >>> import imgturbo
+        >>> bundle = imgturbo.load_bundle("smacs0723-fidelity")
+        >>> made = imgturbo.translate_sky(bundle, np.full((3, 20, 24), 0.1, np.float32))
+        >>> made.mean.shape, made.flags.shape
+        ((3, 20, 24), (20, 24))
     """
     chosen = Settings(**settings)
     way = bundle.direction(direction)

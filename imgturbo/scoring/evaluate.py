@@ -100,6 +100,14 @@ def evaluate(
 
         Scores that cannot be had, or are infinite, are None and a note says why.
 
+    Example:
+        >>> from imgturbo import Stretch
+        >>> truth = np.random.default_rng(0).random((1, 20, 24)).astype(np.float32)
+        >>> plain = Stretch(np.array([0.0]), np.array([1.0]), np.array([1.0]))
+        >>> scores = evaluate(truth + 0.1, truth, stretch=plain, perceptual=False)
+        >>> round(scores["prediction"]["psnr"], 1)
+        21.3
+
     Raises:
         ImgturboError: bands, units or grids that cannot be reconciled, or no common valid pixel.
     """

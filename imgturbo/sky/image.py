@@ -60,6 +60,12 @@ class SkyImage:
         header: of the first image, kept for provenance.
         path: of the first file.
         named: a channel, whether its name is the header's; empty where nobody knows.
+
+    Example:
+        >>> flux, valid = np.ones((1, 3, 4), "f4"), np.ones((3, 4), bool)
+        >>> image = SkyImage(flux, valid, None, "nJy", ("F150W",))
+        >>> image.data.shape, image.unit, image.zeropoints
+        ((1, 3, 4), 'nJy', (None,))
     """
 
     data: NDArray[np.float32]

@@ -286,6 +286,13 @@ def read_sky(
         pixel_scale: arcsec; bring the image to pixels of that size, each band in one step from its
             own. An image of bands on several grids that is read first and brought to another scale
             then is moved, and blurred, twice.
+
+    Example:
+        >>> from astropy.io import fits
+        >>> fits.PrimaryHDU(np.zeros((3, 4), "f4")).writeto("dark.fits")
+        >>> sky = read_sky("dark.fits", unit="nJy", names=["F150W"])
+        >>> sky.data.shape, sky.bands, sky.unit
+        ((1, 3, 4), ('F150W',), 'nJy')
     """
     with open_sky(paths, bands, unit, names) as reader:
         return reader.at_scale(pixel_scale).read()

@@ -38,6 +38,14 @@ class Stretch:
     Attributes:
         before: the bijection that comes first, one a band; left out, there is none. The three
             numbers are then of t, without a unit.
+
+    Example:
+        >>> stretch = Stretch(np.array([0.002]), np.array([0.015]), np.array([4.0]))
+        >>> y = stretch(np.array([[0.002, 0.1, 1000.0]]))
+        >>> y.round(2).tolist()
+        [[0.0, 0.64, 2.95]]
+        >>> stretch.inverse(y).round(6).tolist()
+        [[0.002, 0.1, 1000.0]]
     """
 
     offset: NDArray[np.float64]

@@ -357,6 +357,13 @@ def write_sky(
         extras: further planes, name → (C, H, W): ``{"STD": …}``.
         flags: (H, W), of :class:`imgturbo.sky.flags.Flag`.
         image_cards: for the header of every image.
+
+    Example:
+        >>> from imgturbo import SkyImage, read_sky
+        >>> flux, valid = np.ones((1, 3, 4), "f4"), np.ones((3, 4), bool)
+        >>> image = SkyImage(flux, valid, None, "nJy", ("F150W",))
+        >>> read_sky(write_sky("made.fits", image)).bands
+        ('F150W',)
     """
     planes = {"SCI": image.data, **(extras or {})}
     if image.row_order:

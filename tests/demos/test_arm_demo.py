@@ -9,8 +9,8 @@ import pytest
 
 from imgturbo.cli.main import main
 from imgturbo.config import load_config
+from imgturbo.config.shipped import config_path
 from imgturbo.demos.arm import PLACES, joints
-from imgturbo.demos.sky import config_path
 from imgturbo.simulators import SIMULATORS, make_simulator
 
 pytestmark = pytest.mark.skipif("arm" not in SIMULATORS, reason="there is no simulator of an arm")

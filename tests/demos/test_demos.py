@@ -10,7 +10,7 @@ import pytest
 
 from imgturbo.cli.main import main
 from imgturbo.config import load_config
-from imgturbo.demos.sky import config_path
+from imgturbo.config.shipped import config_path
 from imgturbo.sky import read_sky
 
 

@@ -13,7 +13,7 @@ from training_standins import contents, logged
 from data_prep.prepare import prepare
 from imgturbo.bundle import load_bundle
 from imgturbo.config import Config
-from imgturbo.demos.sky import config_path
+from imgturbo.config.shipped import config_path
 from imgturbo.engines import load_settled
 from imgturbo.errors import ImgturboError
 from imgturbo.events import MASSES, TABLE, Events, write_events
