@@ -58,7 +58,7 @@ from imgturbo.side import Side
 if TYPE_CHECKING:
     from astropy.table import Table
 
-    from imgturbo.bundle.settings import SettingsDict
+    from imgturbo.bundle.settings import Settings, SettingsDict
     from imgturbo.sky import SkyImage
 
 __all__ = ["FORMAT", "Bundle", "Direction", "annotate", "load_bundle", "save_bundle"]
@@ -76,6 +76,12 @@ class Direction(NamedTuple):
     input: Side
     output: Side
     intervals: Intervals | None = None
+
+    def calibration(self, settings: Settings) -> str | None:
+        """The name of the intervals by which these quantiles are put right; None: by none."""
+        if self.intervals is None or not settings.quantiles or settings.raw_quantiles:
+            return None
+        return self.intervals.name
 
 
 @dataclass(frozen=True)

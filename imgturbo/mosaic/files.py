@@ -382,7 +382,13 @@ class Job:
         way, reader = self.source.way, self.source.reader
         bands, source = way.output.names, self.source
         recipe = Recipe.of(
-            self.bundle.hash, way.name, self.settings, source.files, source.bands, source.grid
+            self.bundle.hash,
+            way.name,
+            self.settings,
+            source.files,
+            source.bands,
+            source.grid,
+            way.calibration(self.settings),
         )
         cards: list[tuple[str, Any, str]] = [
             ("CREATOR", _CREATOR, "translated by"),

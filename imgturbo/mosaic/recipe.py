@@ -56,6 +56,7 @@ class Recipe:
         files: Sequence[Path | str],
         bands: Sequence[str] | None,
         grid: Path | str | None,
+        calibration: str | None = None,
     ) -> Recipe:
         """
         Args:
@@ -63,6 +64,7 @@ class Recipe:
             way: the direction.
             settings: how to compute.
             files, bands, grid: as of `imgturbo.mosaic.translate_file`.
+            calibration: name of the intervals by which quantiles are put right, if any are.
         """
         left = _OF_COMPUTING if settings.samples is not None else _OF_COMPUTING | _OF_DRAWS
         chosen = {
@@ -78,6 +80,8 @@ class Recipe:
             "bands": None if bands is None else list(bands),
             "grid": None if grid is None else _name(grid),
         }
+        if calibration is not None:
+            content["calibration"] = calibration
         return cls(model, way, sha256(json.dumps(content).encode())[:12])
 
     @property

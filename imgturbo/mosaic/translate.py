@@ -257,9 +257,8 @@ def correction_of(way: Direction, settings: Settings, output: Side) -> Correctio
 
 def interval_cards(way: Direction, settings: Settings) -> list[tuple[str, Any, str]]:
     """What a header says of quantiles that were put right."""
-    if way.intervals is None or not settings.quantiles or settings.raw_quantiles:
-        return []
-    return [("QCALIB", way.intervals.name, "quantiles calibrated on other sky")]
+    name = way.calibration(settings)
+    return [] if name is None else [("QCALIB", name, "quantiles calibrated on other sky")]
 
 
 def area_of(area: float | None, zoom: Fraction) -> float | None:

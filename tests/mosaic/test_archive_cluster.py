@@ -340,7 +340,7 @@ def test_a_cluster_and_a_share_do_not_go_together(bundle, tmp_path):
 
 def test_workers_of_another_version_are_named():
     with pytest.raises(Unfit, match=r"a worker has imgturbo .*, not 0\.0\.1; install the same"):
-        BundleName("b", "h", "0.0.1").load()
+        BundleName("b", "h", version="0.0.1").load()
 
 
 def test_what_may_pass_is_told_from_what_stays():

@@ -84,7 +84,10 @@ def translate_manifest(
     if team.size > 1 and settings.get("device") is None:
         settings["device"] = team.device
     names = names_of(bands)
-    work = Work(bundle.hash, direction, names, grid, overwrite, resume, out_dir, settings)
+    calibration = bundle.direction(direction).calibration(Settings(**settings))
+    work = Work(
+        bundle.hash, direction, names, grid, overwrite, resume, out_dir, settings, calibration
+    )
     if client is not None:
         from imgturbo.mosaic.archive.futures import on_cluster
 

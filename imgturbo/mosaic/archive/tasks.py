@@ -53,13 +53,15 @@ class BundleName:
 
     word: str
     hash: str
+    intervals: str | None = None
     version: str = __version__
 
     @classmethod
     def of(cls, bundle: Bundle) -> BundleName:
         """The name of a loaded bundle."""
         shipped = bundle.path.parent == PRETRAINED
-        return cls(bundle.path.name if shipped else str(bundle.path.absolute()), bundle.hash)
+        word = bundle.path.name if shipped else str(bundle.path.absolute())
+        return cls(word, bundle.hash, _intervals(bundle))
 
     def load(self) -> Bundle:
         """The bundle, loaded once a process.
@@ -85,7 +87,13 @@ def _loaded(name: BundleName) -> Bundle:
         raise ImgturboError(
             f"{name.word}: is model {found.hash} on a worker, not {name.hash}; give both the same"
         )
+    if _intervals(found) != name.intervals:
+        raise ImgturboError(f"{name.word}: is calibrated otherwise on a worker; give both the same")
     return found
+
+
+def _intervals(bundle: Bundle) -> str | None:
+    return None if bundle.intervals is None else bundle.intervals.name
 
 
 class Here:

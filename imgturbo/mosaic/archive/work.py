@@ -47,6 +47,7 @@ class Work:
         direction, bands, grid, overwrite, resume: as of `translate_manifest`.
         out_dir: the folder of the outputs.
         settings: how to compute.
+        calibration: name of the intervals by which quantiles are put right.
         version: of this program.
     """
 
@@ -58,6 +59,7 @@ class Work:
     resume: bool
     out_dir: Path
     settings: SettingsDict
+    calibration: str | None = None
     version: str = __version__
 
     def out(self, entry: Field) -> Path:
@@ -67,7 +69,9 @@ class Work:
     def recipe(self, entry: Field) -> Recipe:
         """How a field's output is made."""
         settings, bands = Settings(**self.settings), self.bands or entry.bands
-        return Recipe.of(self.hash, self.direction, settings, entry.files, bands, self.grid)
+        return Recipe.of(
+            self.hash, self.direction, settings, entry.files, bands, self.grid, self.calibration
+        )
 
     def finished(self, entry: Field) -> Outcome | None:
         """What is to be said of a field whose output is there; None if it is to be made."""
