@@ -21,7 +21,7 @@ RANK = {
     "data": 4, "metrics": 4, "turbo": 5, "flows": 5, "diffusion": 5, "engines": 6, "report": 6,
     "posteriors": 5.5,
     "bundle": 7, "mosaic": 8, "training": 8, "tables": 8.5, "scoring": 9, "data_prep": 9,
-    "describe": 9, "sampling": 9, "color": 10, "demos": 11, "cli": 12, "__main__": 13,
+    "describe": 9, "sampling": 9, "color": 10, "finetuning": 10, "demos": 11, "cli": 12, "__main__": 13,
 }  # fmt: skip
 WITHOUT = {  # room: libraries that no module of it may import
     "sky": {"torch"},

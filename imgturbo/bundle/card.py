@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from imgturbo.report.finetuned import finetuned_rows
 from imgturbo.side import Side
 from imgturbo.sky.lab import colours_grey
 
@@ -79,7 +80,7 @@ tags: [{_tags(colours, images)}]
 ## Validation
 {_scores(record, not images)}
 
-## Limits
+{_finetuned(record)}## Limits
 {_COLOUR_LIMITS if colours else _LIMITS if images else _NUMBERS_LIMITS}
 ## Licence
 BSD-3-Clause, as imgturbo, unless whoever trained it says otherwise here. The {data} that it was
@@ -207,6 +208,29 @@ def _record(record: Mapping[str, Any], rows: bool) -> str:
     if versions:
         lines.append("- versions: " + ", ".join(f"{k} {v}" for k, v in versions.items()))
     return "\n".join(lines)
+
+
+def _finetuned(record: Mapping[str, Any]) -> str:
+    """The comparison with the bundle that it was trained on from, if it was."""
+    content = record.get("finetuned")
+    if not content:
+        return ""
+    lines = [f"| {' | '.join(row)} |" for row in finetuned_rows(content)]
+    end = (
+        f"the weights of step {content['best_step']} were the best there"
+        if content["improved"]
+        else "nothing was better there than its own weights, which these are"
+    )
+    return f"""\
+## Fine-tuning
+Trained on from bundle `{content["fine-tuned from"]}` and scored beside it on {content["held_out"]}
+held-out samples, which chose the weights too: {end}.
+
+| held-out score | before | after |
+|---|---|---|
+{chr(10).join(lines)}
+
+"""
 
 
 def _scores(record: Mapping[str, Any], rows: bool) -> str:

@@ -81,9 +81,9 @@ class Config(Section):
     """The training loop."""
 
     @classmethod
-    def from_overrides(cls, overrides: Sequence[str]) -> Config:
-        """The defaults with ``section.key=value`` overrides, where no file is wanted."""
-        return _validated("command line", {}, overrides)
+    def from_overrides(cls, overrides: Sequence[str], base: Config | None = None) -> Config:
+        """The defaults, or ``base``, with ``section.key=value`` overrides: no file is wanted."""
+        return _validated("command line", _tree_of(base), overrides)
 
     def to_yaml(self) -> str:
         """All of it in YAML, defaults too; :func:`load_config` reads it back."""
@@ -117,8 +117,15 @@ def _decoders(sections: Sequence[type[BaseModel]]) -> None:
         model.model_rebuild(force=True)
 
 
-def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
+def load_config(
+    path: Path | str, overrides: Sequence[str] = (), base: Config | None = None
+) -> Config:
     """Read a YAML file and apply ``section.key=value`` overrides.
+
+    Args:
+        path: of the file.
+        overrides: what replaces values of the file.
+        base: what stands where the file says nothing; None: the defaults.
 
     Raises:
         ImgturboError: no such file, not YAML, an unknown key (with the nearest valid name), a bad
@@ -142,7 +149,27 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
         tree = {}
     if not isinstance(tree, dict):
         raise ImgturboError(f"{path}: a config is a mapping of sections, this is not")
-    return _validated(str(path), tree, overrides)
+    return _validated(str(path), _laid_over(_tree_of(base), tree), overrides)
+
+
+def _tree_of(config: Config | None) -> dict[str, Any]:
+    return {} if config is None else config.model_dump(mode="json", by_alias=True)
+
+
+def _laid_over(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of both; where both have one, sections are laid over and values replaced.
+
+    A section of another kind has other keys, so that it is replaced too.
+    """
+    joined = dict(below)
+    for key, value in above.items():
+        old = joined.get(key)
+        alike = isinstance(old, dict) and isinstance(value, Mapping)
+        if alike and value.get("kind", old.get("kind")) == old.get("kind"):
+            joined[key] = _laid_over(old, value)
+        else:
+            joined[key] = value
+    return joined
 
 
 def _validated(origin: str, tree: dict[str, Any], overrides: Sequence[str]) -> Config:

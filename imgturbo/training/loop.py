@@ -66,7 +66,7 @@ class TrainResult:
     Attributes:
         out: the run's folder.
         step: updates made, in this and earlier sittings.
-        finished: False if a signal stopped it before ``train.steps``.
+        finished: False if a signal stopped it before ``train.steps``, or ``train.patience``, did.
         seconds: spent training, in this and earlier sittings.
         scores: validation scores of the best weights, such as ``forward/psnr``.
         best_step: the step of those weights; they are what the bundle holds.
@@ -188,7 +188,10 @@ def _train(
     rate = _Rate(progress.step, source.batch_size * batches_a_step * team.size)
     stopped = False
     with report:
-        while progress.step < settings.steps and not stopped:
+        if settings.patience is not None and progress.best_step is None:
+            _score(state, report)
+            state.save(checkpoints)
+        while progress.step < settings.steps and not stopped and not state.stale:
             values, stopped = _update(state, batches, stop)
             progress.step += 1
             progress.seconds = earlier + time.monotonic() - started
@@ -196,16 +199,15 @@ def _train(
             last = progress.step == settings.steps
             if progress.step % settings.log_every == 0 or last:
                 _log(state, values, rate.since_last(progress.step), report)
-            better, paused = False, time.monotonic()
+            paused = time.monotonic()
             # Also when stopped: a run that goes on from here does not come back to this step.
-            if last or progress.step % settings.validate_every == 0:
-                scores, better = consider(state)
-                accelerator.log({f"validation/{k}": v for k, v in scores.items()}, progress.step)
-                report.scores(progress.step, scores)
-            if last or stopped or better or progress.step % settings.checkpoint_every == 0:
+            validated = last or progress.step % settings.validate_every == 0
+            better = validated and _score(state, report)
+            due = stopped or better or state.stale or progress.step % settings.checkpoint_every == 0
+            if last or due:
                 state.save(checkpoints)
             rate.skip(time.monotonic() - paused)
-    finished = progress.step >= settings.steps
+    finished = progress.step >= settings.steps or state.stale
     return TrainResult(
         out=settings.out,
         step=progress.step,
@@ -216,6 +218,15 @@ def _train(
         bundle=write_best_bundle(state, checkpoints) if finished else None,
         stopped_by=stop.number,
     )
+
+
+def _score(state: RunState, report: WorkProgress) -> bool:
+    """Score the averaged weights, tell it, and whether they are the best so far."""
+    scores, better = consider(state)
+    step = state.progress.step
+    state.accelerator.log({f"validation/{k}": v for k, v in scores.items()}, step)
+    report.scores(step, scores)
+    return better
 
 
 def _update(
