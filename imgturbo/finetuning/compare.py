@@ -13,7 +13,6 @@ it is had where the side that is made has a unit, and not of pictures on a displ
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +28,7 @@ from imgturbo.engines import build_trainable
 from imgturbo.losses import DIRECTIONS
 from imgturbo.metrics.fluxes import flux_bins
 from imgturbo.metrics.perceptual import Unavailable, lpips_distance, st_lpips_distance
+from imgturbo.nets.generator import carry
 from imgturbo.side import Side
 from imgturbo.sky.stretch import Stretch
 from imgturbo.team import Team
@@ -39,6 +39,7 @@ __all__ = ["Scored", "score_bundle"]
 _NO_FLUX = ("", "display", "Lab")
 _BRIGHT = 0.05  # of the stretched range above the sky, where a stretch has no softening
 _BATCH = 4
+_JUDGED = 64  # pixels of a tile, the fewest that the networks that judge can look at
 
 
 @dataclass
@@ -71,9 +72,7 @@ def score_bundle(bundle: Bundle, config: Config, source: Source) -> Scored:
     """
     objective = build_trainable(config, source.source, source.target).eval()
     networks: dict[str, nn.Module] = {
-        name: network
-        for name in objective.maps()
-        if (network := getattr(bundle, name)) is not None
+        name: network for name in objective.maps() if (network := getattr(bundle, name)) is not None
     }
     scored = Scored()
     scored.scores, _ = validate(networks, source, _BATCH, _MANY, Team(), objective)
@@ -123,9 +122,10 @@ class _Beside:
         predicted = network(given[0]).float()
         if predicted.shape != truth[0].shape:
             return
-        made = network.carry(given[1], predicted) if hasattr(network, "carry") else truth[1]
-        both = made & truth[1]
-        if self._judged:
+        both = getattr(network, "carry", carry)(given[1], predicted) & truth[1]
+        if self._judged and min(predicted.shape[2:]) < _JUDGED:
+            self.notes.append(f"LPIPS skipped: tiles are smaller than {_JUDGED} pixels")
+        elif self._judged:
             self._judge(predicted.where(both, 0.0), truth[0].where(both, 0.0))
         if self._has_flux and given[0].shape[2:] == predicted.shape[2:]:
             self._sum_light(given, predicted, truth[0], both)

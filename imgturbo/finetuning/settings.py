@@ -146,7 +146,6 @@ def _preparation(bundle: Bundle, given: Given, out: Path) -> PrepareConfig:
         out=out / "prepared.zarr",
         pixel_scale=None,
         factor=own.prepare.factor,
-        register=own.prepare.register_,
         tile=TileConfig(size=side, stride=half, min_valid=own.prepare.tile.min_valid),
     )
     source, target = list(given.source), list(given.target)
@@ -193,18 +192,19 @@ def _tables(bundle: Bundle, source: list[Path], target: list[Path], paired: bool
 
 
 def _refuse_codes(bundle: Bundle) -> None:
+    """Refuse ends of which nobody has files."""
     for name, side in (("source", bundle.source), ("target", bundle.target)):
         if side.kind == "latent":
             raise ImgturboError(
                 f"{bundle.path}: its {name} side is drawn from a prior, of which nobody has files; "
                 "train on with 'train.init' in a config (imgturbo train)"
             )
-    if bundle.encoder is not None and bundle.config.model.encoder is not None:
-        if bundle.config.model.encoder.physical:
-            raise ImgturboError(
-                f"{bundle.path}: its encoder is an operator that observes tiles; train on with "
-                "'train.init' and 'data.source' in a config (imgturbo train)"
-            )
+    encoder = bundle.config.model.encoder
+    if encoder is not None and encoder.physical:
+        raise ImgturboError(
+            f"{bundle.path}: its encoder is an operator that observes tiles; train on with "
+            "'train.init' and 'data.source' in a config (imgturbo train)"
+        )
     if bundle.source.kind != bundle.target.kind:
         raise ImgturboError(
             f"{bundle.path}: leads from {bundle.source.kind}s to {bundle.target.kind}s, of which "

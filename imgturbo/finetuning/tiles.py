@@ -76,9 +76,8 @@ def onto_sides(store: TileStore, bundle: Bundle, out: Path) -> TileStore:
         if (own := getattr(store, name)) is not None
     }
     sides = {name: getattr(bundle, name) for name in ways}
-    if all(way.nothing for way in ways.values()):
-        if all(getattr(store, name) == side for name, side in sides.items()):
-            return store
+    if all(way.nothing and getattr(store, name) == sides[name] for name, way in ways.items()):
+        return store
     content = [store.digest, {name: side.to_dict() for name, side in sides.items()}]
     key = sha256(json.dumps(content, sort_keys=True).encode())
     free_folder(out, folders=[store.path], replaced=True)

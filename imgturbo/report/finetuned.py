@@ -27,8 +27,9 @@ def finetuned_rows(content: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             continue
         called, form = _NAMES.get(score, (score, ".4g"))
         error = f"{way}/flux_error/{band}" if score == "flux_bias" else ""
-        cells = [_cell(scores, key, form, error) for scores in (before, after)]
-        rows.append((f"{way}: {called}{band and ' '}{band}", *cells))
+        name = f"{way}: {called}{band and ' '}{band}"
+        old, new = (_cell(scores, key, form, error) for scores in (before, after))
+        rows.append((name, old, new))
     return rows
 
 
