@@ -5,6 +5,7 @@ from __future__ import annotations
 from imgturbo.bundle.blend import blend
 from imgturbo.bundle.export import Exported, export
 from imgturbo.bundle.folder import FORMAT, Bundle, Direction, load_bundle, save_bundle
+from imgturbo.bundle.push import Pushed, push
 from imgturbo.bundle.settings import Settings
 from imgturbo.bundle.translation import Translation
 
@@ -13,10 +14,12 @@ __all__ = [
     "Bundle",
     "Direction",
     "Exported",
+    "Pushed",
     "Settings",
     "Translation",
     "blend",
     "export",
     "load_bundle",
+    "push",
     "save_bundle",
 ]

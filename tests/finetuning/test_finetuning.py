@@ -249,8 +249,13 @@ def test_a_config_is_laid_over_the_defaults(start, tmp_path):
 
 
 def test_a_flow_is_tuned_by_its_likelihood(tmp_path):
-    flow = {"kind": "cinn", "stages": [{"blocks": 1, "width": 4, "kernels": [3]}],
-            "condition": {"kind": "pyramid", "width": 4}}  # fmt: skip
+    flow = {
+        "kind": "cinn",
+        "stages": [{"injector": True, "blocks": 1, "width": 4, "coarse_blocks": 1,
+                    "coarse_width": 4}],
+        "actnorm": True,
+        "condition": {"kind": "vgg", "width": 4, "blocks": 1},
+    }  # fmt: skip
     start = trained(tmp_path, {"decoder": flow}, {"noise": 0.05}, tile=16)
     tiles = make_tiles(tmp_path / "mine.zarr", tile=16)
     done = finetune(start, tmp_path / "out", tiles=tiles, overrides=SHORT)
