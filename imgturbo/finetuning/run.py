@@ -12,6 +12,7 @@ field that neither training nor choice has seen says more (``imgturbo evaluate``
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from imgturbo.files import write_json
 from imgturbo.finetuning.compare import Scored, score_bundle
 from imgturbo.finetuning.settings import Given, settings_for
 from imgturbo.finetuning.tiles import onto_sides
+from imgturbo.losses import CYCLE_SCORES, UNPAIRED_SCORES
 from imgturbo.places import free_folder, free_place
 from imgturbo.report.progress import task
 from imgturbo.sky import open_sky
@@ -106,7 +108,7 @@ def finetune(
     """Train a bundle on with a few pairs of one's own, so that it cannot get worse on held-out sky.
 
     The networks, the objective, bands, units, stretches and the pixel scale are the bundle's; the
-    files are brought to them. A tenth of the pairs' sky or more is held out, as in ``prepare``.
+    files are brought to them. A fifth of the sky is held out, in blocks, as in ``prepare``.
 
     Args:
         bundle: the start, loaded.
@@ -124,6 +126,11 @@ def finetune(
         ImgturboError: files that do not fit the bundle, no held-out sky, or what preparing and
             training refuse.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ImgturboError(
+            "finetune: runs in one process; for more of them train with what it leaves in "
+            "OUT/config.yaml (accelerate launch scripts/train.py OUT/config.yaml)"
+        )
     out = Path(out)
     given = Given(
         [Path(path) for path in source],
@@ -138,10 +145,9 @@ def finetune(
     free_folder(out, [*given.source, *given.target], folders=[bundle.path, *stores])
     free_place(out / "finetune.json", mark=MARK)
     store = _tiles(bundle, given, settings)
-    data = settings.data.model_copy(update={"tiles": store.path})
-    settings = settings.model_copy(update={"data": data})
-    opened = open_source(settings)
     _refuse_unscored(store)
+    settings = _on(store, settings)
+    opened = open_source(settings)
     run = train(settings, resume=resume, source=opened)
     if run.bundle is None:
         return FineTuned(None, run, bundle.hash)
@@ -158,6 +164,21 @@ def _tiles(bundle: Bundle, given: Given, settings: Config) -> TileStore:
         with task("preparing") as progress:
             there = prepare(wish, progress=progress).out
     return onto_sides(TileStore.open(there), bundle, settings.train.out / "tiles.zarr")
+
+
+def _on(store: TileStore, settings: Config) -> Config:
+    """The settings for these tiles; where none is a pair, with a score that needs no pairs.
+
+    Without a score the newest weights would be the best, and could be worse than the first.
+    """
+    train, both = settings.train, settings.model.encoder is not None
+    update: dict[str, object] = {"data": settings.data.model_copy(update={"tiles": store.path})}
+    select = train.select or ""
+    unpaired = select in CYCLE_SCORES or select.split("/")[-1] in UNPAIRED_SCORES
+    if not store.split("validation").paired.any() and not unpaired:
+        chosen = next(iter(CYCLE_SCORES)) if both else "mmd"
+        update["train"] = train.model_copy(update={"select": chosen})
+    return settings.model_copy(update=update)
 
 
 def _on_the_sky(wish: PrepareConfig) -> bool:

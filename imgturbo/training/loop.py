@@ -190,6 +190,7 @@ def _train(
     with report:
         if settings.patience is not None and progress.best_step is None:
             _score(state, report)
+            _refuse_scoreless(state)
             state.save(checkpoints)
         while progress.step < settings.steps and not stopped and not state.stale:
             values, stopped = _update(state, batches, stop)
@@ -227,6 +228,18 @@ def _score(state: RunState, report: WorkProgress) -> bool:
     state.accelerator.log({f"validation/{k}": v for k, v in scores.items()}, step)
     report.scores(step, scores)
     return better
+
+
+def _refuse_scoreless(state: RunState) -> None:
+    """Where the score that selects is not to be had, nobody could tell whether anything helps."""
+    score, there = state.selection.score, state.progress.best_scores
+    if score in there:
+        return
+    instead = f"set train.select to one of {', '.join(there)}" if there else "give pairs"
+    raise ImgturboError(
+        f"train.patience waits for a better {score or 'score'}, which the validation samples of "
+        f"{state.source.name} do not give; {instead}, or leave train.patience out"
+    )
 
 
 def _update(

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tuning_standins import TILE, make_tiles, other, side, trained
+from tuning_standins import SIDES, TILE, make_tiles, other, side, trained
 
 from imgturbo.bundle import load_bundle
 from imgturbo.config import Config, load_config
@@ -257,9 +257,22 @@ def test_a_flow_is_tuned_by_its_likelihood(tmp_path):
         "condition": {"kind": "vgg", "width": 4, "blocks": 1},
     }  # fmt: skip
     start = trained(tmp_path, {"decoder": flow}, {"noise": 0.05}, tile=16)
-    tiles = make_tiles(tmp_path / "mine.zarr", tile=16)
+    with pytest.raises(ImgturboError, match=r"waits for a better forward/bits, which .* do not"):
+        finetune(start, tmp_path / "no", tiles=make_tiles(tmp_path / "holes.zarr", tile=16))
+    tiles = make_tiles(tmp_path / "mine.zarr", tile=16, holes=0)
     done = finetune(start, tmp_path / "out", tiles=tiles, overrides=SHORT)
     assert done.after.scores["forward/bits"] <= done.before.scores["forward/bits"]
+
+
+@pytest.mark.parametrize("brought", [False, True])
+def test_an_unpaired_set_is_scored_without_pairs(start, tmp_path, brought):
+    """By what comes back from the cycle, and never worse in that."""
+    sides = other("source", pixel_scale=0.0502) if brought else SIDES
+    tiles = make_tiles(tmp_path / "apart.zarr", sides, paired=False)
+    done = finetune(start, tmp_path / "out", tiles=tiles, overrides=SHORT)
+    before, after = done.before.content(), done.after.content()
+    assert after["direct/psnr"] >= before["direct/psnr"] - 1e-9
+    assert "forward/psnr" not in after
 
 
 def test_a_table_is_tuned_from_one_file(tmp_path):

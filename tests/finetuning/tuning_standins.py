@@ -31,7 +31,12 @@ SIDES = {
 
 
 def make_tiles(
-    path: Path, sides: dict[str, Side] | None = None, slope: float = 0.5, tile: int | None = TILE
+    path: Path,
+    sides: dict[str, Side] | None = None,
+    slope: float = 0.5,
+    tile: int | None = TILE,
+    holes: float = 0.05,
+    paired: bool = True,
 ) -> Path:
     """Eleven training and five validation tiles of one flux, in the numbers of some sides."""
     sides = sides or SIDES
@@ -46,21 +51,19 @@ def make_tiles(
                 np.moveaxis(np.asarray(sides[name].stretch(values)), 0, 1).astype(np.float32)
                 for name, values in (("source", flux), ("target", made))
             )
-            valid = random.random((n, *spatial)) > 0.05
-            mask = valid[:, None]
-            writer.append(
-                split,
-                Tiles(
-                    np.where(mask, z, 0).astype(np.float32),
-                    np.where(mask, x, 0).astype(np.float32),
-                    valid,
-                    valid,
-                    sky=np.zeros((n, 2)),
-                    position=np.zeros((n, 2), np.int32),
-                    residual=np.zeros(n, np.float32),
-                    field=np.zeros(n, np.int32),
-                ),
-            )
+            valid = random.random((n, *spatial)) >= holes
+            z, x = (np.where(valid[:, None], u, 0).astype(np.float32) for u in (z, x))
+            rows = {
+                "sky": np.zeros((n, 2)),
+                "position": np.zeros((n, 2), np.int32),
+                "residual": np.zeros(n, np.float32),
+                "field": np.zeros(n, np.int32),
+            }
+            if paired:
+                writer.append(split, Tiles(z, x, valid, valid, **rows))
+            else:
+                writer.append(split, Tiles(z, None, valid, None, **rows))
+                writer.append(split, Tiles(None, x, None, valid, **rows))
     return path
 
 
