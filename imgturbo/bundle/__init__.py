@@ -13,6 +13,7 @@ from imgturbo.bundle.folder import (
     save_bundle,
 )
 from imgturbo.bundle.intervals import Correction, Intervals
+from imgturbo.bundle.push import Pushed, push
 from imgturbo.bundle.settings import Settings
 from imgturbo.bundle.translation import Translation
 
@@ -23,11 +24,13 @@ __all__ = [
     "Direction",
     "Exported",
     "Intervals",
+    "Pushed",
     "Settings",
     "Translation",
     "annotate",
     "blend",
     "export",
     "load_bundle",
+    "push",
     "save_bundle",
 ]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import yaml
+
+from imgturbo.report.finetuned import finetuned_rows
 from imgturbo.report.headline import trusted
 from imgturbo.side import Side
 from imgturbo.sky.lab import colours_grey
 
-__all__ = ["NETWORKS", "model_card"]
+__all__ = ["NETWORKS", "front_matter", "model_card", "with_front_matter"]
 
 NETWORKS = ("decoder", "encoder")
 """The networks that a bundle may hold: z → x and x → z."""
@@ -38,10 +43,69 @@ _NUMBERS_LIMITS = """\
 """
 
 
-def _tags(colours: bool, images: bool) -> str:
-    if not images:
-        return "tabular"
-    return f"{'colorization' if colours else 'astronomy'}, image-to-image"
+_MEASURED = {"psnr": "PSNR", "ssim": "SSIM", "l1": "L1", "bits": "bits a number"}
+"""Scores that the heading tells, by their names."""
+
+
+def front_matter(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The heading of the card, which hubs read: licence, tags, task, and how it scored.
+
+    Args:
+        content: of ``bundle.json``.
+    """
+    sides, record = content["sides"], content["record"]
+    source, target = (Side.from_dict(sides[name]) for name in ("source", "target"))
+    images = source.kind == target.kind == "image"
+    colours = colours_grey(source.names, target.names)
+    task = "image-to-image" if images else "tabular-regression"
+    tags = ["imgturbo", "colorization" if colours else "astronomy"] if images else ["imgturbo"]
+    heading: dict[str, Any] = {
+        "library_name": "imgturbo",
+        "license": "bsd-3-clause",
+        "pipeline_tag": task,
+        "tags": [*tags, task if images else "tabular"],
+    }
+    metrics = [
+        {"type": score, "name": f"{_MEASURED[score]}, {way}", "value": round(float(value), 5)}
+        for name, value in (record.get("validation") or {}).items()
+        for way, _, score in [name.partition("/")]
+        if score in _MEASURED and math.isfinite(value)
+    ]
+    if metrics:
+        heading["metrics"] = list(dict.fromkeys(one["type"] for one in metrics))
+        data = {
+            "type": "imgturbo-tiles",
+            "name": f"held-out tiles {record.get('tiles', '')}".strip(),
+        }
+        results = {"task": {"type": task}, "dataset": data, "metrics": metrics}
+        heading["model-index"] = [{"name": content["config"]["name"], "results": [results]}]
+    return heading
+
+
+def with_front_matter(
+    text: str, defaults: Mapping[str, Any], more: Mapping[str, Any] | None = None
+) -> str:
+    """A card with a whole heading: what it says itself stands before the defaults.
+
+    Args:
+        text: of the card, with a heading or without.
+        defaults: keys that it gets where it has none.
+        more: keys that it gets in any case.
+
+    Raises:
+        yaml.YAMLError: its heading is no YAML.
+        ValueError: its heading is no mapping.
+    """
+    own: Any = {}
+    if found := _HEADING.match(text):
+        own, text = yaml.safe_load(found["yaml"]) or {}, text[found.end() :]
+    if not isinstance(own, dict):
+        raise ValueError("it is no mapping of keys")
+    heading = {**defaults, **own, **(more or {})}
+    return f"---\n{yaml.safe_dump(heading, sort_keys=False, allow_unicode=True)}---\n{text}"
+
+
+_HEADING = re.compile(r"---\r?\n(?P<yaml>.*?)^---[ \t]*\r?\n", re.DOTALL | re.MULTILINE)
 
 
 def model_card(content: Mapping[str, Any]) -> str:
@@ -56,12 +120,7 @@ def model_card(content: Mapping[str, Any]) -> str:
     images = source.kind == target.kind == "image"
     data = "images" if images else "rows"
     numbers = _numbers_use(content["hash"], source, target, forward, backward)
-    return f"""\
----
-library_name: imgturbo
-license: bsd-3-clause
-tags: [{_tags(colours, images)}]
----
+    body = f"""\
 # {config["name"]}: {title}
 
 {_use(content["hash"], colours, forward, backward) if images else numbers}
@@ -79,13 +138,14 @@ tags: [{_tags(colours, images)}]
 
 ## Validation
 {_scores(record, not images)}
-{trusted(content.get("headline"), content.get("intervals")) if images else ""}
+{_finetuned(record)}{trusted(content.get("headline"), content.get("intervals")) if images else ""}
 ## Limits
 {_COLOUR_LIMITS if colours else _LIMITS if images else _NUMBERS_LIMITS}
 ## Licence
 BSD-3-Clause, as imgturbo, unless whoever trained it says otherwise here. The {data} that it was
 trained on keep their own terms.
 """
+    return with_front_matter(body, front_matter(content))
 
 
 def _use(name: str, colours: bool, forward: bool, backward: bool) -> str:
@@ -208,6 +268,29 @@ def _record(record: Mapping[str, Any], rows: bool) -> str:
     if versions:
         lines.append("- versions: " + ", ".join(f"{k} {v}" for k, v in versions.items()))
     return "\n".join(lines)
+
+
+def _finetuned(record: Mapping[str, Any]) -> str:
+    """The comparison with the bundle that it was trained on from, if it was."""
+    content = record.get("finetuned")
+    if not content:
+        return ""
+    lines = [f"| {' | '.join(row)} |" for row in finetuned_rows(content)]
+    end = (
+        f"the weights of step {content['best_step']} were the best there"
+        if content["improved"]
+        else "nothing was better there than its own weights, which these are"
+    )
+    return f"""\
+## Fine-tuning
+Trained on from bundle `{content["fine-tuned from"]}` and scored beside it on {content["held_out"]}
+held-out samples, which chose the weights too: {end}.
+
+| held-out score | before | after |
+|---|---|---|
+{chr(10).join(lines)}
+
+"""
 
 
 def _scores(record: Mapping[str, Any], rows: bool) -> str:

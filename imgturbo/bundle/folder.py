@@ -43,6 +43,7 @@ from imgturbo.bundle.description import (
     read_description,
     weights_file,
 )
+from imgturbo.bundle.hub import is_address, pull
 from imgturbo.bundle.intervals import Intervals
 from imgturbo.bundle.translation import Translation
 from imgturbo.bundle.weights import load_network, stored_weights
@@ -302,7 +303,8 @@ def load_bundle(path: Path | str) -> Bundle:
     """Load a bundle and check every byte of its weights.
 
     Args:
-        path: the folder; where there is none, the name of a bundle that travels with the package.
+        path: the folder; where there is none, the name of a bundle that travels with the package,
+            or of one on a hub, ``hf://owner/name`` (see :mod:`imgturbo.bundle.hub`).
 
     Example:
         >>> load_bundle("smacs0723-fidelity").hash
@@ -347,6 +349,12 @@ def _config(path: Path, content: Mapping[str, Any]) -> Config:
         except ValidationError as error:
             problem = error.errors(include_url=False, include_context=False)[0]
             key = ".".join(map(str, problem["loc"]))
+            if problem["type"] == "union_tag_invalid" and key.startswith("model."):
+                kind = problem["input"].get("kind")
+                raise ImgturboError(
+                    f"{path}: its {key} is of kind {kind!r}, which this imgturbo has not; install "
+                    "the package that brings it, or a newer imgturbo"
+                ) from None
             versions = content["record"].get("versions") or {}
             raise ImgturboError(
                 f"{path}: its config does not fit this imgturbo ({key}: {problem['msg']}); it was "
@@ -360,7 +368,13 @@ def _shipped() -> list[str]:
 
 
 def located(path: Path) -> Path:
-    """The folder that is meant: that of a bundle that travels with the package, by its name."""
+    """The folder that is meant: of a bundle that travels with the package, or that a hub has.
+
+    Raises:
+        ImgturboError: the hub does not give it.
+    """
+    if is_address(path):
+        return pull(path)
     return PRETRAINED / path if not path.exists() and str(path) in _shipped() else path
 
 

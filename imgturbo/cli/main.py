@@ -19,6 +19,7 @@ from imgturbo.cli import (
     config,
     data,
     demos,
+    finetune,
     presets,
     sample,
     scoring,
@@ -41,7 +42,8 @@ app = typer.Typer(
     epilog="Start with 'imgturbo demo --out demo': the whole job on a simulated sky, in minutes.",
 )
 for group in (
-    data, training, translate, sample, scoring, trust, bundles, color, config, presets, demos,
+    data, training, finetune, translate, sample, scoring, trust, bundles, color, config, presets,
+    demos,
 ):  # fmt: skip
     app.add_typer(group.commands)
 

@@ -80,7 +80,10 @@ def names(option: str, help: str) -> Any:
 
 BundleName = Annotated[
     str,
-    typer.Option("--bundle", help="Folder of a trained bundle, or the name of a shipped one."),
+    typer.Option(
+        "--bundle",
+        help="Folder of a trained bundle, the name of a shipped one, or hf://owner/name.",
+    ),
 ]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1 …")]
 Direction = Annotated[

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from imgturbo import plugins
 from imgturbo.cli.options import JsonOutput
 from imgturbo.errors import ImgturboError
 
@@ -46,3 +47,5 @@ def presets(
         typer.echo(described(name, width))
     else:
         typer.echo(as_markdown().rstrip("\n") if markdown else as_text(width))
+        if not markdown and (others := plugins.added(plugins.GENERATORS)):
+            typer.echo(f"Kinds of networks beside ours: {others.removeprefix('; ')}.")

@@ -197,6 +197,10 @@ class TrainConfig(Section):
     without any there are direct/psnr (of x → z → x) and reverse/psnr (of z → x → z) where there are
     both maps, and forward/mmd and forward/frechet (or backward/…), how like the data the outputs
     are. Where the score is not to be had the newest weights are the best."""
+    patience: int | None = Field(None, ge=1)
+    """Validations in a row without a better score after which training ends early; the first
+    weights are then scored too, so that what is saved is never worse than they were. None: all
+    steps are made."""
     channels_last: bool = True
     """Keep image tensors channels last in memory, which is faster on most devices."""
     compile: bool = False

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, Field, Tag, ValidationError
 
+from imgturbo import plugins
 from imgturbo.config.diffusion import DiffusionConfig
 from imgturbo.config.flows import FlowConfig, InvertibleConfig
 from imgturbo.config.networks import CriticConfig, CriticsConfig, GeneratorConfig, UNetConfig
@@ -82,9 +83,15 @@ class Config(Section):
     """The training loop."""
 
     @classmethod
-    def from_overrides(cls, overrides: Sequence[str]) -> Config:
-        """The defaults with ``section.key=value`` overrides, where no file is wanted."""
-        return _validated("command line", {}, overrides)
+    def from_overrides(cls, overrides: Sequence[str], base: Config | None = None) -> Config:
+        """The defaults, or ``base``, with ``section.key=value`` overrides: no file is wanted."""
+        return _validated("command line", _tree_of(base), overrides)
+
+    @classmethod
+    def model_validate(cls, obj: Any, **settings: Any) -> Self:
+        """As of any section; kinds of networks that installed packages bring are known by then."""
+        _accept_installed(obj)
+        return super().model_validate(obj, **settings)
 
     def to_yaml(self) -> str:
         """All of it in YAML, defaults too; :func:`load_config` reads it back."""
@@ -97,34 +104,82 @@ class Config(Section):
         return self.data.tiles or self.prepare.out
 
 
-def accept_decoder(section: type[NetworkConfig]) -> None:
-    """Let ``model.decoder`` be of one kind more.
+def accept_decoder(section: type[NetworkConfig], *, encoder: bool = False) -> None:
+    """Let ``model.decoder`` be of one kind more; one that it may be already stays.
 
     Args:
         section: its keys; its field ``kind`` is a ``Literal`` of one name, which is the default.
+        encoder: whether ``model.encoder`` may be of that kind too.
     """
-    _decoders([*_models_in(ModelConfig.model_fields["decoder"].annotation), section])
+    for place in ("decoder", "encoder") if encoder else ("decoder",):
+        known = _networks(place)
+        if section not in known:
+            _set_networks(place, [*known, section])
 
 
 def forget_decoder(section: type[NetworkConfig]) -> None:
     """Take back :func:`accept_decoder`; configs read before stay as they are."""
-    kept = _models_in(ModelConfig.model_fields["decoder"].annotation)
-    _decoders([one for one in kept if one is not section])
+    for place in ("decoder", "encoder"):
+        known = _networks(place)
+        if section in known:
+            _set_networks(place, [one for one in known if one is not section])
 
 
-def _decoders(sections: Sequence[type[BaseModel]]) -> None:
-    ModelConfig.model_fields["decoder"].annotation = reduce(or_, sections)  # type: ignore[arg-type]
+def _networks(place: str) -> list[type[BaseModel]]:
+    return _models_in(ModelConfig.model_fields[place].annotation)
+
+
+def _set_networks(place: str, sections: Sequence[type[BaseModel]]) -> None:
+    kinds: Any = reduce(or_, sections)  # type: ignore[arg-type]
+    if place == "encoder":
+        kinds = Annotated[kinds, Field(discriminator="kind")] | None
+    ModelConfig.model_fields[place].annotation = kinds
     for model in (ModelConfig, Config):
         model.model_rebuild(force=True)
 
 
-def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
+def _accept_installed(tree: object) -> None:
+    """Load the package that brings a kind of network which a config names, if it is one's.
+
+    Raises:
+        ImgturboError: the package is broken.
+    """
+    model = tree.get("model") if isinstance(tree, Mapping) else None
+    for place in ("decoder", "encoder"):
+        network = model.get(place) if isinstance(model, Mapping) else None
+        kind = network.get("kind") if isinstance(network, Mapping) else None
+        if not isinstance(kind, str) or kind not in plugins.offered(plugins.GENERATORS):
+            continue
+        if kind in _OURS:
+            raise plugins.refused(plugins.GENERATORS, kind, "has the name of one that imgturbo has")
+        if kind in _kinds_at("decoder"):
+            continue
+        thing = plugins.load_plugin(plugins.GENERATORS, kind)
+        section = getattr(thing, "section", None)
+        if not (isinstance(section, type) and issubclass(section, NetworkConfig)):
+            why = f"is no imgturbo.engines.Kind but {type(thing).__name__}"
+            raise plugins.refused(plugins.GENERATORS, kind, why)
+        if kind not in _kinds(section):
+            called = ", ".join(map(repr, _kinds(section)))
+            raise plugins.refused(plugins.GENERATORS, kind, f"calls itself {called}")
+        engine = getattr(thing, "engine", None)
+        accept_decoder(section, encoder=getattr(engine, "encoder", False))
+
+
+def _kinds_at(place: str) -> frozenset[str]:
+    return frozenset(kind for one in _networks(place) for kind in _kinds(one))
+
+
+def load_config(
+    path: Path | str, overrides: Sequence[str] = (), base: Config | None = None
+) -> Config:
     """Read a YAML file and apply ``section.key=value`` overrides.
 
     Args:
         path: of the file; ``configs/NAME.yaml``, where there is no such file, is the one of that
             name that travels with imgturbo.
-        overrides: of single keys, like ``train.steps=1000``.
+        overrides: what replaces values of the file, like ``train.steps=1000``.
+        base: what stands where the file says nothing; None: the defaults.
 
     >>> load_config("configs/demo.yaml", ["train.steps=10"]).train.steps
     10
@@ -151,7 +206,29 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
         tree = {}
     if not isinstance(tree, dict):
         raise ImgturboError(f"{path}: a config is a mapping of sections, this is not")
-    return _validated(str(path), tree, overrides)
+    return _validated(str(path), _laid_over(_tree_of(base), tree), overrides)
+
+
+def _tree_of(config: Config | None) -> dict[str, Any]:
+    return {} if config is None else config.model_dump(mode="json", by_alias=True)
+
+
+def _laid_over(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of both; where both have one, sections are laid over and values replaced.
+
+    A section of another kind has other keys, so that it is replaced too.
+    """
+    joined = dict(below)
+    for key, value in above.items():
+        old = joined.get(key)
+        both = isinstance(old, dict) and isinstance(value, Mapping)
+        joined[key] = _laid_over(old or {}, value) if both and _alike(old, value) else value
+    return joined
+
+
+def _alike(old: Any, new: Any) -> bool:
+    """Whether two sections are of one kind, if they say any."""
+    return bool(new.get("kind", old.get("kind")) == old.get("kind"))
 
 
 def _validated(origin: str, tree: dict[str, Any], overrides: Sequence[str]) -> Config:
@@ -216,11 +293,14 @@ def _explain(error: ValidationError, whole: type[BaseModel] | None = None) -> st
         near = difflib.get_close_matches(where[-1], valid, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(sorted(valid))}"
         return f"unknown key {'.'.join([*parents, where[-1]])!r}; {hint}"
+    more = ""
+    if problem["type"] == "union_tag_invalid" and where[-1:] in (["decoder"], ["encoder"]):
+        more = plugins.added(plugins.GENERATORS)
     cause, given = problem.get("ctx", {}).get("error"), problem["input"]
     if isinstance(cause, TruthForNumber):
         where, given = [*where, cause.key], cause.value
     dotted = ".".join(_walk(where, whole)[0])
-    message = _short(problem["msg"].removeprefix("Value error, "), 400)
+    message = _short(problem["msg"].removeprefix("Value error, "), 400) + more
     # A problem between sections is said in full; its input would be the whole file.
     return f"{dotted}: {message} (got {_short(repr(given), 100)})" if dotted else message
 
@@ -276,3 +356,7 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for arg in get_args(annotation) for model in _models_in(arg)]
+
+
+_OURS = _kinds_at("decoder") | _kinds_at("encoder")
+"""Kinds of networks that travel with this package."""

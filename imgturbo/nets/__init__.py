@@ -1,7 +1,13 @@
 """Plain networks: generators that leave no seams, critics, noise, and how far a network sees."""
 
 from imgturbo.nets.answer import Answer, Posterior
-from imgturbo.nets.build import build_critic, build_generator, count_parameters
+from imgturbo.nets.build import (
+    accept_generator,
+    build_critic,
+    build_generator,
+    count_parameters,
+    forget_generator,
+)
 from imgturbo.nets.ensemble import Ensemble
 from imgturbo.nets.gaussian import GaussianHead
 from imgturbo.nets.generator import Generator
@@ -28,8 +34,10 @@ __all__ = [
     "Tempered",
     "UNet",
     "build_critic",
+    "accept_generator",
     "build_generator",
     "count_parameters",
+    "forget_generator",
     "patch_field",
     "receptive_field",
 ]

@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import nn
 
-from imgturbo.config import (
-    CoarsenConfig,
-    CodeToImageConfig,
-    CriticConfig,
-    CycleGANResNetConfig,
-    ImageToCodeConfig,
-    MLPConfig,
-    MomentaConfig,
-    NAFNetConfig,
-    NetworkConfig,
-    OperatorConfig,
-    Pix2PixUNetConfig,
-    ResNetConfig,
-    SRResNetConfig,
-    StochasticConfig,
-    UNetConfig,
-)
+from imgturbo.config import CriticConfig, NetworkConfig, StochasticConfig
 from imgturbo.errors import ImgturboError
 from imgturbo.nets.codes import CodeToImage, ImageToCode
 from imgturbo.nets.gaussian import GaussianHead
@@ -37,7 +23,32 @@ from imgturbo.nets.resnet import ResNet
 from imgturbo.nets.super_resolution import Coarsen, SRResNet
 from imgturbo.nets.unet import UNet
 
-__all__ = ["build_critic", "build_generator", "count_parameters"]
+__all__ = [
+    "accept_generator",
+    "build_critic",
+    "build_generator",
+    "count_parameters",
+    "forget_generator",
+]
+
+Maker = Callable[..., Generator]
+"""Makes a network of its section, its input and its output channels."""
+
+_PLAIN: dict[str, Maker] = {
+    "unet": UNet,
+    "nafnet": NAFNet,
+    "resnet": ResNet,
+    "mlp": MLP,
+    "momenta": MomentaNet,
+    "pix2pix_unet": Pix2PixUNet,
+    "cyclegan_resnet": CycleGANResNet,
+    "code_to_image": CodeToImage,
+    "image_to_code": ImageToCode,
+    "srresnet": SRResNet,
+    "coarsen": Coarsen,
+    "operator": PhysicalEncoder,
+}
+_OURS = frozenset(_PLAIN)
 
 _CRITICS: dict[str, type[PatchGAN | DenseCritic | MomentaCritic]] = {
     "patchgan": PatchGAN,
@@ -64,36 +75,24 @@ def build_generator(config: NetworkConfig, in_channels: int, out_channels: int) 
 
 def _plain(config: NetworkConfig, in_channels: int, out_channels: int) -> Generator:
     """Without noise at its input."""
-    match config:
-        case UNetConfig():
-            return UNet(config, in_channels, out_channels)
-        case NAFNetConfig():
-            return NAFNet(config, in_channels, out_channels)
-        case ResNetConfig():
-            return ResNet(config, in_channels, out_channels)
-        case MLPConfig():
-            return MLP(config, in_channels, out_channels)
-        case MomentaConfig():
-            return MomentaNet(config, in_channels, out_channels)
-        case Pix2PixUNetConfig():
-            return Pix2PixUNet(config, in_channels, out_channels)
-        case CycleGANResNetConfig():
-            return CycleGANResNet(config, in_channels, out_channels)
-        case CodeToImageConfig():
-            return CodeToImage(config, in_channels, out_channels)
-        case ImageToCodeConfig():
-            return ImageToCode(config, in_channels, out_channels)
-        case SRResNetConfig():
-            return SRResNet(config, in_channels, out_channels)
-        case CoarsenConfig():
-            return Coarsen(config, in_channels, out_channels)
-        case OperatorConfig():
-            return PhysicalEncoder(config, in_channels, out_channels)
-        case _:
-            raise ImgturboError(
-                f"model.decoder.kind {config.kind} is not trained by the eight terms; leave "
-                "objective.preset out, which then is its own"
-            )
+    make = _PLAIN.get(config.kind)
+    if make is None:
+        raise ImgturboError(
+            f"model.decoder.kind {config.kind} is not trained by the eight terms; leave "
+            "objective.preset out, which then is its own"
+        )
+    return make(config, in_channels, out_channels)
+
+
+def accept_generator(kind: str, make: Maker) -> None:
+    """Make networks of one kind more; those that there were stay as they are."""
+    _PLAIN.setdefault(kind, make)
+
+
+def forget_generator(kind: str) -> None:
+    """Take back :func:`accept_generator`."""
+    if kind not in _OURS:
+        _PLAIN.pop(kind, None)
 
 
 def build_critic(

@@ -1,6 +1,7 @@
 """Simulators by their names: parameters that are drawn, and observations of them. Numpy only.
 
-A new simulator is a module here with a :class:`Simulator`, and a line in ``SIMULATORS``.
+A new simulator is a module here with a :class:`Simulator`, and a line in ``SIMULATORS``; or a
+package of its own, with an entry point of the group ``imgturbo.simulators``.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
+from imgturbo import plugins
 from imgturbo.config import section_of
 from imgturbo.errors import ImgturboError
 from imgturbo.simulators.arm import Arm
@@ -37,10 +39,24 @@ __all__ = [
     "make_simulator",
 ]
 
-SIMULATORS: dict[str, type[Simulator]] = {
-    one.name: one for one in (Linear, Sheet, Mixture, Arm, Ballistics, Tissue, Epidemic, Stars)
-}
-"""The class of each, by the name that ``data.source.name`` gives it."""
+
+def _of_a_package(name: str, thing: object) -> type[Simulator]:
+    """What an entry point brings, if it is a simulator of this name."""
+    if not (isinstance(thing, type) and issubclass(thing, Simulator)):
+        why = f"is no class of a Simulator but {type(thing).__name__}"
+        raise plugins.refused(plugins.SIMULATORS, name, why)
+    if getattr(thing, "name", None) != name:
+        why = f"calls itself {getattr(thing, 'name', None)!r}"
+        raise plugins.refused(plugins.SIMULATORS, name, why)
+    return thing
+
+
+SIMULATORS: plugins.Kinds[type[Simulator]] = plugins.Kinds(
+    plugins.SIMULATORS,
+    {one.name: one for one in (Linear, Sheet, Mixture, Arm, Ballistics, Tissue, Epidemic, Stars)},
+    _of_a_package,
+)
+"""The class of each, by the name that ``data.source.name`` gives it; packages may add more."""
 
 CONFIG_KEYS = "'data.source.name'", "'data.source.options'"
 """Where a config names a simulator, and its options."""
@@ -61,11 +77,13 @@ def make_simulator(
 
     Raises:
         ImgturboError: there is none of this name, or no such option; the nearest name is offered.
+            Or one that a package brings is broken.
     """
     if name not in SIMULATORS:
         near = difflib.get_close_matches(name, SIMULATORS, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else f"choose {', '.join(sorted(SIMULATORS))}"
-        raise ImgturboError(f"{keys[0]}: no simulator is called {name!r}; {hint}")
+        more = plugins.added(plugins.SIMULATORS)
+        raise ImgturboError(f"{keys[0]}: no simulator is called {name!r}; {hint}{more}")
     kind = SIMULATORS[name]
     section = section_of(kind.Options, options or {}, f"{keys[1]} of the simulator {name}")
     return kind(**section.model_dump(exclude_unset=True))

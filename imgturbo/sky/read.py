@@ -18,16 +18,17 @@ import numpy as np
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from imgturbo.door import room_for
+from imgturbo.door import door, room_for
 from imgturbo.errors import ImgturboError
 from imgturbo.sky.bands import ascii_name, distinct
 from imgturbo.sky.fits_file import FitsFile
 from imgturbo.sky.grids import grid_at
 from imgturbo.sky.headers import pixel_scale, wcs_window
 from imgturbo.sky.image import SkyImage, measured, row_order
-from imgturbo.sky.photometry import DISPLAY, FluxScale, check_display, stated_unit
+from imgturbo.sky.photometry import ARCSEC2, DISPLAY, FluxScale, check_display, stated_unit
 from imgturbo.sky.picture import is_picture, read_picture
 from imgturbo.sky.placement import Band, Placement
+from imgturbo.sky.readers import FileReader, ImageFile, installed_reader
 from imgturbo.sky.units import parse_unit
 
 __all__ = ["SkyReader", "open_sky", "read_sky"]
@@ -51,6 +52,7 @@ class SkyReader:
         self.paths = tuple(paths)
         self._unit_if_unstated = unit
         self._files: list[FitsFile] = []
+        self._installed: list[ImageFile] = []
         try:
             found = [band for path in self.paths for band in self._open(path)]
             first = found[0]
@@ -198,6 +200,8 @@ class SkyReader:
         """Let go of the files."""
         for file in self._files:
             file.close()
+        for other in self._installed:
+            other.close()
 
     def __enter__(self) -> SkyReader:
         return self
@@ -230,6 +234,8 @@ class SkyReader:
                 Band(name, path, size, None, scale, None, False, of_picture(i))
                 for i, name in enumerate(picture.bands)
             ]
+        if (kind := installed_reader(path)) is not None:
+            return self._open_installed(kind, path)
         file = FitsFile(path, self._unit_if_unstated)
         self._files.append(file)
 
@@ -241,6 +247,34 @@ class SkyReader:
             for i, b in enumerate(file.bands)
         ]
 
+    def _open_installed(self, kind: type[FileReader], path: Path) -> list[Band]:
+        """Bands of a file that another package reads."""
+        if not issubclass(kind, ImageFile):
+            raise ImgturboError(f"{path}: is a table, not an image; name an image")
+        with door(path, remedy="look at the file, and at the package that reads it"):
+            file = kind(path)  # type: ignore[call-arg]
+        self._installed.append(file)
+        unit = parse_unit(file.unit or self._unit_if_unstated)
+        size = (file.shape[0], file.shape[1])
+        scale = pixel_scale(file.wcs, size)
+        area = None if scale is None else scale**2 * ARCSEC2
+        zeros = file.zeropoints or (None,) * len(file.bands)
+
+        def of_file(i: int) -> Callable[[slice, slice], NDArray[np.float32]]:
+            def read(rows: slice, cols: slice) -> NDArray[np.float32]:
+                with door(path, file.bands[i], "look at the package that reads it"):
+                    return np.asarray(file.read(i, rows, cols), np.float32)
+
+            return read
+
+        return [
+            Band(
+                name, path, size, file.wcs, FluxScale(unit, zeros[i], area), file.header, True,
+                of_file(i),
+            )
+            for i, name in enumerate(file.bands)
+        ]  # fmt: skip
+
 
 def open_sky(
     paths: Paths,
@@ -251,7 +285,8 @@ def open_sky(
     """Open one image of any number of bands, or several on the first one's grid.
 
     Args:
-        paths: FITS files (also packed by gzip, bzip2, xz, zip or fpack) or pictures.
+        paths: FITS files (also packed by gzip, bzip2, xz, zip or fpack), pictures, or files that an
+            installed package reads (:mod:`imgturbo.sky.readers`).
         bands: names of the bands wanted, in that order; None for all.
         unit: taken for FITS files without a BUNIT (the reader's ``unit_is_assumed`` says so); a
             picture's, if the values can be that.

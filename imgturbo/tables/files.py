@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+from imgturbo import plugins
 from imgturbo.door import door
 from imgturbo.errors import ImgturboError
 from imgturbo.sky.blocks import walk
 from imgturbo.sky.packed import open_unpacked
+from imgturbo.sky.readers import installed_reader
 from imgturbo.tables.reader import TableReader
 
 __all__ = ["FORMATS", "format_of", "is_table", "open_table"]
@@ -35,8 +37,11 @@ def format_of(path: Path | str) -> str | None:
 def is_table(path: Path | str) -> bool:
     """Whether a file holds a table: by its name, or a FITS file that has a table and no image."""
     kind = format_of(path)
+    if kind is None:
+        reader = installed_reader(path)
+        return reader is not None and issubclass(reader, TableReader)
     if kind != "fits":
-        return kind is not None
+        return True
     with contextlib.suppress(ImgturboError), contextlib.closing(open_unpacked(Path(path))) as file:
         tables = 0
         for extent in walk(file.read, str(path)):
@@ -63,10 +68,13 @@ def open_table(path: Path | str) -> TableReader:
         imgturbo.errors.ImgturboError: no such.csv: no such file; name a table
     """
     path = Path(path)
-    kind = format_of(path)
-    if kind is None:
+    kind, other = format_of(path), installed_reader(path)
+    if other is not None and not issubclass(other, TableReader):
+        raise ImgturboError(f"{path}: is an image, not a table; name a table")
+    if kind is None and other is None:
         known = ", ".join(suffix for suffixes in FORMATS.values() for suffix in suffixes)
-        raise ImgturboError(f"{path}: its name says no format of tables; they end in {known}")
+        more = plugins.added(plugins.READERS)
+        raise ImgturboError(f"{path}: its name says no format of tables; they end in {known}{more}")
     with door(path, what="cannot be looked at", remedy="check the path and its permissions"):
         if path.is_dir():
             raise ImgturboError(f"{path}: is a folder; name a table in it")
@@ -76,6 +84,9 @@ def open_table(path: Path | str) -> TableReader:
             raise ImgturboError(f"{path}: is no file; name a table")
         if path.stat().st_size == 0:
             raise ImgturboError(f"{path}: is empty; give a table with a line of names and rows")
+    if other is not None:
+        with door(path, remedy="look at the file, and at the package that reads it"):
+            return other(path)  # type: ignore[call-arg]
     if kind == "fits":
         from imgturbo.tables.fits_table import FitsTable
 

@@ -8,7 +8,7 @@ holds a block of rows, however many there are.
 from __future__ import annotations
 
 import difflib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from imgturbo.door import shortened
 from imgturbo.errors import ImgturboError
+from imgturbo.sky.readers import FileReader
 
 __all__ = [
     "BLOCK_ROWS",
@@ -83,7 +84,7 @@ class Block:
         return len(self.numbers)
 
 
-class TableReader(ABC):
+class TableReader(FileReader):
     """An open table; a context manager.
 
     Attributes:

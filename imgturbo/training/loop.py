@@ -66,7 +66,7 @@ class TrainResult:
     Attributes:
         out: the run's folder.
         step: updates made, in this and earlier sittings.
-        finished: False if a signal stopped it before ``train.steps``.
+        finished: False if a signal stopped it before ``train.steps``, or ``train.patience``, did.
         seconds: spent training, in this and earlier sittings.
         scores: validation scores of the best weights, such as ``forward/psnr``.
         best_step: the step of those weights; they are what the bundle holds.
@@ -188,7 +188,11 @@ def _train(
     rate = _Rate(progress.step, source.batch_size * batches_a_step * team.size)
     stopped = False
     with report:
-        while progress.step < settings.steps and not stopped:
+        if settings.patience is not None and progress.best_step is None:
+            _score(state, report)
+            _refuse_scoreless(state)
+            state.save(checkpoints)
+        while progress.step < settings.steps and not stopped and not state.stale:
             values, stopped = _update(state, batches, stop)
             progress.step += 1
             progress.seconds = earlier + time.monotonic() - started
@@ -196,16 +200,15 @@ def _train(
             last = progress.step == settings.steps
             if progress.step % settings.log_every == 0 or last:
                 _log(state, values, rate.since_last(progress.step), report)
-            better, paused = False, time.monotonic()
+            paused = time.monotonic()
             # Also when stopped: a run that goes on from here does not come back to this step.
-            if last or progress.step % settings.validate_every == 0:
-                scores, better = consider(state)
-                accelerator.log({f"validation/{k}": v for k, v in scores.items()}, progress.step)
-                report.scores(progress.step, scores)
-            if last or stopped or better or progress.step % settings.checkpoint_every == 0:
+            validated = last or progress.step % settings.validate_every == 0
+            better = validated and _score(state, report)
+            due = stopped or better or state.stale or progress.step % settings.checkpoint_every == 0
+            if last or due:
                 state.save(checkpoints)
             rate.skip(time.monotonic() - paused)
-    finished = progress.step >= settings.steps
+    finished = progress.step >= settings.steps or state.stale
     return TrainResult(
         out=settings.out,
         step=progress.step,
@@ -215,6 +218,27 @@ def _train(
         best_step=progress.best_step,
         bundle=write_best_bundle(state, checkpoints) if finished else None,
         stopped_by=stop.number,
+    )
+
+
+def _score(state: RunState, report: WorkProgress) -> bool:
+    """Score the averaged weights, tell it, and whether they are the best so far."""
+    scores, better = consider(state)
+    step = state.progress.step
+    state.accelerator.log({f"validation/{k}": v for k, v in scores.items()}, step)
+    report.scores(step, scores)
+    return better
+
+
+def _refuse_scoreless(state: RunState) -> None:
+    """Where the score that selects is not to be had, nobody could tell whether anything helps."""
+    score, there = state.selection.score, state.progress.best_scores
+    if score in there:
+        return
+    instead = f"set train.select to one of {', '.join(there)}" if there else "give pairs"
+    raise ImgturboError(
+        f"train.patience waits for a better {score or 'score'}, which the validation samples of "
+        f"{state.source.name} do not give; {instead}, or leave train.patience out"
     )
 
 

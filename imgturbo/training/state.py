@@ -146,6 +146,14 @@ class RunState:
             optimizers["matrices"] = Muon(matrices, lr=settings.lr, weight_decay=decay)
         return optimizers
 
+    @property
+    def stale(self) -> bool:
+        """Whether ``train.patience`` validations have brought nothing better than the best."""
+        settings, best = self.config.train, self.progress.best_step
+        if settings.patience is None or best is None:
+            return False
+        return self.progress.step - best >= settings.patience * settings.validate_every
+
     def writing(self) -> AbstractContextManager[None]:
         """A block that writes into the run's folder: what fails there is one line that names it."""
         remedy = "make room, or choose another 'train.out'"
