@@ -5,9 +5,9 @@
 
 The first column names the field (and its output, ``NAME.fits``), the others hold one file a band,
 with the band's name above them; a single column ``file`` will do where one file holds all bands.
-Paths are relative to the CSV. Fields stand on their own: one that fails is noted and the others go
-on; one that is finished is skipped, one that is half done continues. With several processes each
-takes its share of the fields.
+Paths are relative to the CSV, or addresses. Fields stand on their own: one that fails is noted and
+the others go on; one that is finished is skipped, one that is half done continues. With several
+processes each takes its share of the fields.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from imgturbo.door import door, first_line
 from imgturbo.errors import ImgturboError
 from imgturbo.files import naming
 from imgturbo.mosaic.files import translate_file
+from imgturbo.remote import is_remote, on_disk, readable, refuse_remote
 from imgturbo.sky import open_sky
 from imgturbo.sky.bands import ascii_name
 from imgturbo.team import Team
@@ -69,11 +70,11 @@ def read_manifest(path: Path | str) -> list[Field]:
         ImgturboError: no such file, no header, rows of another length, a name that is missing,
             repeated or no file name; each with its line.
     """
-    path = Path(path)
+    path = readable(path)
     if not path.exists():
         raise ImgturboError(f"{path}: no such manifest; name a CSV of fields")
     with door(path, remedy="write it as UTF-8", what="cannot be read as CSV"):
-        with path.open("rb") as file:
+        with on_disk(path) as here, here.open("rb") as file:
             content = file.read(_LONGEST + 1)
         if len(content) > _LONGEST:
             raise ImgturboError(f"{path}: is longer than {_LONGEST >> 20} MB; divide it")
@@ -107,10 +108,15 @@ def read_manifest(path: Path | str) -> list[Field]:
         odd = next((cell for cell in cells if not _is_shown(cell)), None)
         if odd is not None:
             raise ImgturboError(f"{path}: line {number}: {_shown(odd)} is no file's name; mend it")
-        files = tuple(path.parent / cells[k] for k in columns if cells[k])
+        files = tuple(_file(path, cells[k]) for k in columns if cells[k])
         bands = None if single else tuple(header[k] for k in columns if cells[k])
         fields.append(Field(name, files, bands))
     return fields
+
+
+def _file(manifest: Path, cell: str) -> Path:
+    """What a cell names: an address, or a file beside the manifest."""
+    return readable(cell) if is_remote(cell) else manifest.parent / cell
 
 
 def _is_name(name: str) -> bool:
@@ -186,6 +192,7 @@ def translate_manifest(
     """
     Settings(**settings)  # a setting that there is not is no failure of a field
     team = Team.current()
+    refuse_remote(out_dir)
     out_dir = Path(out_dir)
     with team.together():
         fields = read_manifest(manifest)

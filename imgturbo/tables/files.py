@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
 from pathlib import Path
 
 from imgturbo.door import door
 from imgturbo.errors import ImgturboError
+from imgturbo.remote import Remote, on_disk, readable
 from imgturbo.sky.blocks import walk
 from imgturbo.sky.packed import open_unpacked
 from imgturbo.tables.reader import TableReader
@@ -25,7 +27,7 @@ FORMATS = {
 
 def format_of(path: Path | str) -> str | None:
     """The format that a name says; None where it says none."""
-    name = str(path).lower()
+    name = readable(path).name.lower()
     for packed in (".gz", ".bz2", ".xz"):
         name = name.removesuffix(packed) if name.endswith(f"fits{packed}") else name
     ends = {suffix: kind for kind, suffixes in FORMATS.items() for suffix in suffixes}
@@ -37,7 +39,10 @@ def is_table(path: Path | str) -> bool:
     kind = format_of(path)
     if kind != "fits":
         return kind is not None
-    with contextlib.suppress(ImgturboError), contextlib.closing(open_unpacked(Path(path))) as file:
+    with (
+        contextlib.suppress(ImgturboError),
+        contextlib.closing(open_unpacked(readable(path))) as file,
+    ):
         tables = 0
         for extent in walk(file.read, str(path)):
             axes = extent.cards.whole("NAXIS", 0, 32)
@@ -52,7 +57,7 @@ def is_table(path: Path | str) -> bool:
 
 
 def open_table(path: Path | str) -> TableReader:
-    """Open a table of any format.
+    """Open a table of any format; one at an address is fetched whole, for as long as it is open.
 
     Raises:
         ImgturboError: no such file, a name that says no format, or a file that is none.
@@ -62,7 +67,12 @@ def open_table(path: Path | str) -> TableReader:
         Traceback (most recent call last):
         imgturbo.errors.ImgturboError: no such.csv: no such file; name a table
     """
-    path = Path(path)
+    path = readable(path)
+    if isinstance(path, Remote):
+        held = contextlib.ExitStack()
+        table = open_table(held.enter_context(on_disk(path)))
+        weakref.finalize(table, held.close)
+        return table
     kind = format_of(path)
     if kind is None:
         known = ", ".join(suffix for suffixes in FORMATS.values() for suffix in suffixes)
