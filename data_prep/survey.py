@@ -15,7 +15,8 @@ from typing import Literal
 
 from imgturbo.config import FieldConfig, PrepareConfig, RegisterConfig
 from imgturbo.errors import ImgturboError
-from imgturbo.files import naming, sha256
+from imgturbo.files import naming
+from imgturbo.remote import identity
 from imgturbo.sky import FluxScale, open_sky
 from imgturbo.sky.grids import SAME_SCALE
 
@@ -210,11 +211,13 @@ def _scale_of(field: FieldSurvey, scale: float | None, config: PrepareConfig) ->
 def checksums(paths: Iterable[Path]) -> dict[str, str]:
     """SHA-256 of every file, by its path; a file that is named twice is read once.
 
+    Of a file at an address it is what the server says of its content (:func:`identity`).
+
     Raises:
         ImgturboError: one of them cannot be read.
     """
     found = {}
     for path in dict.fromkeys(paths):
         with naming(path, "look at its permissions and its disk", "cannot be read"):
-            found[str(path)] = sha256(path)
+            found[str(path)] = identity(path).removeprefix("sha256 ")
     return found

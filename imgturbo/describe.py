@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
+from imgturbo.remote import is_remote, readable
 
 if TYPE_CHECKING:
     from imgturbo.side import Side
@@ -39,8 +40,8 @@ def describe(path: Path) -> Facts:
     Raises:
         ImgturboError: nothing is there, or it is none of these.
     """
-    path = Path(path)
-    if not path.exists():
+    path = readable(path)
+    if not path.exists() and not is_remote(path):
         from imgturbo.bundle.folder import located
 
         path = located(path)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from imgturbo.errors import ImgturboError
 from imgturbo.files import naming
+from imgturbo.remote import is_remote, refuse_remote
 
 __all__ = ["Mark", "free_folder", "free_place", "is_within", "made_so"]
 
@@ -49,6 +50,7 @@ def free_place(
     Raises:
         ImgturboError: it is an input or lies in one; it is a folder; it exists.
     """
+    refuse_remote(out)
     out = Path(out)
     with naming(out, "choose another name", "cannot be written"):
         _refuse_inputs(out, inputs, folders)
@@ -76,6 +78,7 @@ def free_folder(
         ImgturboError: it is an input or lies in one; it is a file; it holds an input and would be
             replaced.
     """
+    refuse_remote(out)
     out = Path(out)
     given = [Path(path) for path in (*inputs, *folders) if path is not None]
     with naming(out, "choose another name", "cannot be written"):
@@ -108,7 +111,8 @@ def is_within(path: Path, folder: Path) -> bool:
 
 
 def _refuse_inputs(out: Path, inputs: Inputs, folders: Inputs) -> None:
-    for path in (Path(given) for given in (*inputs, *folders) if given is not None):
+    here = [path for path in (*inputs, *folders) if path is not None and not is_remote(path)]
+    for path in map(Path, here):
         if path.exists() and out.exists() and path.samefile(out):
             raise ImgturboError(f"{out}: is one of the inputs; choose another name")
     for path in (Path(given) for given in folders if given is not None):

@@ -30,6 +30,7 @@ from imgturbo.stopping import going_on
 if TYPE_CHECKING:
     from imgturbo.bundle import Bundle
     from imgturbo.mosaic.archive import Share
+    from imgturbo.mosaic import CutoutSummary
 
 __all__ = ["commands"]
 
@@ -40,9 +41,11 @@ commands = typer.Typer()
 def translate(
     bundle: BundleName,
     files: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Argument(
-            metavar="FILE", help="FITS files (one a band, any order), a picture, or a table."
+            metavar="FILE",
+            help="FITS files (one a band, any order), a picture, or a table; here or at an "
+            "address (https://, s3://).",
         ),
     ] = None,
     out: Annotated[
@@ -52,7 +55,16 @@ def translate(
     manifest: Annotated[
         Path | None, typer.Option(help="CSV of fields: first column a name, then one a band.")
     ] = None,
-    out_dir: Annotated[Path | None, typer.Option(help="Folder for the manifest's fields.")] = None,
+    out_dir: Annotated[
+        Path | None, typer.Option(help="Folder for the manifest's fields, or for cut-outs.")
+    ] = None,
+    positions: Annotated[
+        str | None,
+        typer.Option(help="Table of ra and dec: translate cut-outs round them, and nothing else."),
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Of a cut-out, across: 10arcsec, 0.5arcmin, 64pix.")
+    ] = None,
     direction: Direction = "forward",
     samples: Annotated[
         int | None, typer.Option(min=1, help="Draws of a stochastic model: mean and deviation.")
@@ -112,7 +124,7 @@ def translate(
 ) -> None:
     """Translate whole FITS mosaics (or pictures), window by window, keeping WCS, units and masks.
 
-    Interrupted, the same command continues.
+    Interrupted, the same command continues. With --positions, cut-outs alone are translated.
 
     Of a bundle that was trained on tables, FILE is a table (CSV, ECSV, FITS, HDF5): columns go by
     their names and keep their units.
@@ -144,6 +156,9 @@ def translate(
         "match_sky": match_sky,
         "overwrite": overwrite,
     }
+    if positions is not None or size is not None:
+        say(_translate_cutouts(bundle, files, positions, size, out, out_dir, manifest, options))
+        return
     if manifest is not None and (files or out is not None or out_dir is None):
         raise ImgturboError("translate: --manifest goes with --out-dir, without files or --out")
     if manifest is None and (not files or out is None):
@@ -198,6 +213,37 @@ def _share(share: str | None, overwrite: bool, scheduler: str | None) -> Share |
         return None
 
 
+def _translate_cutouts(
+    bundle: str,
+    files: Sequence[str] | None,
+    positions: str | None,
+    size: str | None,
+    out: Path | None,
+    out_dir: Path | None,
+    manifest: Path | None,
+    options: dict[str, Any],
+) -> CutoutSummary:
+    """The job of a table of positions on one image."""
+    from imgturbo.bundle import load_bundle
+    from imgturbo.mosaic import translate_positions
+    from imgturbo.report.progress import task
+
+    to = out if out is not None else out_dir
+    if not (positions and size and files) or to is None or None not in (out, out_dir) or manifest:
+        raise ImgturboError(
+            "translate: --positions goes with FITS files, --size and one of --out and --out-dir"
+        )
+    loaded = load_bundle(bundle)
+    if _reads_rows(loaded, options["direction"]):
+        raise ImgturboError(f"translate: {loaded.path} translates tables, which have no positions")
+    again = "continues" if out is None else "begins anew"
+    with going_on(f"the same command {again}"), task("translating") as progress:
+        options |= {"progress": progress, "log": progress.line}
+        return translate_positions(
+            loaded, files, positions, size, to, folder=out is None, **options
+        )
+
+
 def _reads_rows(bundle: Bundle, direction: str) -> bool:
     """Whether a table is to be given, rather than images."""
     way = bundle.direction(direction)
@@ -205,7 +251,7 @@ def _reads_rows(bundle: Bundle, direction: str) -> bool:
 
 
 def _translate_rows(
-    bundle: Bundle, file: Path, out: Path, keep: Sequence[str], options: dict[str, Any]
+    bundle: Bundle, file: str, out: Path, keep: Sequence[str], options: dict[str, Any]
 ) -> Path:
     """The job of one table; options of images must have been left alone."""
     from imgturbo.report.progress import task

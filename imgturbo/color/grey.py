@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
+from imgturbo.remote import readable
 from imgturbo.sky import SkyImage, Stretch, read_sky
 from imgturbo.sky.bands import stem
 from imgturbo.sky.image import BOTTOM_UP
@@ -68,7 +69,7 @@ def read_grey(path: Path | str, bands: str | None = None, grey: bool = False) ->
     Raises:
         ImgturboError: a colour picture without ``grey``, several bands, or none of that name.
     """
-    path = Path(path)
+    path = readable(path)
     sky = read_sky(path)
     if bands is not None:
         sky = sky.select(bands.split(","))

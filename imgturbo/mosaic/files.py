@@ -50,6 +50,7 @@ from imgturbo.mosaic.translate import (
     unstretch,
 )
 from imgturbo.places import free_place
+from imgturbo.remote import identity, readable, refuse_remote
 from imgturbo.sky import SkyReader, SkySpec, SkyWriter, open_sky
 from imgturbo.sky.bands import stem
 from imgturbo.sky.flags import flag_line
@@ -59,7 +60,7 @@ from imgturbo.sky.picture import is_picture
 from imgturbo.sky.provenance import history_of, prediction_cards
 from imgturbo.team import Team
 
-__all__ = ["Job", "Source", "translate_file"]
+__all__ = ["Input", "Job", "cards_of", "digest", "translate_file"]
 
 _CREATOR = f"imgturbo {__version__}"
 
@@ -110,8 +111,9 @@ def translate_file(
             was done is kept aside, and the same call continues.
     """
     team = team or Team.current()
+    refuse_remote(out)
     out = Path(out)
-    files = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
+    files = [readable(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
     chosen = Settings(**settings)
     if chosen.device is None and team.size > 1:
         chosen = replace(chosen, device=team.device)
@@ -119,7 +121,7 @@ def translate_file(
         if not out.parent.is_dir():
             raise ImgturboError(f"{out.parent}: no such folder; make it first")
         free_place(out, [*files, grid], [bundle.path], overwrite=overwrite)
-        source = Source(bundle, files, direction, bands, grid, chosen.match_sky)
+        source = Input(bundle, files, direction, bands, grid, chosen.match_sky)
     with source, contextlib.ExitStack() as held:
         with team.together():
             job = Job(source, out, bundle, chosen, overwrite)
@@ -130,7 +132,7 @@ def translate_file(
     return out
 
 
-class Source:
+class Input:
     """The input, opened, matched to the model, and read as the network wants it."""
 
     def __init__(
@@ -196,7 +198,7 @@ class Source:
         """A window (C, h, w), in the bands' order and the unit of the model's input."""
         return in_unit(self.reader.read(rows, cols).data[self.order], self.factors)
 
-    def __enter__(self) -> Source:
+    def __enter__(self) -> Input:
         return self
 
     def __exit__(
@@ -212,7 +214,7 @@ class Job:
     """One output: planned, described, then made by one process or several."""
 
     def __init__(
-        self, source: Source, out: Path, bundle: Bundle, settings: Settings, overwrite: bool
+        self, source: Input, out: Path, bundle: Bundle, settings: Settings, overwrite: bool
     ) -> None:
         self.source, self.out, self.bundle, self.settings = source, out, bundle, settings
         self.overwrite, self._begun = overwrite, False
@@ -249,7 +251,7 @@ class Job:
             hands: has units made elsewhere, all of them, instead of here.
         """
         with team.together():
-            digests = [_digest(path) for path in self.source.files] if team.first else []
+            digests = [digest(path) for path in self.source.files] if team.first else []
         # Each has planned by the memory of its own device.
         self.settle(team.share(digests), team.share(self.layout))
         picture = is_picture(self.out)
@@ -390,25 +392,7 @@ class Job:
             source.grid,
             way.calibration(self.settings),
         )
-        cards: list[tuple[str, Any, str]] = [
-            ("CREATOR", _CREATOR, "translated by"),
-            *prediction_cards(self.bundle.hash, way.name),
-            recipe.card,
-        ]
-        if reader.row_order:
-            cards += [("ROWORDER", reader.row_order, "place of the first row")]
-        if self.settings.samples is not None:
-            cards += [
-                ("NSAMPLES", self.settings.samples, "draws of the stochastic network"),
-                ("SEED", self.settings.seed, "of the first draw"),
-                ("TEMPERAT", self.settings.temperature, "of the draws; 1: the model's own"),
-            ]
-        cards += interval_cards(way, self.settings)
-        if self.settings.match_sky:
-            cards += [("MATCHSKY", True, "sky level brought to the training's first")]
-        if self.settings.ensemble != "none":
-            cards += [("ENSEMBLE", self.settings.ensemble, "mean over these symmetries")]
-        cards += self.target.header_cards(bands)
+        cards = [*cards_of(source, self.bundle, self.settings), recipe.card]
         command = ["imgturbo", "translate", "--bundle", self.bundle.path.name]
         command += ["--direction", way.name, "--out", self.out.name]
         if self.settings.samples is not None:
@@ -422,12 +406,12 @@ class Job:
             command += ["--ensemble", self.settings.ensemble]
         command += ["--match-sky"] if self.settings.match_sky else []
         if self.source.grid is not None:
-            command += ["--grid", Path(self.source.grid).name]
+            command += ["--grid", readable(self.source.grid).name]
         command += [path.name for path in self.source.files]
         history = [f"imgturbo {__version__}: {shlex.join(command)}"]
         history += [f"model {self.bundle.hash}, {way.name}"]
         for path, digest in zip(self.source.files, digests, strict=True):
-            history += [f"input {path.name}", f"sha256 {digest}"]
+            history += [f"input {path.name}", digest]
         history += history_of(reader.header)
         if self.settings.match_sky:
             shifts = zip(way.input.names, self.source.background.shift, strict=True)
@@ -454,7 +438,7 @@ class Job:
         content = {
             "version": __version__,
             "inputs": list(digests),
-            "grid": None if grid is None else _digest(Path(grid)),
+            "grid": None if grid is None else digest(readable(grid)),
             "order": self.source.order,
             "model": [self.bundle.hash, self.source.way.name],
             "windows": [[*w.origin, *w.shape] for w in self.layout.windows],
@@ -470,6 +454,29 @@ class Job:
         return sha256(json.dumps(content).encode())
 
 
-def _digest(path: Path) -> str:
+def cards_of(source: Input, bundle: Bundle, settings: Settings) -> list[tuple[str, Any, str]]:
+    """Of the primary header of whatever a bundle has made of an input."""
+    cards: list[tuple[str, Any, str]] = [
+        ("CREATOR", _CREATOR, "translated by"),
+        *prediction_cards(bundle.hash, source.way.name),
+    ]
+    if source.reader.row_order:
+        cards += [("ROWORDER", source.reader.row_order, "place of the first row")]
+    if settings.samples is not None:
+        cards += [
+            ("NSAMPLES", settings.samples, "draws of the stochastic network"),
+            ("SEED", settings.seed, "of the first draw"),
+            ("TEMPERAT", settings.temperature, "of the draws; 1: the model's own"),
+        ]
+    cards += interval_cards(source.way, settings)
+    if settings.match_sky:
+        cards += [("MATCHSKY", True, "sky level brought to the training's first")]
+    if settings.ensemble != "none":
+        cards += [("ENSEMBLE", settings.ensemble, "mean over these symmetries")]
+    return cards + list(source.output.stretch.header_cards(source.way.output.names))
+
+
+def digest(path: Path) -> str:
+    """What tells the content of an input from another's."""
     with naming(path, "look at its permissions and its disk", "cannot be read"):
-        return sha256(path)
+        return identity(path)

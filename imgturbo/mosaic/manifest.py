@@ -5,7 +5,8 @@
 
 The first column names the field (and its output, ``NAME.fits``), the others hold one file a band,
 with the band's name above them; a single column ``file`` will do where one file holds all bands.
-Paths are relative to the CSV. What is done with the fields is :mod:`imgturbo.mosaic.archive`'s.
+Paths are relative to the CSV, or addresses. What is done with the fields is
+:mod:`imgturbo.mosaic.archive`'s.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from imgturbo.door import door
 from imgturbo.errors import ImgturboError
+from imgturbo.remote import is_remote, on_disk, readable
 
 __all__ = ["Field", "read_manifest"]
 
@@ -42,11 +44,11 @@ def read_manifest(path: Path | str) -> list[Field]:
         ImgturboError: no such file, no header, rows of another length, a name that is missing,
             repeated or no file name; each with its line.
     """
-    path = Path(path)
+    path = readable(path)
     if not path.exists():
         raise ImgturboError(f"{path}: no such manifest; name a CSV of fields")
     with door(path, remedy="write it as UTF-8", what="cannot be read as CSV"):
-        with path.open("rb") as file:
+        with on_disk(path) as here, here.open("rb") as file:
             content = file.read(_LONGEST + 1)
         if len(content) > _LONGEST:
             raise ImgturboError(f"{path}: is longer than {_LONGEST >> 20} MB; divide it")
@@ -80,10 +82,15 @@ def read_manifest(path: Path | str) -> list[Field]:
         odd = next((cell for cell in cells if not _is_shown(cell)), None)
         if odd is not None:
             raise ImgturboError(f"{path}: line {number}: {_shown(odd)} is no file's name; mend it")
-        files = tuple(path.parent / cells[k] for k in columns if cells[k])
+        files = tuple(_file(path, cells[k]) for k in columns if cells[k])
         bands = None if single else tuple(header[k] for k in columns if cells[k])
         fields.append(Field(name, files, bands))
     return fields
+
+
+def _file(manifest: Path, cell: str) -> Path:
+    """What a cell names: an address, or a file beside the manifest."""
+    return readable(cell) if is_remote(cell) else manifest.parent / cell
 
 
 def _is_name(name: str) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imgturbo.remote import readable
 from imgturbo.sky.hdus import hdus_of
 
 __all__ = ["Ends", "file_ends", "file_intervals", "file_plane", "interval_names"]
@@ -61,7 +62,7 @@ def file_ends(path: Path | str, order: Sequence[int], shape: tuple[int, ...]) ->
     """
     if not str(path).lower().endswith(_FITS):
         return
-    with hdus_of(Path(path), quietly=True) as hdus:
+    with hdus_of(readable(path), quietly=True) as hdus:
         images = {
             (hdu.name, hdu.ver): hdu
             for hdu in hdus

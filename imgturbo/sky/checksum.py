@@ -9,7 +9,6 @@ one before a word does, so the letters are turned by one place.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 import numpy as np
@@ -99,15 +98,23 @@ class Seal:
     """The sums that an HDU came with, held against its bytes: the header now, the data when asked.
 
     Args:
-        stream: of the file, not packed; it is read at places of its own.
+        pread: ``(length, place) → bytes`` of the file, not packed.
         start: the byte at which the header begins.
         extent: of the HDU.
+        at_hand: whether all data may be read for their sum's sake; those of a file at an address
+            are not fetched for that, and so not verified.
     """
 
-    def __init__(self, stream: int, start: int, extent: Extent) -> None:
-        self._stream, self._extent = stream, extent
+    def __init__(
+        self,
+        pread: Callable[[int, int], bytes],
+        start: int,
+        extent: Extent,
+        at_hand: bool = True,
+    ) -> None:
+        self._pread, self._extent = pread, extent
         self._said = extent.cards.text("DATASUM").strip()
-        self._checked = not self._said  # an empty one says that nobody has summed
+        self._checked = not (self._said and at_hand)  # an empty one: nobody has summed
         self.header_holds = self._header_holds(start)
         """False where CHECKSUM contradicts the header; True also where there is none."""
 
@@ -138,6 +145,6 @@ class Seal:
 
     def _sum(self, start: int, stop: int, total: int = 0) -> int:
         for place in range(start, stop, _STRIP):
-            content = os.pread(self._stream, min(_STRIP, stop - place), place)
+            content = self._pread(min(_STRIP, stop - place), place)
             total = add(total, content.ljust(-(-len(content) // BLOCK) * BLOCK, b"\0"))
         return total

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from imgturbo.sky.headers import pixel_area, quiet, solid_angles
 
-__all__ = ["directions", "icrs", "same_grid", "to_pixels"]
+__all__ = ["directions", "icrs", "places_in", "same_grid", "to_pixels"]
 
 Floats = NDArray[np.float64]
 
@@ -71,6 +71,24 @@ def to_pixels(a: WCS, b: WCS, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Float
     lost = ~(away < np.sqrt(area))
     u[lost], v[lost] = np.nan, np.nan
     return u, v
+
+
+def places_in(wcs: WCS, places: SkyCoord) -> tuple[Floats, Floats]:
+    """Pixels (x, y) of an image in which directions lie; NaN where it does not see them."""
+    nowhere = np.full(places.shape, np.nan)
+    with quiet(), np.errstate(invalid="ignore"):
+        try:
+            x, y = (np.array(c, float) for c in wcs.world_to_pixel(places))
+        except ValueError:  # a frame that knows nothing of the stars
+            return nowhere, nowhere.copy()
+        x, y = _unrolled(wcs, x, y)
+        found = directions(wcs, x, y)
+    wanted = np.moveaxis(places.icrs.cartesian.xyz.value, 0, -1)
+    area = pixel_area(wcs)
+    assert area is not None
+    lost = ~(np.linalg.norm(found - wanted, axis=-1) < np.sqrt(area))
+    x[lost], y[lost] = np.nan, np.nan
+    return x, y
 
 
 def _unrolled(wcs: WCS, u: Floats, v: Floats) -> tuple[Floats, Floats]:

@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from astropy.io import fits
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from imgturbo.door import door, room_for
 from imgturbo.errors import ImgturboError
+from imgturbo.remote import Ranges
 from imgturbo.sky.blocks import Extent, extents
 from imgturbo.sky.cards import drop_unreadable, number_in, settle, whole_in, word_in
 from imgturbo.sky.checksum import Seal
@@ -40,6 +41,8 @@ _Found = tuple[Extent, Any, TileTable | None, Seal]
 """An HDU: its blocks, what astropy makes of it, how it is packed, its sums."""
 
 _STRIP = 1 << 22  # bytes read in one go
+_FAR_STRIPS = 8  # of a file at an address, fetched beside each other
+_GAP = 1 << 14  # bytes that are sooner fetched and dropped than asked around
 _COPIES = 3  # of a tile, while it is unpacked
 _REMEDY = "fetch it again"
 
@@ -56,6 +59,8 @@ class Hdu:
         where: the file and the HDU, for messages.
         tiles: how it is packed, if it is.
         seal: the sums that it came with; the data are held against theirs before any is given.
+        extent: where it lies in the file.
+        far: the file, if it is one at an address: no more is fetched than a window needs.
     """
 
     name: str
@@ -66,6 +71,8 @@ class Hdu:
     tiles: TileTable | None
     section: Section | None = field(repr=False)
     seal: Seal = field(repr=False)
+    extent: Extent = field(repr=False)
+    far: Ranges | None = field(default=None, repr=False)
     kept: dict[Plane, NDArray[Any]] = field(default_factory=dict, repr=False)
 
     def window(
@@ -94,6 +101,9 @@ class Hdu:
         out = np.empty((max(0, bottom - top), max(0, right - left)), kind)
         with door(self.where, "pixels", _REMEDY):
             self.seal.check()
+        if self.far is not None and len(inner) == 1:
+            self._window_from_afar(lead, (top, bottom), (left, right), out)
+            return out
         for first, last in self._strips(along, top, bottom):
             start, block = self._rows(lead, first, last, len(inner))
             with door(self.where, "pixels", _REMEDY):
@@ -102,6 +112,61 @@ class Hdu:
                     raise ValueError(f"of {last - first} rows, {len(raw)} are there")
             self._scale(raw, out[first - top : last - top])
         return out
+
+    def _window_from_afar(
+        self, lead: Plane, rows: tuple[int, int], cols: tuple[int, int], out: NDArray[Any]
+    ) -> None:
+        """A window of rows and columns of which nothing else is fetched, or not much."""
+        assert self.far is not None
+        assert self.section is not None
+        tall = self._tall(len(lead))
+        step = max(1, _FAR_STRIPS * _STRIP // (8 * max(1, cols[1] - cols[0])) // tall) * tall
+        edges = [rows[0], *range((rows[0] // step + 1) * step, rows[1], step), rows[1]]
+        for first, last in itertools.pairwise(edges):
+            index = (*lead, slice(first, last), slice(*cols))
+            if first >= last or cols[0] >= cols[1]:
+                continue
+            if self.tiles is None:
+                self.far.want(self._spans(lead, (first, last), cols))
+            else:
+                self._fetch_tiles(index)
+            with door(self.where, "pixels", _REMEDY), quiet():
+                raw = np.asarray(self.section(index))
+                if raw.shape != (last - first, cols[1] - cols[0]):
+                    raise ValueError(f"of {last - first} rows, {len(raw)} are there")
+            self._scale(raw, out[first - rows[0] : last - rows[0]])
+
+    def _spans(
+        self, lead: Plane, rows: tuple[int, int], cols: tuple[int, int]
+    ) -> list[tuple[int, int]]:
+        """Where in the file a window lies; parts that are near each other are one."""
+        size = abs(self.extent.cards.whole("BITPIX", -64, 64)) // 8
+        plane = 0
+        for index, length in zip(lead, self.shape, strict=False):
+            plane = plane * length + int(index)  # type: ignore[arg-type]
+        height, width = self.shape[len(lead) :]
+        spans: list[tuple[int, int]] = []
+        for row in range(*rows):
+            place = self.extent.data + size * width * (plane * height + row)
+            first, last = place + size * cols[0], place + size * cols[1]
+            if spans and first - spans[-1][1] <= _GAP and last - spans[-1][0] <= _STRIP:
+                spans[-1] = (spans[-1][0], last)
+            else:
+                spans.append((first, last))
+        return spans
+
+    def _fetch_tiles(self, index: Plane) -> None:
+        """The packed tiles under an index, fetched and looked at."""
+        assert self.far is not None
+        assert self.tiles is not None
+        numbers = self.tiles.numbers(index)
+        room_for(
+            _COPIES * self.tiles.bits // 8 * len(numbers) * math.prod(self.tiles.tile),
+            self.where,
+            f"unpacking {len(numbers)} tiles",
+        )
+        self.far.want(self.tiles.spans(numbers))
+        self.tiles.check(self.far, self.extent.cards, numbers)  # type: ignore[arg-type]
 
     def _strips(self, along: int, top: int, bottom: int) -> list[tuple[int, int]]:
         """First and last rows that are read in one go."""
@@ -137,6 +202,8 @@ class Hdu:
         if self.tiles is not None:
             size = self.tiles.bits // 8 * (last - first) * math.prod(self.shape[along + 1 :])
             room_for(_COPIES * size, self.where, f"unpacking {last - first} rows")
+            if self.far is not None:
+                self._fetch_tiles(index)
         with door(self.where, "pixels", _REMEDY), quiet():
             block = np.asarray(self.section(index))
         if self._tall(along) > 1:
@@ -166,10 +233,15 @@ def hdus_of(path: Path, quietly: bool = False) -> Iterator[list[Hdu]]:
         ImgturboError: it is no FITS file, is shorter than its headers say, or damaged.
     """
     with open_unpacked(path) as stream:
-        found = extents(stream, os.fstat(stream.fileno()).st_size, str(path))
-        tables = [tile_table(stream, extent) for extent in found]
+        far = stream if isinstance(stream, Ranges) else None
+        pread = _pread(stream) if far is None else far.pread
+        found = extents(stream, stream.seek(0, os.SEEK_END), str(path))
+        tables = [tile_table(stream, extent, far is None) for extent in found]
         starts = (0, *(extent.end for extent in found))
-        seals = [Seal(stream.fileno(), *place) for place in zip(starts, found, strict=False)]
+        seals = [
+            Seal(pread, start, extent, far is None)
+            for start, extent in zip(starts, found, strict=False)
+        ]
         stream.seek(0)
         with door(path, remedy=_REMEDY), quiet():
             opened = fits.open(
@@ -182,14 +254,19 @@ def hdus_of(path: Path, quietly: bool = False) -> Iterator[list[Hdu]]:
                     f"{path}: is damaged: it has {len(found)} HDUs, of which {len(opened)} can be "
                     f"read; {_REMEDY}"
                 )
-            yield _all_typed(path, list(zip(found, opened, tables, seals, strict=True)), quietly)
+            every = list(zip(found, opened, tables, seals, strict=True))
+            yield _all_typed(path, every, quietly, far)
 
 
-def _all_typed(path: Path, found: Sequence[_Found], quietly: bool) -> list[Hdu]:
+def _pread(stream: BinaryIO) -> Callable[[int, int], bytes]:
+    return lambda length, place: os.pread(stream.fileno(), length, place)
+
+
+def _all_typed(path: Path, found: Sequence[_Found], quietly: bool, far: Ranges | None) -> list[Hdu]:
     dropped: list[str] = []
     hdus = []
     for one in found:
-        hdus.append(_typed(*one, dropped))
+        hdus.append(_typed(*one, dropped, far))
         if hdus[-1].shape and not quietly:
             settle(hdus[-1].header, str(path))
     foreign = [word for extent, *_ in found for word in extent.cards.foreign]
@@ -226,7 +303,12 @@ def _doubt(path: Path, hdus: Sequence[Hdu]) -> None:
 
 
 def _typed(
-    extent: Extent, hdu: Any, table: TileTable | None, seal: Seal, dropped: list[str]
+    extent: Extent,
+    hdu: Any,
+    table: TileTable | None,
+    seal: Seal,
+    dropped: list[str],
+    far: Ranges | None,
 ) -> Hdu:
     """What astropy has made of an HDU, if it is what the blocks say."""
     where = extent.cards.where
@@ -243,7 +325,7 @@ def _typed(
         section = hdu.section.__getitem__ if shape else None
     name = word_in(header, "EXTNAME").strip().upper()
     version = whole_in(header, "EXTVER", where, 1)
-    return Hdu(name, version, header, shape, where, table, section, seal)
+    return Hdu(name, version, header, shape, where, table, section, seal, extent, far)
 
 
 def _shape(extent: Extent, table: TileTable | None) -> tuple[int, ...]:

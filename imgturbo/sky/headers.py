@@ -23,7 +23,7 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -32,7 +32,7 @@ from astropy.io import fits
 from astropy.io.fits.verify import VerifyWarning
 from astropy.time import Time
 from astropy.utils.exceptions import AstropyUserWarning
-from astropy.wcs import WCS, FITSFixedWarning
+from astropy.wcs import WCS, FITSFixedWarning, Sip
 from astropy.wcs.utils import custom_wcs_to_frame_mappings, proj_plane_pixel_area
 from numpy.typing import ArrayLike, NDArray
 
@@ -330,14 +330,32 @@ def wcs_cards(wcs: WCS) -> fits.Header:
 
 
 def wcs_window(wcs: WCS, rows: slice, cols: slice) -> WCS:
-    """The WCS of the window ``[rows, cols]`` of an image; both slices have a start and a stop."""
+    """The WCS of the window ``[rows, cols]`` of an image; both slices have a start and a stop.
+
+    A window may reach beyond the image: a start below 0 is so many pixels before the first.
+    """
     plane = wcs if wcs.naxis == 2 else wcs.celestial
     if plane is wcs and wcs.array_shape is not None and len(wcs.array_shape) != 2:
         plane = wcs.deepcopy()
         plane.pixel_shape = None  # of a cube: astropy would move the wrong axes
-    part = plane.slice((rows, cols))
+    before = [min(0, part.start) for part in (cols, rows)]
+    inside = tuple(slice(max(0, part.start), max(0, part.stop)) for part in (rows, cols))
+    part = plane.slice(inside)
+    if any(before):
+        _move(part, before)
     part.array_shape = (max(0, rows.stop - rows.start), max(0, cols.stop - cols.start))
     return part
+
+
+def _move(wcs: WCS, steps: Sequence[int]) -> None:
+    """Let a WCS begin so many pixels (x, y) later; WCS.slice knows no pixels before the first."""
+    wcs.wcs.crpix = [place - step for place, step in zip(wcs.wcs.crpix, steps, strict=True)]
+    if wcs.sip is not None:
+        sip = wcs.sip
+        wcs.sip = Sip(sip.a, sip.b, sip.ap, sip.bp, sip.crpix - np.array(steps))
+    for table in (wcs.cpdis1, wcs.cpdis2, wcs.det2im1, wcs.det2im2):
+        if table is not None:
+            table.crval = [place - step for place, step in zip(table.crval, steps, strict=True)]
 
 
 def unit_vectors(wcs: WCS, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:

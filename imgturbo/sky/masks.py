@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
+from imgturbo.remote import Remote
 from imgturbo.sky.hdus import Hdu, Plane
 
 __all__ = ["Kind", "Mask", "convention", "files_beside", "flag_bits", "mask_of", "pair"]
@@ -46,6 +47,9 @@ _BESIDE: dict[Kind, Sequence[str]] = {
     "flags": (),  # beside an image a 1 may mean good as well as bad
     "other": ("mask", "msk", "flag", "flags", "dq"),
 }
+_BESIDE_AFAR: dict[Kind, Sequence[str]] = {"weight": ("wht", "weight"), "noise": ("rms",)}
+"""Of a file at an address: every name that is tried is a request."""
+
 _SCIENCE = re.compile(r"[_.-](sci|drz|drc|image|img|i2d)$", re.IGNORECASE)
 _SUFFIX = re.compile(r"\.(fits|fit|fts)(\.(gz|fz|bz2|xz))?$", re.IGNORECASE)
 
@@ -178,22 +182,26 @@ def pair(
 
 
 def files_beside(path: Path) -> Iterator[tuple[Kind, Path]]:
-    """Companions of an image that lie beside it, one a kind: (kind, file)."""
+    """Companions of an image that lie beside it, one a kind: (kind, file).
+
+    Beside a file at an address ``_wht``, ``_weight`` and ``_rms`` alone are looked for.
+    """
     suffix = _SUFFIX.search(path.name)
-    if suffix is None:
+    far = isinstance(path, Remote)
+    if suffix is None or (isinstance(path, Remote) and not path.has_siblings):
         return
     whole = path.name[: suffix.start()]
     base = _SCIENCE.sub("", whole)
     bases = dict.fromkeys((base, whole))
     suffixes = dict.fromkeys((suffix[0], ".fits", ".fits.gz", ".fits.fz"))
-    for kind, marks in _BESIDE.items():
+    for kind, marks in (_BESIDE_AFAR if far else _BESIDE).items():
         names = (
             f"{one}{joint}{word}{end}"
             for one in bases
-            for joint in "_.-"
+            for joint in ("_" if far else "_.-")
             for mark in marks
-            for word in (mark, mark.upper())
-            for end in suffixes
+            for word in ((mark,) if far else (mark, mark.upper()))
+            for end in ((suffix[0],) if far else suffixes)
         )
         beside = (path.with_name(name) for name in names)
         twin = next((file for file in beside if file != path and file.is_file()), None)

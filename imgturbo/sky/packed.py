@@ -22,6 +22,7 @@ from typing import IO, Any, BinaryIO
 from imgturbo.door import door
 from imgturbo.errors import ImgturboError
 from imgturbo.files import naming, whole
+from imgturbo.remote import is_remote
 from imgturbo.sky.blocks import Extent, walk
 
 __all__ = ["PACKED_SUFFIXES", "open_unpacked", "pack"]
@@ -72,6 +73,11 @@ def open_unpacked(path: Path) -> BinaryIO:
         reader = next((read for magic, read in _READERS.items() if start.startswith(magic)), None)
         if reader is None:
             return stream
+        if is_remote(path):
+            raise ImgturboError(
+                f"{path}: is packed as a whole, so no part of it can be read over the network; "
+                "fetch the file and name it here, or give one that is packed by tiles (fpack)"
+            )
         unpacked = _unpacked(path, reader, stream)
     except BaseException:
         stream.close()

@@ -19,6 +19,7 @@ from PIL import Image
 
 from imgturbo.door import door
 from imgturbo.errors import ImgturboError
+from imgturbo.remote import readable
 from imgturbo.sky.bands import PICTURE_SUFFIXES
 from imgturbo.sky.decode import decode
 from imgturbo.sky.units import DISPLAY
@@ -40,7 +41,7 @@ _THIN = 4  # longer side over shorter, beyond which a picture is not made larger
 
 def is_picture(path: Path) -> bool:
     """Whether the suffix is one of a picture's."""
-    return path.suffix.lower() in PICTURE_SUFFIXES
+    return readable(path).suffix.lower() in PICTURE_SUFFIXES
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
+from imgturbo.remote import readable
 from imgturbo.sky.hdus import hdus_of
 
 __all__ = ["read_psf"]
@@ -26,7 +27,7 @@ def read_psf(path: Path, side: int) -> NDArray[np.float32]:
     Raises:
         ImgturboError: the file cannot be read, has no image, or what it has is no PSF.
     """
-    with hdus_of(path, quietly=True) as hdus:
+    with hdus_of(readable(path), quietly=True) as hdus:
         images = [hdu for hdu in hdus if len(hdu.shape) == 2]
         if not images:
             raise ImgturboError(f"{path}: has no image of two axes; give the file of a PSF")

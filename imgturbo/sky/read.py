@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from imgturbo.door import door, room_for
 from imgturbo.errors import ImgturboError
+from imgturbo.remote import on_disk, readable
 from imgturbo.sky.bands import ascii_name, distinct
 from imgturbo.sky.fits_file import FitsFile
 from imgturbo.sky.grids import grid_at
@@ -36,6 +37,7 @@ __all__ = ["SkyReader", "open_sky", "read_sky"]
 Paths = Path | str | Sequence[Path | str]
 _STRIPS = 8
 _LARGE = 1 << 26  # bytes of a window that are worth a look at the memory
+_PROBE = 16  # half the pixels across of a first look
 _SCAN = 1 << 20  # pixels looked at in one go for a first measured one
 
 
@@ -222,7 +224,8 @@ class SkyReader:
         if path.is_dir():
             raise ImgturboError(f"{path}: is a folder; name the files in it")
         if is_picture(path):
-            picture = read_picture(path)
+            with on_disk(path) as here:
+                picture = read_picture(here)
             size = picture.pixels.shape[1], picture.pixels.shape[2]
 
             scale = FluxScale(parse_unit(picture.unit))
@@ -286,7 +289,9 @@ def open_sky(
 
     Args:
         paths: FITS files (also packed by gzip, bzip2, xz, zip or fpack), pictures, or files that an
-            installed package reads (:mod:`imgturbo.sky.readers`).
+            installed package reads (:mod:`imgturbo.sky.readers`), here or at an address
+            (``https://``, ``s3://``, …: :mod:`imgturbo.remote`), where no more of a FITS file is
+            fetched than is read.
         bands: names of the bands wanted, in that order; None for all.
         unit: taken for FITS files without a BUNIT (the reader's ``unit_is_assumed`` says so); a
             picture's, if the values can be that.
@@ -302,7 +307,7 @@ def open_sky(
             measured pixel; files that have neither one grid nor the WCS to bring them to one; files
             of different units, or in an unknown one where they must be brought to other pixels.
     """
-    given = [Path(paths)] if isinstance(paths, Path | str) else [Path(path) for path in paths]
+    given = [readable(path) for path in ([paths] if isinstance(paths, Path | str) else paths)]
     if not given:
         raise ImgturboError("no image was given; name at least one file")
     return SkyReader(given, bands, unit, names)
@@ -385,8 +390,11 @@ def _check_shape(first: Band, band: Band) -> None:
 
 
 def _check_measured(band: Band) -> None:
-    """Stops at the first block of rows with a measured pixel, usually the first of all."""
+    """Stops at the first block with a measured pixel: a few in the middle, usually."""
     height, width = band.shape
+    middle = (slice(n // 2 - min(n // 2, _PROBE), n // 2 + _PROBE) for n in band.shape)
+    if np.isfinite(band.read(*middle)).any():
+        return
     step = max(1, _SCAN // width)
     for top in range(0, height, step):
         rows = slice(top, min(top + step, height))

@@ -140,9 +140,9 @@ class SkySpec:
         pixels = self.shape[1] * self.shape[2]
         for name in self.extensions:
             for version in range(1, self.shape[0] + 1):
-                headers.append((self._image_header(name, version), 4 * pixels))
+                headers.append((self.image_header(name, version, version - 1), 4 * pixels))
         if self.flagged:
-            headers.append((self._flags_header(), pixels))
+            headers.append((self.flags_header(), pixels))
         texts: list[tuple[int, bytes]] = []
         starts: list[int] = []
         place = 0
@@ -160,10 +160,11 @@ class SkySpec:
         }
         return FitsLayout(texts, planes, starts[-1] if self.flagged else None, place)
 
-    def _image_header(self, name: str, version: int) -> fits.Header:
-        zero = self.zeropoints[version - 1]
+    def image_header(self, name: str, version: int, band: int) -> fits.Header:
+        """Of an image of a band (its number), called so (EXTNAME, EXTVER)."""
+        zero = self.zeropoints[band]
         header = self._extension(name, version, -32, "IEEE float32")
-        header["FILTER"] = (ascii_name(self.bands[version - 1]), "band")
+        header["FILTER"] = (ascii_name(self.bands[band]), "band")
         area = pixel_area(self.wcs, self.shape[1:])
         for card in FluxScale(parse_unit(self.unit), zero, area).cards():
             header.append(card)
@@ -171,8 +172,9 @@ class SkySpec:
             header.append(fits.Card(*further), end=True)
         return self._placed(header)
 
-    def _flags_header(self) -> fits.Header:
-        header = self._extension(FLAGS, 1, 8, "unsigned bytes")
+    def flags_header(self, version: int = 1) -> fits.Header:
+        """Of the plane of FLAGS."""
+        header = self._extension(FLAGS, version, 8, "unsigned bytes")
         for card in flag_cards():
             header.append(card, end=True)
         return self._placed(header)

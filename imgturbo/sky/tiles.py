@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 import numpy as np
@@ -37,6 +37,18 @@ _MAGIC = 0xDD99
 _PLANES = 62
 
 
+@dataclass(frozen=True, eq=False)
+class _Heap:
+    """The packed bytes of one column: of tile i ``lengths[i]`` of them from byte ``starts[i]``.
+
+    ``starts`` are places in the file; ``algorithm`` is how they are packed, if that is looked at.
+    """
+
+    algorithm: str
+    lengths: NDArray[np.int64]
+    starts: NDArray[np.int64]
+
+
 @dataclass(frozen=True)
 class TileTable:
     """What the header of a tile-compressed image says.
@@ -52,6 +64,7 @@ class TileTable:
     tile: tuple[int, ...]
     bits: int
     algorithm: str
+    heaps: tuple[_Heap, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -60,14 +73,55 @@ class TileTable:
 
     def shapes(self) -> Iterator[tuple[int, ...]]:
         """Of each tile, in the table's order; those at the rim are smaller."""
-        for place in np.ndindex(*self.counts):
-            yield tuple(
-                min(t, n - i * t) for i, t, n in zip(place, self.tile, self.shape, strict=True)
-            )
+        return (self._shape(place) for place in np.ndindex(*self.counts))
+
+    def _shape(self, place: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(
+            min(t, n - i * t) for i, t, n in zip(place, self.tile, self.shape, strict=True)
+        )
+
+    def numbers(self, index: tuple[int | slice, ...]) -> list[int]:
+        """Of the tiles that an index of the image's array touches."""
+        along = []
+        for part, length, tile in zip(index, self.shape, self.tile, strict=True):
+            first, last = (part, part + 1) if isinstance(part, int) else part.indices(length)[:2]
+            along.append(np.arange(first // tile, -(-last // tile)))
+        places = np.ravel_multi_index(np.meshgrid(*along, indexing="ij"), self.counts)
+        return [int(number) for number in places.ravel()]
+
+    def spans(self, numbers: Iterable[int]) -> list[tuple[int, int]]:
+        """Where in the file the packed bytes of these tiles lie: (first, one past the last)."""
+        return [
+            (int(heap.starts[k]), int(heap.starts[k] + heap.lengths[k]))
+            for heap in self.heaps
+            for k in numbers
+            if heap.lengths[k]
+        ]
+
+    def check(self, stream: BinaryIO, cards: Cards, numbers: Iterable[int] | None = None) -> None:
+        """Hold what packed tiles say of their own size against the header; all, if none is named.
+
+        Raises:
+            ImgturboError: they contradict each other.
+        """
+        tiles = range(math.prod(self.counts)) if numbers is None else list(numbers)
+        for heap in self.heaps:
+            if not heap.algorithm.startswith(("GZIP", "HCOMPRESS", "PLIO")):
+                continue
+            for tile in tiles:
+                length, start = int(heap.lengths[tile]), int(heap.starts[tile])
+                shape = self._shape(tuple(map(int, np.unravel_index(tile, self.counts))))
+                if length and not _agrees(stream, heap.algorithm, shape, length, start):
+                    raise cards.error(f"tile {tile} does not hold what its header says")
 
 
-def tile_table(stream: BinaryIO, extent: Extent) -> TileTable | None:
+def tile_table(stream: BinaryIO, extent: Extent, at_hand: bool = True) -> TileTable | None:
     """What a tile-compressed image claims, all of it checked; None of another HDU.
+
+    Args:
+        stream: of the file.
+        extent: of the HDU.
+        at_hand: whether the tiles are looked at now; else who reads some checks them first.
 
     Raises:
         ImgturboError: the claims cannot be, or contradict the packed bytes.
@@ -80,6 +134,7 @@ def tile_table(stream: BinaryIO, extent: Extent) -> TileTable | None:
     if math.prod(table.counts) != len(rows):
         raise cards.error(f"it has {len(rows)} tiles, and by ZNAXIS and ZTILE {table.counts}")
     heap = cards.whole("THEAP", rows.size, rows.size + extent.size, rows.size)
+    heaps = []
     for name, (at, wide, width) in offsets.items():
         kind = ">i8" if wide else ">i4"
         both = np.ascontiguousarray(rows[:, at : at + (16 if wide else 8)]).view(kind)
@@ -89,13 +144,16 @@ def tile_table(stream: BinaryIO, extent: Extent) -> TileTable | None:
             raise cards.error("a tile lies outside its data")
         if name == "COMPRESSED_DATA":
             none = lengths == 0
-            packed = (table.algorithm, lengths, starts)
+            algorithm = table.algorithm
         else:
             none &= lengths == 0
-            packed = ("GZIP_1" if name.startswith("GZIP") else "", lengths, starts)
-        _check_streams(stream, extent, table, heap, *packed)
+            algorithm = "GZIP_1" if name.startswith("GZIP") else ""
+        heaps.append(_Heap(algorithm, lengths, starts + heap + extent.data))
     if none.any():
         raise cards.error(f"tile {int(np.argmax(none))} is empty")
+    table = replace(table, heaps=tuple(heaps))
+    if at_hand:
+        table.check(stream, cards)
     return table
 
 
@@ -156,37 +214,19 @@ def _flat(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(n for n in shape if n != 1)
 
 
-def _check_streams(
-    stream: BinaryIO,
-    extent: Extent,
-    table: TileTable,
-    heap: int,
-    algorithm: str,
-    lengths: NDArray[np.int64],
-    starts: NDArray[np.int64],
-) -> None:
-    """Hold what each packed tile says of its own size against the header."""
-    if not algorithm.startswith(("GZIP", "HCOMPRESS", "PLIO")):
-        return
-    heap += extent.data
-    for tile, (shape, length, start) in enumerate(
-        zip(table.shapes(), lengths.tolist(), starts.tolist(), strict=True)
-    ):
-        if not length:
-            continue
-        if algorithm.startswith("GZIP"):
-            stream.seek(heap + start + max(0, length - 4))
-            right = int.from_bytes(stream.read(4), "little") <= 8 * math.prod(shape)
-        elif algorithm.startswith("PLIO"):
-            stream.seek(heap + start)
-            words = np.frombuffer(stream.read(min(length, 14)), ">i2").astype(int)
-            right = len(words) >= 3 and 0 < _plio_words(words) <= length // 2
-        else:
-            stream.seek(heap + start)
-            head = stream.read(_HCOMPRESS.itemsize)
-            right = length >= len(head) == _HCOMPRESS.itemsize and _hcompress(head, shape)
-        if not right:
-            raise extent.cards.error(f"tile {tile} does not hold what its header says")
+def _agrees(
+    stream: BinaryIO, algorithm: str, shape: tuple[int, ...], length: int, start: int
+) -> bool:
+    """Whether a tile of this shape may lie in so many bytes from ``start``, by its own account."""
+    if algorithm.startswith("GZIP"):
+        stream.seek(start + max(0, length - 4))
+        return int.from_bytes(stream.read(4), "little") <= 8 * math.prod(shape)
+    stream.seek(start)
+    if algorithm.startswith("PLIO"):
+        words = np.frombuffer(stream.read(min(length, 14)), ">i2").astype(int)
+        return len(words) >= 3 and 0 < _plio_words(words) <= length // 2
+    head = stream.read(_HCOMPRESS.itemsize)
+    return length >= len(head) == _HCOMPRESS.itemsize and _hcompress(head, shape)
 
 
 def _plio_words(words: NDArray[np.int64]) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
 from pathlib import Path
 
 from imgturbo import plugins
 from imgturbo.door import door
 from imgturbo.errors import ImgturboError
+from imgturbo.remote import Remote, on_disk, readable
 from imgturbo.sky.blocks import walk
 from imgturbo.sky.packed import open_unpacked
 from imgturbo.sky.readers import installed_reader
@@ -27,7 +29,7 @@ FORMATS = {
 
 def format_of(path: Path | str) -> str | None:
     """The format that a name says; None where it says none."""
-    name = str(path).lower()
+    name = readable(path).name.lower()
     for packed in (".gz", ".bz2", ".xz"):
         name = name.removesuffix(packed) if name.endswith(f"fits{packed}") else name
     ends = {suffix: kind for kind, suffixes in FORMATS.items() for suffix in suffixes}
@@ -42,7 +44,10 @@ def is_table(path: Path | str) -> bool:
         return reader is not None and issubclass(reader, TableReader)
     if kind != "fits":
         return True
-    with contextlib.suppress(ImgturboError), contextlib.closing(open_unpacked(Path(path))) as file:
+    with (
+        contextlib.suppress(ImgturboError),
+        contextlib.closing(open_unpacked(readable(path))) as file,
+    ):
         tables = 0
         for extent in walk(file.read, str(path)):
             axes = extent.cards.whole("NAXIS", 0, 32)
@@ -57,7 +62,7 @@ def is_table(path: Path | str) -> bool:
 
 
 def open_table(path: Path | str) -> TableReader:
-    """Open a table of any format.
+    """Open a table of any format; one at an address is fetched whole, for as long as it is open.
 
     Raises:
         ImgturboError: no such file, a name that says no format, or a file that is none.
@@ -67,7 +72,12 @@ def open_table(path: Path | str) -> TableReader:
         Traceback (most recent call last):
         imgturbo.errors.ImgturboError: no such.csv: no such file; name a table
     """
-    path = Path(path)
+    path = readable(path)
+    if isinstance(path, Remote):
+        held = contextlib.ExitStack()
+        table = open_table(held.enter_context(on_disk(path)))
+        weakref.finalize(table, held.close)
+        return table
     kind, other = format_of(path), installed_reader(path)
     if other is not None and not issubclass(other, TableReader):
         raise ImgturboError(f"{path}: is an image, not a table; name a table")

@@ -20,9 +20,10 @@ from imgturbo import __version__
 from imgturbo.bundle import Bundle
 from imgturbo.bundle.settings import Settings, SettingsDict
 from imgturbo.errors import ImgturboError
-from imgturbo.files import naming, sha256
+from imgturbo.files import naming
 from imgturbo.locks import locked
 from imgturbo.places import free_place
+from imgturbo.remote import identity, readable
 from imgturbo.sky.provenance import prediction_cards
 from imgturbo.tables.files import open_table
 from imgturbo.tables.quantity import factors_to
@@ -75,7 +76,7 @@ def translate_table_file(
     with team.together():
         if team.first:
             _translate(
-                bundle, Path(path), Path(out), direction, keep, overwrite, progress,
+                bundle, readable(path), Path(out), direction, keep, overwrite, progress,
                 Settings(**settings),
             )  # fmt: skip
     return Path(out)
@@ -212,11 +213,11 @@ def _provenance(
     command += ["--keep", ",".join(keep)] if keep else []
     command += [path.name, "--out", out.name]
     with naming(path, "look at its permissions and its disk", "cannot be read"):
-        digest = sha256(path)
+        digest = identity(path)
     meta["HISTORY"] = [
         f"imgturbo {__version__}: {shlex.join(command)}",
         f"model {bundle.hash}, {direction}",
         f"input {path.name}",
-        f"sha256 {digest}",
+        digest,
     ]
     return meta

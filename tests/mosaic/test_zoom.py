@@ -13,10 +13,16 @@ from astropy.wcs import WCS
 from imgturbo.bundle import load_bundle, save_bundle
 from imgturbo.config import Config
 from imgturbo.engines import build_network
-from imgturbo.mosaic import translate_array, translate_file, translate_sky
+from imgturbo.mosaic import (
+    translate_array,
+    translate_file,
+    translate_positions,
+    translate_sky,
+)
 from imgturbo.mosaic.zoom import flags_on, mask_on
 from imgturbo.side import Side
 from imgturbo.sky import read_sky
+from imgturbo.sky.catalogue import Positions
 from imgturbo.sky.headers import pixel_scale
 from imgturbo.sky.stretch import Stretch
 
@@ -189,3 +195,27 @@ def test_masks_grow_and_flags_are_kept(zoom):
         cols = slice(int(x / zoom), max(int((x + 1) / zoom), int(x / zoom) + 1))
         assert mask_on(valid, zoom)[y, x] == valid[rows, cols].all()
         assert flags_on(flags, zoom)[y, x] == np.bitwise_or.reduce(flags[rows, cols], axis=None)
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_cutouts_on_a_finer_or_coarser_grid_are_parts_of_the_whole(lively, tmp_path, direction):
+    data = np.random.default_rng(4).normal(1, 0.1, (H, W))
+    data[30, 40] = np.nan
+    scale = COARSE if direction == "forward" else COARSE / 2
+    path = write(tmp_path / "in.fits", data, scale)
+    settings = {"direction": direction, "window": 64}
+    translate_file(lively, path, tmp_path / "whole.fits", **settings)
+    with fits.open(tmp_path / "whole.fits") as whole:
+        places = WCS(whole[1].header).pixel_to_world([5.2, 20.7], [6.1, 25.3])
+        there = Positions(["a", "b"], places)
+        out = tmp_path / "cut"
+        translate_positions(lively, path, there, "13pix", out, folder=True, **settings)
+        for name, (y, x) in (("a", (0, 0)), ("b", (19, 15))):
+            rows, cols = slice(y, y + 13), slice(x, x + 13)
+            if name == "a":
+                rows, cols = slice(0, 13), slice(0, 12)
+            with fits.open(out / f"{name}.fits") as part:
+                mine = part[1].data if name == "b" else part[1].data[:, 1:]
+                flags = part["FLAGS"].data if name == "b" else part["FLAGS"].data[:, 1:]
+                np.testing.assert_allclose(mine, whole[1].data[rows, cols], rtol=2e-5)
+                np.testing.assert_array_equal(flags, whole["FLAGS"].data[rows, cols])

@@ -21,7 +21,7 @@ from imgturbo.bundle.settings import Settings, SettingsDict
 from imgturbo.errors import ImgturboError
 from imgturbo.files import sha256
 from imgturbo.mosaic.archive.tasks import BundleName, Here, Task, absolute, handed_out
-from imgturbo.mosaic.files import Job, Source, translate_file
+from imgturbo.mosaic.files import Input, Job, translate_file
 from imgturbo.mosaic.sweep import Layout
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def translate_strip(strip: _Strip, units: Sequence[int], rank: int) -> None:
     here, bundle = Here(), strip.bundle.load()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the driver has said them
-        source = Source(
+        source = Input(
             bundle, strip.files, strip.direction, strip.bands, strip.grid, strip.settings.match_sky
         )
     with source:

@@ -1,0 +1,82 @@
+"""Files in buckets of S3, on a server of its own on the loopback: read as everybody may."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from imgturbo.errors import ImgturboError
+from imgturbo.remote import identity, server
+from imgturbo.sky import open_sky, read_sky
+
+BUCKET = "s3://stpubdata/hst/public"
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory):
+    """``(folder, put)``: what is put there is in the bucket."""
+    import boto3
+    from fsspec.config import conf
+    from moto.server import ThreadedMotoServer
+
+    folder = tmp_path_factory.mktemp("bucket")
+    moto = ThreadedMotoServer(port=0, verbose=False)
+    moto.start()
+    endpoint = f"http://127.0.0.1:{moto.get_host_and_port()[1]}"
+    words = {"aws_access_key_id": "x", "aws_secret_access_key": "x", "region_name": "us-east-1"}
+    client = boto3.client("s3", endpoint_url=endpoint, **words)
+    client.create_bucket(Bucket="stpubdata")
+
+    def put(path):
+        client.upload_file(
+            str(path), "stpubdata", f"hst/public/{path.name}", {"ACL": "public-read"}
+        )
+        return f"{BUCKET}/{path.name}"
+
+    patch = pytest.MonkeyPatch()
+    patch.setitem(conf, "s3", {"endpoint_url": endpoint})
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        patch.delenv(name, raising=False)
+    patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    patch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(folder / "none"))
+    patch.setenv("AWS_CONFIG_FILE", str(folder / "none"))
+    patch.setattr(server, "_WAIT", 0.01)
+    server._anonymous.cache_clear()
+    yield folder, put
+    patch.undo()
+    server._anonymous.cache_clear()
+    moto.stop()
+
+
+def test_windows_of_a_bucket_are_those_of_the_file(bucket):
+    folder, put = bucket
+    data = np.random.default_rng(0).normal(size=(47, 9001)).astype(np.float32)
+    hdu = fits.ImageHDU(data, fits.Header({"BUNIT": "nJy", "FILTER": "F606W"}), name="SCI")
+    weight = np.ones((47, 9001), np.float32)
+    weight[20, 8010] = 0
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(folder / "x_drz.fits")
+    fits.PrimaryHDU(weight).writeto(folder / "x_wht.fits")
+    put(folder / "x_wht.fits")
+    address = put(folder / "x_drz.fits")
+    window = slice(11, 30), slice(8000, 8033)
+    with open_sky(address) as there, open_sky(folder / "x_drz.fits") as here:
+        assert there.masked_by == ("x_wht.fits",)
+        np.testing.assert_array_equal(there.read(*window).data, here.read(*window).data)
+    size = (folder / "x_drz.fits").stat().st_size
+    assert identity(address).startswith(f"remote {size} bytes, ETag ")
+
+
+@pytest.mark.parametrize("address", [f"{BUCKET}/none.fits", "s3://nobucket/x.fits"])
+def test_what_is_not_there_is_one_line(bucket, address):
+    with pytest.raises(ImgturboError) as error:
+        read_sky(address)
+    assert str(error.value) == f"{address}: no such file; check the path"
+
+
+def test_a_folder_is_named(bucket):
+    folder, put = bucket
+    (folder / "y.txt").write_text("1")
+    put(folder / "y.txt")
+    with pytest.raises(ImgturboError, match=f"{BUCKET}: is a folder; name the files in it"):
+        read_sky(BUCKET)
