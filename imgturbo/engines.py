@@ -73,6 +73,7 @@ __all__ = [
     "ENGINES",
     "Engine",
     "Space",
+    "bears_half_precision",
     "build_network",
     "build_trainable",
     "channels",
@@ -102,6 +103,8 @@ class Engine:
         encoder: whether ``model.encoder`` may describe a network for the way back.
         brings: makes the section of the encoder that comes with a decoder; None: it brings none.
         weights: whether the weights of ``objective`` (paired, marginal, identity) are read.
+        half: whether its loss bears half precision in the networks: no densities, whose
+            log-determinants do not. ``train.precision: auto`` asks.
         reads: which of the keys that not every engine reads it does: those of ``objective`` but
             the preset, and critics' ones; None: any that a config sets is let pass.
     """
@@ -114,6 +117,7 @@ class Engine:
     encoder: bool = False
     brings: Callable[[NetworkConfig], NetworkConfig] | None = None
     weights: bool = False
+    half: bool = True
     reads: frozenset[str] | None = None
 
 
@@ -135,6 +139,7 @@ def _by_likelihood(network: Callable[..., Generator]) -> Engine:
         ("likelihood",),
         "likelihood",
         score="bits",
+        half=False,
         reads=frozenset({"objective.noise"}),
     )
 
@@ -231,6 +236,7 @@ ENGINES: dict[str, Engine] = {
         network=InvertibleMap,
         trainable=_one_network_both_ways,
         preset="flow",
+        half=False,
         encoder=False,
         brings=_turned,
     ),
@@ -241,6 +247,7 @@ ENGINES: dict[str, Engine] = {
         "likelihood",
         score="bits",
         encoder=True,
+        half=False,
         reads=frozenset(),
     ),
     "diffusion": Engine(
@@ -255,6 +262,7 @@ ENGINES: dict[str, Engine] = {
         ("augmented",),
         "augmented",
         score="mmd",
+        half=False,
         reads=frozenset({"objective.augmented"}),
     ),
     "mixture_inn": Engine(
@@ -263,6 +271,7 @@ ENGINES: dict[str, Engine] = {
         ("likelihood", "bottleneck"),
         "likelihood",
         score="bits",
+        half=False,
         reads=frozenset({"objective.noise", "objective.bottleneck"}),
     ),
 }
@@ -301,6 +310,11 @@ def build_network(section: NetworkConfig, in_channels: int, out_channels: int) -
     """
     engine = ENGINES.get(section.kind, _EIGHT_TERMS)  # a physical encoder is no engine's decoder
     return engine.network(section, in_channels, out_channels)
+
+
+def bears_half_precision(config: Config) -> bool:
+    """Whether ``train.precision: auto`` may train what a config describes in bf16."""
+    return ENGINES[config.model.decoder.kind].half
 
 
 def build_trainable(config: Config, source: Space, target: Space) -> Trainable:
