@@ -201,7 +201,7 @@ class TrainConfig(Section):
     are. Where the score is not to be had the newest weights are the best."""
     channels_last: bool | Literal["auto"] = "auto"
     """Keep image tensors channels last in memory; auto: where that is faster, which it is but for
-    networks with instance norm on a CPU."""
+    networks with batch or instance norm on a CPU."""
     compile: bool = False
     """Compile the networks, and critics without a gradient penalty, with torch.compile: a slow
     start, faster steps. Checkpoints are those of a run without it."""

@@ -1,16 +1,17 @@
 """What suits the processor: the precision, the layout of images in memory, a compiler.
 
 Precision ``auto`` is bf16 where the processor multiplies it in hardware (AVX512-BF16 or AMX of a
-CPU, any GPU that has it) and the engine's loss bears it: never for densities, whose
-log-determinants are small differences of large numbers, nor for rows of numbers, which gain nothing.
-A CPU without these instructions would emulate bf16, at a third of the speed.
+CPU, any GPU that has it) and the loss of the engine bears it: never densities, the log-determinants
+of which are small differences of large numbers, nor for rows of numbers, which gain nothing. A CPU
+without these instructions converts every number to and fro, and is slower.
 
-Layout ``auto`` is channels last, in which convolutions and norms over a pixel's channels are fastest
-— but on a CPU contiguous for networks with instance norm: torch's knows no channels last, and every
-image would be copied to and fro around it. Both were measured (docs/performance.md).
+Layout ``auto`` is channels last, in which convolutions and norms over a pixel's channels are
+fastest; but on a CPU contiguous for networks with batch or instance norm, whose convolutions of
+4 × 4 are faster so, too: torch's instance norm knows no channels last, and every image would be
+copied to and fro around it (docs/performance.md has the figures).
 
-Both are results of measurements of speed alone. The precision changes what a run computes: it is
-settled when a run begins, and its checkpoints remember it. The layout does not count as a change.
+The precision changes what a run computes: it is settled when a run begins, and its checkpoints
+remember it. The layout is none of their business.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def settle_precision(config: Config, source: Source, resume: bool) -> Config:
-    """The config with a precision where it says ``auto``: that of the run that it continues, if any.
+    """The config with a precision where it says ``auto``: that of the run it continues, if any.
 
     Args:
         config: a settled one.
@@ -74,7 +75,8 @@ def channels_last(asked: bool | str, network: nn.Module, device: torch.device) -
         return asked
     if device.type != "cpu":
         return True
-    return not any(isinstance(module, nn.InstanceNorm2d) for module in network.modules())
+    over_images = (nn.InstanceNorm2d, nn.BatchNorm2d)
+    return not any(isinstance(module, over_images) for module in network.modules())
 
 
 def check_compiler(device: torch.device) -> None:
