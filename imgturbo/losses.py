@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -156,6 +156,15 @@ class Trainable(nn.Module, ABC):
         """The networks that translate, by name: ``decoder``, ``encoder``, those that there are."""
         named = {"decoder": self.decoder, "encoder": self.encoder}
         return {name: network for name, network in named.items() if network is not None}
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile what a step runs, as ``nn.Module.compile`` does: here every map by itself.
+
+        The loss around them stays as it is, and so do the names of the weights: a checkpoint does
+        not tell whether it was compiled.
+        """
+        for network in self.maps().values():
+            network.compile(*args, **kwargs)
 
     def generator_parameters(self) -> list[nn.Parameter]:
         """Parameters of the maps that are trained, for the generators' optimiser; each once."""

@@ -146,8 +146,10 @@ class TrainConfig(Section):
     """A bundle, by its folder or name, whose weights are the first ones; None: a fresh start."""
     steps: int = Field(10_000, ge=1)
     """Updates of the weights in the whole run."""
-    precision: Literal["no", "bf16", "fp16"] = "no"
-    """Mixed precision: no (float32), bf16, or fp16 (GPUs alone)."""
+    precision: Literal["no", "bf16", "fp16", "auto"] = "no"
+    """Mixed precision: no (float32), bf16, or fp16 (GPUs alone); auto: bf16 where the processor has
+    it in hardware, for images and losses without densities, else no. A run keeps the one that it
+    began with."""
     lr: float = Field(2e-4, gt=0)
     """Learning rate, after the warm-up."""
     critic_lr: float | None = Field(None, gt=0)
@@ -201,10 +203,12 @@ class TrainConfig(Section):
     """Validations in a row without a better score after which training ends early; the first
     weights are then scored too, so that what is saved is never worse than they were. None: all
     steps are made."""
-    channels_last: bool = True
-    """Keep image tensors channels last in memory, which is faster on most devices."""
+    channels_last: bool | Literal["auto"] = "auto"
+    """Keep image tensors channels last in memory; auto: where that is faster, which it is but for
+    networks with batch or instance norm on a CPU."""
     compile: bool = False
-    """Compile the networks with torch.compile: a slow start, faster steps."""
+    """Compile the networks, and critics without a gradient penalty, with torch.compile: a slow
+    start, faster steps. Checkpoints are those of a run without it."""
 
     @field_validator("precision", mode="before")
     @classmethod

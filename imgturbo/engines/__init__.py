@@ -34,6 +34,7 @@ __all__ = [
     "Engine",
     "Kind",
     "Space",
+    "bears_half_precision",
     "build_network",
     "build_trainable",
     "by_likelihood",
@@ -55,6 +56,11 @@ def build_network(section: NetworkConfig, in_channels: int, out_channels: int) -
     """
     engine = ENGINES.get(section.kind, EIGHT_TERMS)  # a physical encoder is no engine's decoder
     return engine.network(section, in_channels, out_channels)
+
+
+def bears_half_precision(config: Config) -> bool:
+    """Whether ``train.precision: auto`` may train what a config describes in bf16."""
+    return ENGINES[config.model.decoder.kind].half
 
 
 def build_trainable(config: Config, source: Space, target: Space) -> Trainable:

@@ -95,6 +95,8 @@ class Engine:
         encoder: whether ``model.encoder`` may describe a network for the way back.
         brings: makes the section of the encoder that comes with a decoder; None: it brings none.
         weights: whether the weights of ``objective`` (paired, marginal, identity) are read.
+        half: whether its loss bears half precision in the networks: no densities, whose
+            log-determinants do not. ``train.precision: auto`` asks.
         reads: which of the keys that not every engine reads it does: those of ``objective`` but
             the preset, and critics' ones; None: any that a config sets is let pass.
     """
@@ -107,6 +109,7 @@ class Engine:
     encoder: bool = False
     brings: Callable[[NetworkConfig], NetworkConfig] | None = None
     weights: bool = False
+    half: bool = True
     reads: frozenset[str] | None = None
 
 
@@ -147,6 +150,7 @@ def _by_likelihood(network: Callable[..., Generator]) -> Engine:
         ("likelihood",),
         "likelihood",
         score="bits",
+        half=False,
         reads=frozenset({"objective.noise"}),
     )
 
@@ -256,6 +260,7 @@ ENGINES: plugins.Kinds[Engine] = plugins.Kinds(
             network=InvertibleMap,
             trainable=_one_network_both_ways,
             preset="flow",
+            half=False,
             encoder=False,
             brings=_turned,
         ),
@@ -266,6 +271,7 @@ ENGINES: plugins.Kinds[Engine] = plugins.Kinds(
             "likelihood",
             score="bits",
             encoder=True,
+            half=False,
             reads=frozenset(),
         ),
         "diffusion": Engine(
@@ -280,6 +286,7 @@ ENGINES: plugins.Kinds[Engine] = plugins.Kinds(
             ("augmented",),
             "augmented",
             score="mmd",
+            half=False,
             reads=frozenset({"objective.augmented"}),
         ),
         "mixture_inn": Engine(
@@ -288,6 +295,7 @@ ENGINES: plugins.Kinds[Engine] = plugins.Kinds(
             ("likelihood", "bottleneck"),
             "likelihood",
             score="bits",
+            half=False,
             reads=frozenset({"objective.noise", "objective.bottleneck"}),
         ),
     },

@@ -11,7 +11,7 @@ divergence from a prior has a closed form: see ``turbo.closed``.
 from __future__ import annotations
 
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -76,6 +76,10 @@ class InvertibleMap(TableGenerator):
             return Answer(output, log_det=log_det)
         output = self.flow.inverse(self.checked(u))
         return Answer(output, log_det=-self.flow(output)[1])
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile f, which gives the log-determinants both ways; its inverse stays as it is."""
+        self.flow.compile(*args, **kwargs)
 
 
 def invertible_pair(

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -151,6 +152,11 @@ class MomentaFlow(EventGenerator):
         latent, log_det = self.flow(t, condition)
         normal = -0.5 * (latent.square() + math.log(2 * math.pi)).sum(1)
         return normal + log_det + slope.sum(1) + self.origins.log_prob(a, h)
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile what a likelihood runs: the networks of the condition, and the flow."""
+        for part in (self.first, self.second, self.flow):
+            part.compile(*args, **kwargs)
 
     def _known(self, p: Tensor) -> tuple[Tensor, Tensor]:
         """As arranged (B, K, 4), and what is known of a turned event (B, width)."""

@@ -145,7 +145,8 @@ def bytes_per_pixel(generator: Generator, channels: int) -> float:
     """What the network holds at its peak for one input pixel, in bytes of float32.
 
     Measured, not guessed: modules' outputs are followed on a small input from their making to their
-    release. Buffers that the convolution library takes within a call are not seen, hence the 2.
+    release. Buffers that the convolution library takes within a call are not seen; they were
+    measured to be some 40 % more (docs/performance.md), hence the 1.5.
     """
     # Several cells of the coarsest grid, but no huge image where that grid is itself coarse.
     side = generator.size or max(64, generator.stride, min(8 * generator.stride, 256))
@@ -170,4 +171,4 @@ def bytes_per_pixel(generator: Generator, channels: int) -> float:
     finally:
         for hook in hooks:
             hook.remove()
-    return 2 * (peak + 4 * channels * side * side) / (side * side)
+    return 1.5 * (peak + 4 * channels * side * side) / (side * side)

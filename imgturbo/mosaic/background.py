@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from imgturbo.errors import ImgturboError
 from imgturbo.sky import Stretch
+from imgturbo.sky.stretch import clipped_sky, middle_of
 
 __all__ = ["Background"]
 
@@ -134,23 +135,33 @@ class Background:
             return None
         found = np.zeros((rows.stop - rows.start, cols.stop - cols.start), bool)
         for i, y in _overlapping(self._cuts[0], rows):
-            for j, x in _overlapping(self._cuts[1], cols):
-                found[y, x] = self._verdict(i, j)
+            across = _overlapping(self._cuts[1], cols)
+            self._judge(i, [j for j, _ in across if (i, j) not in self._verdicts])
+            for j, x in across:
+                found[y, x] = self._verdicts[i, j]
         return found
 
     # ------------------------------------------------------------------------------ cells
 
-    def _verdict(self, i: int, j: int) -> bool:
-        """Whether a cell's sky is another; where little was measured, the whole image's."""
-        if (i, j) not in self._verdicts:
-            assert self._whole is not None
+    def _judge(self, i: int, row: Sequence[int]) -> None:
+        """Note of cells side by side whether their sky is another; they are read in one piece.
+
+        Where little was measured it is the whole image's.
+        """
+        if not row:
+            return
+        assert self._whole is not None
+        down, across = self._cuts
+        first = int(across[row[0]])
+        rows, cols = slice(int(down[i]), int(down[i + 1])), slice(first, int(across[row[-1] + 1]))
+        flux = self._flux(rows, cols)
+        for j in row:
             level, noise = self._beyond(self._whole, _LEVEL)
-            cell = self._measure(i, j)
+            cell = _measure(flux[:, :, int(across[j]) - first : int(across[j + 1]) - first])
             if cell is not None:
                 alone, noise = self._beyond(cell, _ALONE)
                 level = level | alone
             self._verdicts[i, j] = bool((level | noise).any())
-        return self._verdicts[i, j]
 
     def _compared(self, cell: _Cell) -> tuple[Array, Array]:
         """(level in σ above the training's, noise over the training's), a band."""
@@ -174,34 +185,38 @@ class Background:
         down, across = (len(cuts) - 1 for cuts in self._cuts)
         every = max(1, int(np.ceil(np.sqrt(down * across / _SURVEYED))))
         places = [(i, j) for i in range(0, down, every) for j in range(0, across, every)]
-        cells = [cell for place in places if (cell := self._measure(*place)) is not None]
+        cells = [cell for place in places if (cell := _measure(self._read(*place))) is not None]
         if not cells:
             return None
         columns = zip(*[(*cell.levels, *cell.noises) for cell in cells], strict=True)
         m, q, s, t = (np.median(column, axis=0) for column in columns)
         return _Cell((m, q), (s, t), sum(cell.pixels for cell in cells))
 
-    def _measure(self, i: int, j: int) -> _Cell | None:
+    def _read(self, i: int, j: int) -> Flux:
         rows, cols = (
             slice(*map(int, cuts[k : k + 2])) for cuts, k in zip(self._cuts, (i, j), strict=True)
         )
-        flux = self._flux(rows, cols)
-        valid = np.isfinite(flux).all(0)
-        pixels = int(valid.sum())
-        if pixels < _FEWEST:
-            return None
-        tiles = _tiles(flux)
-        tiles = tiles[:, np.isfinite(tiles).all((0, 2))]
-        opinions = []
-        for k, plane in enumerate(flux):
-            measured = plane[valid].astype(np.float64)
-            if np.ptp(measured) == 0:
-                return None  # no noise, no sky
-            middle, sigma = _clipped(measured)
-            calm = _calmest(tiles[k]) if tiles.shape[1] >= 4 else (middle, sigma)
-            opinions.append((middle, calm[0], sigma, calm[1]))
-        m, q, s, t = np.array(opinions).T
-        return _Cell((m, q), (s, t), pixels)
+        return self._flux(rows, cols)
+
+
+def _measure(flux: Flux) -> _Cell | None:
+    """What a cell (C, h, w) says of its sky; None where too little was measured."""
+    valid = np.isfinite(flux).all(0)
+    pixels = int(valid.sum())
+    if pixels < _FEWEST:
+        return None
+    tiles = _tiles(flux)
+    tiles = tiles[:, np.isfinite(tiles).all((0, 2))]
+    opinions = []
+    for k, plane in enumerate(flux):
+        measured = plane[valid]
+        if np.ptp(measured) == 0:
+            return None  # no noise, no sky
+        middle, sigma = _clipped(measured)
+        calm = _calmest(tiles[k]) if tiles.shape[1] >= 4 else (middle, sigma)
+        opinions.append((middle, calm[0], sigma, calm[1]))
+    m, q, s, t = np.array(opinions).T
+    return _Cell((m, q), (s, t), pixels)
 
 
 def _overlapping(cuts: npt.NDArray[np.intp], extent: slice) -> list[tuple[int, slice]]:
@@ -226,11 +241,11 @@ def _calmest(tiles: Array) -> tuple[float, float]:
     """Level and noise of those squares that vary least."""
     order = np.argsort(tiles.std(1))
     calm = tiles[order[: max(1, round(_CALM * len(tiles)))]].ravel()
-    level = float(np.median(calm))
-    return level, 1.4826 * float(np.median(np.abs(calm - level))) / _CALM_NOISE
+    level, noise = middle_of(calm)
+    return level, noise / _CALM_NOISE
 
 
-def _clipped(pixels: Array) -> tuple[float, float]:
+def _clipped(pixels: Flux) -> tuple[float, float]:
     """Level and noise as the stretch's fit measures them."""
-    fitted = Stretch.fit(pixels[None], None, 1.0)
-    return float(fitted.offset[0]), float(fitted.softening[0])
+    level, sigma = clipped_sky(pixels)
+    return level, sigma or float(np.std(pixels.astype(np.float64))) or 1.0

@@ -20,6 +20,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
+from imgturbo.heap import kept
 from imgturbo.mosaic.apply import Applier
 from imgturbo.mosaic.blending import Blender
 from imgturbo.mosaic.lane import Lane, ahead
@@ -114,6 +115,8 @@ def sweep(
 
     def fetch(group: _Group) -> tuple[npt.NDArray[np.float32], list[Piece]]:
         pieces = [read(window) for window in group.windows]
+        if len(pieces) == 1:  # large windows come alone, and need not be copied
+            return pieces[0].values[None], pieces
         return np.stack([piece.values for piece in pieces]), pieces
 
     extensions = layout.reduction.extensions
@@ -147,7 +150,8 @@ def sweep(
             if unit is not None:
                 mark(unit)
 
-    with Lane() as lane:
+    # Where one window is all, there is no second one to find the memory of the first.
+    with kept(len(layout.windows) > 1), Lane() as lane:
         for group, (stack, pieces) in ahead(fetch, _groups(layout, units, apply)):
             reducers = [Reducer(layout.reduction) for _ in group.windows]
             origins = [window.origin for window in group.windows]

@@ -30,7 +30,7 @@ from imgturbo.mosaic.matching import band_order, check_values, flux_factors, war
 from imgturbo.mosaic.reading import Reading, strips
 from imgturbo.mosaic.reducers import Reduction
 from imgturbo.mosaic.sweep import Layout, sweep
-from imgturbo.mosaic.windows import choose_window, plan
+from imgturbo.mosaic.windows import choose_windows, plan
 from imgturbo.nets import Ensemble, Generator
 from imgturbo.side import Side
 from imgturbo.sky import SkyImage, Stretch
@@ -344,8 +344,10 @@ def prepare(
     cost = bytes_per_pixel(generator, generator.in_channels)
     if device.type == "cpu":  # where the reducers' planes lie, with one float32 draw
         cost += (8 * reduction.held + 4) * generator.out_channels * float(generator.zoom) ** 2
-    side = generator.size or settings.window or choose_window(halo, stride, cost, budget)
-    windows = plan(height, width, side, halo, stride)
+    window: int | tuple[int, int] | None = generator.size or settings.window
+    if window is None:
+        window = choose_windows(height, width, halo, stride, cost, budget)
+    windows = plan(height, width, window, halo, stride)
     batch = settings.batch
     if batch is None:
         tallest, widest = (max(window.shape[axis] for window in windows) for axis in (0, 1))

@@ -13,7 +13,8 @@ be up to s − 1 shorter), so a sweep has one shape or nearly so: the allocator 
 library then reuse the same buffers, and equal windows can be stacked into one batch.
 
 The price of a halo is (E / (E − 2h))² network evaluations a pixel, the price of a large E is
-memory; `choose_window` weighs them.
+memory. `choose_windows` counts both for every number of windows down and across: few windows that
+span the image where it is narrow, and hardly ever squares.
 """
 
 from __future__ import annotations
@@ -22,14 +23,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
-from math import ceil, isqrt
+from math import ceil
+
+import numpy as np
+import numpy.typing as npt
 
 from imgturbo.errors import ImgturboError
 
-__all__ = ["Window", "batches", "choose_window", "plan"]
+__all__ = ["Window", "batches", "choose_windows", "plan"]
 
-COST = 32  # extent in halos at which halos cost (32/30)² − 1 = 14 % of the computation
 SMALLEST = 256  # below this the cost of a call, not of a halo, is what counts
+SPARED = 0.005  # of the computation, that a larger window must spare to be worth its memory
 
 
 @dataclass(frozen=True)
@@ -88,12 +92,15 @@ class Window:
         )
 
 
-def plan(height: int, width: int, window: int, halo: int, stride: int = 1) -> list[Window]:
+def plan(
+    height: int, width: int, window: int | tuple[int, int], halo: int, stride: int = 1
+) -> list[Window]:
     """Aligned, balanced windows, row by row, whose cores partition the image exactly.
 
     Args:
         height, width: of the image, in pixels.
-        window: largest extent of what the network sees at once, halo included.
+        window: largest extent of what the network sees at once, halo included; one number, or one
+            down and one across.
         halo: pixels needed on each side of a core; rounded up to a multiple of `stride`.
         stride: of the generator; every origin is a multiple of it.
 
@@ -102,8 +109,9 @@ def plan(height: int, width: int, window: int, halo: int, stride: int = 1) -> li
     """
     if height < 1 or width < 1:
         raise ImgturboError(f"an image of {height} x {width} pixels has nothing to translate")
-    vertical = _axis(height, window, halo, stride)
-    horizontal = _axis(width, window, halo, stride)
+    down, across = (window, window) if isinstance(window, int) else window
+    vertical = _axis(height, down, halo, stride)
+    horizontal = _axis(width, across, halo, stride)
     return [
         Window(row, col, rows, cols, core_rows, core_cols)
         for row, (rows, core_rows) in enumerate(vertical)
@@ -142,20 +150,48 @@ def _round_up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
 
 
-def choose_window(halo: int, stride: int, bytes_per_pixel: float, budget: float) -> int:
-    """The extent at which halos are cheap, or the largest that `budget` bytes allow if smaller.
+def choose_windows(
+    height: int, width: int, halo: int, stride: int, bytes_per_pixel: float, budget: float
+) -> tuple[int, int]:
+    """Extents down and across that cost least, of those that `budget` bytes allow.
 
     Args:
+        height, width: of the image, in pixels.
         halo: pixels on each side.
         stride: of the generator.
         bytes_per_pixel: what the network holds at its peak for one input pixel.
-        budget: bytes that one window may take.
+        budget: bytes that one window may take; the smallest one is taken whatever it needs.
     """
-    cheap = max(SMALLEST, COST * halo)
-    affordable = isqrt(max(1, int(budget / max(bytes_per_pixel, 1.0))))
+    halo = _round_up(halo, stride)
     # A core no wider than its halos would cost more than four evaluations a pixel.
-    useful = 4 * halo + stride
-    return _round_up(max(min(cheap, affordable), useful, stride), stride)
+    smallest = _round_up(max(SMALLEST, 4 * halo + stride), stride)
+    down, computed_down = _choices(height, halo, stride, smallest)
+    across, computed_across = _choices(width, halo, stride, smallest)
+    area = np.multiply.outer(down, across)
+    computed = np.multiply.outer(computed_down, computed_across)
+    fits = area <= max(budget / max(bytes_per_pixel, 1.0), float(area.min()))
+    least = float(computed[fits].min())
+    good = fits & (computed <= (1 + SPARED) * least)
+    row, col = np.unravel_index(np.where(good, area, np.inf).argmin(), area.shape)
+    return int(down[row]), int(across[col])
+
+
+def _choices(
+    size: int, halo: int, stride: int, smallest: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Extents for one window along an axis, for two, and so on, and the pixels computed in all."""
+    extents, computed = [float(size)], [float(size)]
+    most = max(1, (size - 2 * halo) // max(1, smallest - 2 * halo) + 1)
+    for count in range(2, most + 1):
+        extent = _round_up(ceil((size - 2 * halo) / count), stride) + 2 * halo
+        if extent >= extents[-1]:
+            continue
+        windows = _axis(size, max(extent, smallest), halo, stride)
+        extents.append(float(max(extent, smallest)))
+        computed.append(float(sum(seen.stop - seen.start for seen, _ in windows)))
+        if extent <= smallest:
+            break
+    return np.array(extents), np.array(computed)
 
 
 def batches(windows: Sequence[Window], size: int) -> Iterator[list[Window]]:

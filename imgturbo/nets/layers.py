@@ -81,7 +81,9 @@ class ResidualBlock(nn.Module):
         branch = self.first(self.norm(h))
         if self.noise is not None:
             branch = self.noise(branch, noise)
-        return h + self.second(self.dropout(F.silu(branch)))
+        # Nobody else holds a convolution's output, nor does its gradient need it.
+        branch = self.second(self.dropout(F.silu(branch, inplace=not torch.is_grad_enabled())))
+        return branch.add_(h)
 
 
 class BlocksConfig(Protocol):

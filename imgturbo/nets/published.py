@@ -96,7 +96,7 @@ class Pix2PixUNet(ImageGenerator):
         published_start(self)
 
     def translate(self, u: Tensor, noise: Noise | None) -> Tensor:
-        h = (2 * u - 1).contiguous(memory_format=torch.channels_last)
+        h = 2 * u - 1  # in the layout that it comes in, see imgturbo.training.layout
         features = []
         for level, down in enumerate(self.downs):
             h = down(F.leaky_relu(h, 0.2) if level else h)
@@ -142,7 +142,7 @@ class CycleGANResNet(ImageGenerator):
     def translate(self, u: Tensor, noise: Noise | None) -> Tensor:
         if min(u.shape[2:]) < 2 * self.stride:  # one pixel has no neighbour to be reflected
             u = pad_to_multiple(u, 2 * self.stride)
-        h = self.layers((2 * u - 1).contiguous(memory_format=torch.channels_last))
+        h = self.layers(2 * u - 1)
         return ((torch.tanh(h) if self.bounded else h) + 1) / 2
 
 

@@ -112,13 +112,15 @@ class UShaped(nn.Module):
             h = down(h)
         h = self.bottom(h, *told)
         for level in reversed(range(len(self.ups))):
-            h = self.ups[level](h) + skips[level]
+            h = self.ups[level](h).add_(skips.pop())
             h = self.decoder[level](self.finest(h) if level == 0 else h, *told)
         return h
 
     def end(self, g: Tensor, u: Tensor) -> Tensor:
         """y (B, C', H, W) of g₀ (B, width, h, w), beside the input u (B, C, H, W)."""
-        return self.beside(self.head(F.silu(self.norm(g))), u)
+        # The norm's gradient needs its input alone.
+        normed = F.silu(self.norm(g), inplace=not torch.is_grad_enabled())
+        return self.beside(self.head(normed), u)
 
     def beside(self, features: Tensor, u: Tensor) -> Tensor:
         """The last kernel over the features and the input itself."""

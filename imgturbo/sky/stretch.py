@@ -16,6 +16,7 @@ stays NaN. Numpy only: a machine that trains needs no astropy.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 
 from imgturbo.sky.bijection import NONE, Bijection
 
-__all__ = ["Stretch"]
+__all__ = ["Stretch", "clipped_sky", "middle_of"]
 
 _SAMPLE = 1 << 22  # pixels a band that statistics are taken from: plenty, and bounded in memory
 _CLIP_ROUNDS, _CLIP_SIGMA = 10, 3.0
@@ -259,15 +260,7 @@ def _fit_band(
 ) -> tuple[float, float, float]:
     if len(pixels) == 0:
         return 0.0, 1.0, 1.0
-    sky = pixels
-    for _ in range(_CLIP_ROUNDS):
-        middle = float(np.median(sky))
-        sigma = 1.4826 * float(np.median(np.abs(sky - middle)))
-        kept = sky[np.abs(sky - middle) <= _CLIP_SIGMA * sigma]
-        if sigma == 0 or len(kept) == len(sky):
-            break
-        sky = kept
-    offset, sigma = float(np.median(sky)), 1.4826 * float(np.median(np.abs(sky - np.median(sky))))
+    offset, sigma = clipped_sky(pixels)
     bright = float(np.percentile(pixels, percentile)) - offset
     if sigma == 0:  # more than half of the pixels are equal: fall back on the spread of the rest
         sigma = float(np.std(pixels))
@@ -276,3 +269,51 @@ def _fit_band(
     soft = softening * sigma
     scale = float(np.arcsinh(max(bright, sigma) / soft))
     return offset, soft, scale
+
+
+def clipped_sky(pixels: NDArray[np.floating]) -> tuple[float, float]:
+    """Level and robust deviation of finite pixels, one or more, after clipping at 3 σ."""
+    # Sorted once: medians, spreads and what is clipped are then places in it, found by bisection.
+    sky: Sequence[float] = np.sort(pixels).astype(np.float64).data
+    for _ in range(_CLIP_ROUNDS):
+        middle = _median(sky)
+        sigma = 1.4826 * _deviation(sky, middle)
+        far = _CLIP_SIGMA * sigma
+        first = bisect_left(sky, True, key=lambda value: middle - value <= far)
+        last = bisect_left(sky, True, key=lambda value: value - middle > far)
+        if sigma == 0 or last - first == len(sky):
+            break
+        sky = sky[first:last]
+    middle = _median(sky)
+    return middle, 1.4826 * _deviation(sky, middle)
+
+
+def middle_of(pixels: NDArray[np.float64]) -> tuple[float, float]:
+    """Level and robust deviation of finite pixels, one or more, without clipping."""
+    ordered: Sequence[float] = np.sort(pixels).data
+    middle = _median(ordered)
+    return middle, 1.4826 * _deviation(ordered, middle)
+
+
+def _median(values: Sequence[float]) -> float:
+    """Of sorted values."""
+    half = len(values) // 2
+    return values[half] if len(values) % 2 else (values[half - 1] + values[half]) / 2
+
+
+def _deviation(values: Sequence[float], middle: float) -> float:
+    """The median distance of sorted values from their median.
+
+    The k values nearest to it are neighbours.
+    """
+
+    def nearest(k: int) -> float:
+        first = bisect_left(
+            range(len(values) - k),
+            True,
+            key=lambda i: abs(values[i] - middle) <= abs(values[i + k] - middle),
+        )
+        return max(abs(values[first] - middle), abs(values[first + k - 1] - middle))
+
+    half = len(values) // 2
+    return nearest(half + 1) if len(values) % 2 else (nearest(half) + nearest(half + 1)) / 2

@@ -41,6 +41,7 @@ from imgturbo.data.choice import open_source
 from imgturbo.data.source import Source
 from imgturbo.engines import settle
 from imgturbo.errors import ImgturboError
+from imgturbo.heap import kept
 from imgturbo.locks import locked
 from imgturbo.losses import Losses
 from imgturbo.report.progress import WorkProgress
@@ -49,6 +50,7 @@ from imgturbo.team import Team
 from imgturbo.training.best import consider, write_best_bundle
 from imgturbo.training.checkpoint import Checkpoints
 from imgturbo.training.folder import check_folder, clear_folder, write_config
+from imgturbo.training.processor import settle_precision
 from imgturbo.training.schedule import learning_rate_factor
 from imgturbo.training.seeds import TRAINING, seed_step
 from imgturbo.training.signals import StopSignal
@@ -116,11 +118,12 @@ def train(config: Config, resume: bool = True, source: Source | None = None) -> 
     config = settle(config)
     resolve_trackers(config.train.trackers)  # before anything is written
     source = source or open_source(config)
+    config = settle_precision(config, source, resume)
     # Accelerate keeps one state a process; an earlier run's may be of another precision.
     AcceleratorState._reset_state()
     try:
         accelerator = _accelerator(config)
-        with StopSignal() as stop, ExitStack() as held:
+        with kept(), StopSignal() as stop, ExitStack() as held:
             result = _train(config, source, accelerator, resume, stop, held)
         accelerator.end_training()
         return result

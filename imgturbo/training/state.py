@@ -27,6 +27,7 @@ from imgturbo.training.checkpoint import Checkpoint, Checkpoints
 from imgturbo.training.ema import EMA
 from imgturbo.training.initial import start_at_bundle, start_at_colours
 from imgturbo.training.muon import Muon, is_matrix
+from imgturbo.training.processor import channels_last, check_compiler
 from imgturbo.training.seeds import INITIAL, seed_step
 from imgturbo.training.selection import Selection
 from imgturbo.training.tensors import (
@@ -83,15 +84,17 @@ class RunState:
         self.objective.check(source)
         refuse_unscored(self.selection.score, source)
         self._refuse_idle(source)
-        self.channels_last = config.train.channels_last and source.extent is not None
+        self.channels_last = source.extent is not None and channels_last(
+            config.train.channels_last, self.objective, team.device
+        )
         if self.channels_last:
             self.objective.to(memory_format=torch.channels_last)
         self.objective.to(team.device)
         generators = self.objective.maps()
         self.ema = EMA(generators, config.train.ema)
         if config.train.compile:
-            for network in generators.values():
-                network.compile()
+            check_compiler(team.device)
+            self.objective.compile()
         self.model: nn.Module = accelerator.prepare(self.objective)
         self.optimizers = self._optimizers()
         if (config.train.critic_steps or 1) > 1 and "critics" not in self.optimizers:

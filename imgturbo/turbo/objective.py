@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,7 @@ from imgturbo.losses import Ledger, Losses, Trainable
 from imgturbo.nets.answer import Answer
 from imgturbo.nets.generator import GROWTH
 from imgturbo.nets.operators import observer
+from imgturbo.turbo.adversarial import MODES
 from imgturbo.turbo.distances import GAUSSIAN, Mix, l1
 from imgturbo.turbo.divergences import DIVERGENCES
 from imgturbo.turbo.spaces import Contest, Output, Samples, carried, contest, require_like
@@ -131,6 +132,17 @@ class Objective(Trainable):
                 if needs and needs not in tells:
                     remedy = _REMEDY[needs].format(way)
                     raise ImgturboError(f"objective.{key}.{name}: {kind} {remedy}")
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile the maps, and the critics unless their gradients are penalised.
+
+        A compiled network has no second derivative, which the penalties need.
+        """
+        super().compile(*args, **kwargs)
+        slopes = MODES[self.terms.adversarial].penalised and self.terms.gradient_penalty
+        if not (slopes or self.terms.r1):
+            for critic in self.critics.values():
+                critic.compile(*args, **kwargs)
 
     # ------------------------------------------------------------------------------ forward
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgturbo.errors import ImgturboError
-from imgturbo.mosaic.windows import batches, choose_window, plan
+from imgturbo.mosaic.windows import batches, choose_windows, plan
 
 sides = st.integers(1, 400)
 halos = st.integers(0, 40)
@@ -88,16 +88,33 @@ def test_batches_keep_order_and_shape(height, width, size):
         assert len({(window.row, window.shape) for window in group}) == 1
 
 
-@given(halos, strides, st.floats(1, 1e5), st.floats(1e5, 1e10))
-def test_chosen_windows_fit_their_halo(halo, stride, cost, budget):
-    window = choose_window(halo, stride, cost, budget)
-    assert window % stride == 0
-    plan(5000, 100, window, halo, stride)
+@given(
+    st.integers(1, 5000), st.integers(1, 5000), halos, strides, st.floats(1, 1e5),
+    st.floats(1e5, 1e10),
+)  # fmt: skip
+def test_chosen_windows_can_be_planned_within_their_memory(
+    height, width, halo, stride, cost, budget
+):
+    down, across = choose_windows(height, width, halo, stride, cost, budget)
+    shapes = {window.shape for window in plan(height, width, (down, across), halo, stride)}
+    tall, wide = (max(shape[axis] for shape in shapes) for axis in (0, 1))
+    assert tall <= down
+    assert wide <= across
+    smallest = max(256, 4 * -(-halo // stride) * stride + stride) + stride
+    assert tall * wide * cost <= budget or (tall <= smallest and wide <= smallest)
 
 
-def test_chosen_windows_weigh_halo_against_memory():
-    generous = choose_window(halo=50, stride=8, bytes_per_pixel=100, budget=1e9)
-    tight = choose_window(halo=50, stride=8, bytes_per_pixel=1000, budget=3e8)
-    assert (generous / (generous - 100)) ** 2 < 1.15
-    assert tight < generous
-    assert tight**2 * 1000 < 3.2e8
+@pytest.mark.parametrize("size", [(4096, 4096), (16384, 4096), (4096, 16384), (20011, 997)])
+def test_chosen_windows_cost_less_than_squares_of_the_same_memory(size):
+    def computed(windows):
+        return sum(window.shape[0] * window.shape[1] for window in windows)
+
+    chosen = plan(*size, choose_windows(*size, 52, 8, 156, 704 << 20), 52, 8)
+    square = plan(*size, 2175, 52, 8)
+    assert computed(chosen) <= 1.005 * computed(square)
+    assert computed(chosen) < 1.09 * size[0] * size[1]
+
+
+def test_tall_and_wide_images_cost_the_same():
+    down, across = choose_windows(16384, 4096, 52, 8, 156, 704 << 20)
+    assert choose_windows(4096, 16384, 52, 8, 156, 704 << 20) == (across, down)

@@ -13,7 +13,7 @@ from astropy.stats import mad_std, median_absolute_deviation, sigma_clip
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgturbo.sky.stretch import Stretch
+from imgturbo.sky.stretch import Stretch, clipped_sky, middle_of
 
 
 def finite(low: float, high: float):
@@ -223,3 +223,27 @@ def test_needs_numpy_only():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+@given(
+    st.lists(st.sampled_from([0.0, 0.5, 1.0, 1.5, 7.0, 1e3, -2.0]), min_size=1, max_size=60),
+    st.integers(0, 2**32 - 1),
+    st.booleans(),
+)
+def test_the_sky_found_by_places_is_that_of_medians(steps, seed, noisy):
+    """`clipped_sky` bisects in sorted pixels; medians of medians give the very same numbers."""
+    pixels = np.array(steps)
+    if noisy:
+        pixels = pixels + np.random.default_rng(seed).normal(size=len(pixels))
+    sky = pixels
+    for _ in range(10):
+        middle = np.median(sky)
+        sigma = 1.4826 * np.median(np.abs(sky - middle))
+        kept = sky[np.abs(sky - middle) <= 3 * sigma]
+        if sigma == 0 or len(kept) == len(sky):
+            break
+        sky = kept
+    level = np.median(sky)
+    assert clipped_sky(pixels) == (level, 1.4826 * np.median(np.abs(sky - level)))
+    first = np.median(pixels)
+    assert middle_of(pixels) == (first, 1.4826 * np.median(np.abs(pixels - first)))
