@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +77,10 @@ def run_page(page: Path, folder: Path, path: str) -> None:
         where = f"{page.relative_to(ROOT)}:{block.line}"
         if block.language == "python":
             code = "\n" * (block.line - 1) + block.code
-            exec(compile(code, str(page), "exec"), names)
+            with warnings.catch_warnings():
+                # What imgturbo says of a sky this small is for the reader, no fault of the page.
+                warnings.simplefilter("ignore", UserWarning)
+                exec(compile(code, str(page), "exec"), names)
         elif block.language == "bash":
             run_bash(block.code, where, folder, path)
 
