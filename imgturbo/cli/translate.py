@@ -29,8 +29,8 @@ from imgturbo.stopping import going_on
 
 if TYPE_CHECKING:
     from imgturbo.bundle import Bundle
-    from imgturbo.mosaic.archive import Share
     from imgturbo.mosaic import CutoutSummary
+    from imgturbo.mosaic.archive import Share
 
 __all__ = ["commands"]
 
