@@ -31,7 +31,7 @@ from imgturbo.files import sha256
 from imgturbo.mosaic.apply import halo_of
 from imgturbo.mosaic.cutout_files import CutoutFiles, Described, Made, OneFile, Status
 from imgturbo.mosaic.cutting import Axis, Cutout, cover, cut
-from imgturbo.mosaic.files import Input, cards_of, digest
+from imgturbo.mosaic.input import Input, cards_of, digest
 from imgturbo.mosaic.reading import Reading
 from imgturbo.mosaic.sweep import Layout, sweep
 from imgturbo.mosaic.translate import correction_of, prepare, unstretch

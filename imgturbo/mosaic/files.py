@@ -15,54 +15,33 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Unpack
-
-import numpy as np
-import numpy.typing as npt
+from typing import Unpack
 
 from imgturbo import __version__
 from imgturbo.bundle import Bundle
 from imgturbo.bundle.settings import Settings, SettingsDict
 from imgturbo.errors import ImgturboError
-from imgturbo.files import aside_of, naming, sha256
+from imgturbo.files import aside_of, sha256
 from imgturbo.locks import locked
-from imgturbo.mosaic.background import Background
-from imgturbo.mosaic.grid import on_grid_of
+from imgturbo.mosaic.input import Input, cards_of, digest
 from imgturbo.mosaic.journal import Journal
-from imgturbo.mosaic.matching import (
-    band_order,
-    check_scale,
-    check_values,
-    flux_factors,
-    warn_assumed,
-)
 from imgturbo.mosaic.reading import Reading
 from imgturbo.mosaic.recipe import Recipe
 from imgturbo.mosaic.sweep import Layout, sweep
 from imgturbo.mosaic.translate import (
-    area_of,
     correction_of,
-    in_unit,
-    interval_cards,
     prepare,
-    softening_of,
     unstretch,
 )
 from imgturbo.places import free_place
-from imgturbo.remote import identity, readable, refuse_remote
-from imgturbo.sky import SkyReader, SkySpec, SkyWriter, open_sky
-from imgturbo.sky.bands import stem
+from imgturbo.remote import readable, refuse_remote
+from imgturbo.sky import SkySpec, SkyWriter
 from imgturbo.sky.flags import flag_line
-from imgturbo.sky.grids import zoomed_grid
-from imgturbo.sky.overlap import require_common_in
 from imgturbo.sky.picture import is_picture
 from imgturbo.sky.provenance import history_of, prediction_cards
 from imgturbo.team import Team
 
-__all__ = ["Input", "Job", "cards_of", "digest", "translate_file"]
-
-_CREATOR = f"imgturbo {__version__}"
+__all__ = ["Job", "translate_file"]
 
 Progress = Callable[[str, float], None]
 Hands = Callable[["Job", Sequence[int]], None]
@@ -130,84 +109,6 @@ def translate_file(
                 held.enter_context(locked(out, "choose another folder"))
         job.run(team, resume, progress, log, hands)
     return out
-
-
-class Input:
-    """The input, opened, matched to the model, and read as the network wants it."""
-
-    def __init__(
-        self,
-        bundle: Bundle,
-        files: Sequence[Path],
-        direction: str,
-        bands: Sequence[str] | None,
-        grid: Path | str | None,
-        match: bool,
-    ) -> None:
-        self.way = bundle.direction(direction)
-        self.files, self.bands, self.grid = list(files), bands, grid
-        reader = open_sky(files, unit=self.way.input.unit, names=bands)
-        self.reader: SkyReader = reader
-        try:
-            zoom, asked = self.way.generator.zoom, None
-            if grid is not None:
-                self.reader, asked = on_grid_of(reader, grid, zoom)
-            else:
-                self.reader = reader.at_scale(self.way.input.pixel_scale)
-            self.output_wcs, self.output_size = self.reader.wcs, asked
-            if self.output_wcs is not None and zoom != 1:
-                self.output_wcs, whole = zoomed_grid(self.output_wcs, self.size, zoom)
-                self.output_wcs.array_shape = asked or whole
-            what = ", ".join(map(str, files))
-            stems = [stem(path) for path in files]
-            self.order = band_order(self.way.input.names, reader.bands, what, stems, reader.named)
-            scales = [self.reader.scales[k] for k in self.order]
-            self.factors = flux_factors(scales, self.way.input, what)
-            self.output = self.way.output.on(area_of(scales[0].pixel_area, zoom))
-            if self.reader.unit_is_assumed:
-                warn_assumed(self.way.input, what)
-                check_values(self.reader.glance()[self.order], self.way.input, what)
-            if grid is not None:
-                check_scale(self.reader.pixel_scale, self.way.input, what)
-            self._check_common(what)
-            self.softening = softening_of(bundle)
-            side = self.way.input
-            self.background = Background(
-                self.flux, self.size, side.stretch, self.softening, side.names, match
-            )
-            self.background.warn(what, side.unit)
-        except BaseException:
-            self.reader.close()
-            raise
-
-    def _check_common(self, what: str) -> None:
-        """Every window would be empty without a pixel that was measured in all bands."""
-        require_common_in(
-            self.flux,
-            self.size,
-            [self.reader.bands[k] for k in self.order],
-            what if self.grid is None else f"{what} on the grid of {self.grid}",
-        )
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(H, W)."""
-        return self.reader.shape[1], self.reader.shape[2]
-
-    def flux(self, rows: slice, cols: slice) -> npt.NDArray[np.floating]:
-        """A window (C, h, w), in the bands' order and the unit of the model's input."""
-        return in_unit(self.reader.read(rows, cols).data[self.order], self.factors)
-
-    def __enter__(self) -> Input:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.reader.close()
 
 
 class Job:
@@ -410,8 +311,8 @@ class Job:
         command += [path.name for path in self.source.files]
         history = [f"imgturbo {__version__}: {shlex.join(command)}"]
         history += [f"model {self.bundle.hash}, {way.name}"]
-        for path, digest in zip(self.source.files, digests, strict=True):
-            history += [f"input {path.name}", digest]
+        for path, known in zip(self.source.files, digests, strict=True):
+            history += [f"input {path.name}", known]
         history += history_of(reader.header)
         if self.settings.match_sky:
             shifts = zip(way.input.names, self.source.background.shift, strict=True)
@@ -452,31 +353,3 @@ class Job:
             "intervals": None if correction is None else correction.name,
         }
         return sha256(json.dumps(content).encode())
-
-
-def cards_of(source: Input, bundle: Bundle, settings: Settings) -> list[tuple[str, Any, str]]:
-    """Of the primary header of whatever a bundle has made of an input."""
-    cards: list[tuple[str, Any, str]] = [
-        ("CREATOR", _CREATOR, "translated by"),
-        *prediction_cards(bundle.hash, source.way.name),
-    ]
-    if source.reader.row_order:
-        cards += [("ROWORDER", source.reader.row_order, "place of the first row")]
-    if settings.samples is not None:
-        cards += [
-            ("NSAMPLES", settings.samples, "draws of the stochastic network"),
-            ("SEED", settings.seed, "of the first draw"),
-            ("TEMPERAT", settings.temperature, "of the draws; 1: the model's own"),
-        ]
-    cards += interval_cards(source.way, settings)
-    if settings.match_sky:
-        cards += [("MATCHSKY", True, "sky level brought to the training's first")]
-    if settings.ensemble != "none":
-        cards += [("ENSEMBLE", settings.ensemble, "mean over these symmetries")]
-    return cards + list(source.output.stretch.header_cards(source.way.output.names))
-
-
-def digest(path: Path) -> str:
-    """What tells the content of an input from another's."""
-    with naming(path, "look at its permissions and its disk", "cannot be read"):
-        return identity(path)

@@ -21,7 +21,8 @@ from imgturbo.bundle.settings import Settings, SettingsDict
 from imgturbo.errors import ImgturboError
 from imgturbo.files import sha256
 from imgturbo.mosaic.archive.tasks import BundleName, Here, Task, absolute, handed_out
-from imgturbo.mosaic.files import Input, Job, translate_file
+from imgturbo.mosaic.files import Job, translate_file
+from imgturbo.mosaic.input import Input
 from imgturbo.mosaic.sweep import Layout
 
 if TYPE_CHECKING:
