@@ -40,8 +40,10 @@ def describe(path: Path) -> Facts:
     Raises:
         ImgturboError: nothing is there, or it is none of these.
     """
+    from imgturbo.bundle.hub import is_address
+
     path = readable(path)
-    if not path.exists() and not is_remote(path):
+    if is_address(path) or not (is_remote(path) or path.exists()):
         from imgturbo.bundle.folder import located
 
         path = located(path)

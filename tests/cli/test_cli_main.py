@@ -12,9 +12,9 @@ import pytest
 import imgturbo
 
 COMMANDS = (
-    "simulate", "simulate-events", "prepare", "inspect", "train", "translate", "sample", "evaluate",
-    "evaluate-events", "calibrate", "report", "truth", "posterior", "export", "colorize", "latent",
-    "config", "presets", "demo", "demo-arm", "demo-colorize", "demo-events",
+    "simulate", "simulate-events", "prepare", "inspect", "train", "finetune", "translate", "sample",
+    "evaluate", "evaluate-events", "calibrate", "report", "truth", "posterior", "export", "push",
+    "colorize", "latent", "config", "presets", "demo", "demo-arm", "demo-colorize", "demo-events",
 )  # fmt: skip
 
 
@@ -26,7 +26,9 @@ def test_without_words_the_commands_are_listed(run):
 
 def test_the_list_is_that_of_the_groups():
     declared = []
-    groups = "data training translate sample scoring bundles color config presets demos"
+    groups = (
+        "data training finetune translate sample scoring trust bundles color config presets demos"
+    )
     for name in groups.split():
         commands = import_module(f"imgturbo.cli.{name}").commands
         declared += [c.name or c.callback.__name__ for c in commands.registered_commands]
