@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.wcs import WCS
 from small_skies import rotated_wcs
 from typer.testing import CliRunner
 
 from imgturbo.bundle import annotate, export, load_bundle
 from imgturbo.cli.main import app
 from imgturbo.errors import ImgturboError
-from imgturbo.mosaic import translate_file, translate_sky
+from imgturbo.mosaic import (
+    translate_file,
+    translate_manifest,
+    translate_positions,
+    translate_sky,
+)
 from imgturbo.scoring.conformal import fit_intervals
 from imgturbo.sky import SkyImage, read_sky, write_sky
 
@@ -96,6 +103,38 @@ def test_every_path_gives_the_same(skies, calibrated, tmp_path):
             with fits.open(tmp_path / made) as file:
                 planes = np.stack([file[name, k].data for k in (1, 2)])
             np.testing.assert_allclose(planes, wanted, atol=1e-3 * scale)
+
+
+def test_cutouts_are_parts_of_the_calibrated_whole(skies, calibrated, tmp_path):
+    source = skies[1][0]
+    translate_file(calibrated, source, tmp_path / "whole.fits", **DRAWS)
+    with fits.open(tmp_path / "whole.fits") as file:
+        whole = np.stack([file["Q05", k].data for k in (1, 2)])
+        sky = WCS(file["SCI", 1].header).pixel_to_world(100, 120)
+    (tmp_path / "one.csv").write_text(f"id,ra,dec\na,{sky.ra.deg},{sky.dec.deg}\n")
+    translate_positions(
+        calibrated, source, tmp_path / "one.csv", "24pix", tmp_path / "cuts", folder=True, **DRAWS
+    )
+    (cut,) = (tmp_path / "cuts").glob("*.fits")
+    with fits.open(cut) as file:
+        part = np.stack([file["Q05", k].data for k in (1, 2)])
+        assert file[0].header["QCALIB"] == calibrated.intervals.name
+    wanted = whole[:, 108:132, 88:112]
+    np.testing.assert_allclose(part, wanted, atol=1e-3 * np.nanstd(whole))
+
+
+def test_an_archive_knows_what_was_made_before_the_calibration(skies, calibrated, tmp_path):
+    bundle, (source, _), _ = skies
+    (tmp_path / "fields.csv").write_text(f"name,file\na,{source}\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        translate_manifest(bundle, tmp_path / "fields.csv", tmp_path / "out", **DRAWS)
+    again = translate_manifest(calibrated, tmp_path / "fields.csv", tmp_path / "out", **DRAWS)
+    assert "there is an output of other options" in again.failed["a"]
+    same = {**DRAWS, "overwrite": True}
+    assert translate_manifest(calibrated, tmp_path / "fields.csv", tmp_path / "out", **same).done
+    last = translate_manifest(calibrated, tmp_path / "fields.csv", tmp_path / "out", **DRAWS)
+    assert last.skipped == ["a"]
 
 
 def test_mean_and_hash_stay_and_the_card_tells(skies, calibrated):
