@@ -57,7 +57,7 @@ def front_matter(content: Mapping[str, Any]) -> dict[str, Any]:
     source, target = (Side.from_dict(sides[name]) for name in ("source", "target"))
     images = source.kind == target.kind == "image"
     colours = colours_grey(source.names, target.names)
-    task = "image-to-image" if images else "tabular-regression"
+    task, store = ("image-to-image", "tiles") if images else ("tabular-regression", "rows")
     tags = ["imgturbo", "colorization" if colours else "astronomy"] if images else ["imgturbo"]
     heading: dict[str, Any] = {
         "library_name": "imgturbo",
@@ -74,8 +74,8 @@ def front_matter(content: Mapping[str, Any]) -> dict[str, Any]:
     if metrics:
         heading["metrics"] = list(dict.fromkeys(one["type"] for one in metrics))
         data = {
-            "type": "imgturbo-tiles",
-            "name": f"held-out tiles {record.get('tiles', '')}".strip(),
+            "type": f"imgturbo-{store}",
+            "name": f"held-out {store} {record.get('tiles', '')}".strip(),
         }
         results = {"task": {"type": task}, "dataset": data, "metrics": metrics}
         heading["model-index"] = [{"name": content["config"]["name"], "results": [results]}]

@@ -140,8 +140,8 @@ def celestial_wcs(header: fits.Header, where: str = "the header") -> WCS | None:
     for stale in (None, _PLATE):  # a photographic plate's terms count, unless they are no use
         try:
             clean = _clean(header, axes, stale)
-            _check_numbers(clean)
             with quiet(), door(where):
+                _check_numbers(clean)
                 wcs = WCS(clean, naxis=list(axes), relax=True)
                 if not wcs.has_celestial:
                     wcs, why = None, "no projection is called so"

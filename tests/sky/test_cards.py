@@ -57,6 +57,16 @@ def test_half_a_set_of_coordinates_is_refused(cards, missing, words):
         celestial_wcs(h, "a.fits")
 
 
+def test_a_card_without_its_equals_sign_is_refused_in_a_line():
+    """astropy reads its value, and will not have it corrected."""
+    h = PLAIN.copy()
+    place = h.index("CRVAL2")
+    del h["CRVAL2"]
+    h.insert(place, fits.Card.fromstring("CRVAL2                     2.2".ljust(80)))
+    with pytest.raises(ImgturboError, match=r"a\.fits: CTYPE1 = .* cannot be made out"):
+        celestial_wcs(h, "a.fits")
+
+
 def test_old_and_quoted_and_alternate_names():
     old = PLAIN.copy()
     for i, j in np.ndindex(2, 2):
