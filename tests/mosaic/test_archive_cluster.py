@@ -20,6 +20,7 @@ from small_skies import noise_sky, rotated_wcs
 
 from imgturbo.errors import ImgturboError
 from imgturbo.mosaic import translate_file, translate_manifest
+from imgturbo.mosaic.archive import clusters
 from imgturbo.mosaic.archive.clusters import cluster, slurm_keywords
 from imgturbo.mosaic.archive.strips import translate_file_on
 from imgturbo.mosaic.archive.tasks import BundleName, Unfit, passing
@@ -331,6 +332,15 @@ def test_a_package_that_is_missing_is_named_with_its_extra(monkeypatch, name, wh
     message = rf"needs the package {name}: pip install 'imgturbo\[archive\]'"
     with pytest.raises(ImgturboError, match=message), cluster(where, 1, None):
         pass
+
+
+def test_signals_stay_ours(monkeypatch):
+    """dask_jobqueue, as it is imported, makes SIGINT a silent end with status 0."""
+    for name in [name for name in sys.modules if name.startswith("dask_jobqueue")]:
+        monkeypatch.delitem(sys.modules, name)
+    before = signal.getsignal(signal.SIGINT)
+    clusters._package("dask_jobqueue")
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_cluster_and_a_share_do_not_go_together(bundle, tmp_path):

@@ -62,7 +62,8 @@ def test_a_card_without_its_equals_sign_is_refused_in_a_line():
     h = PLAIN.copy()
     place = h.index("CRVAL2")
     del h["CRVAL2"]
-    h.insert(place, fits.Card.fromstring("CRVAL2                     2.2".ljust(80)))
+    with quiet():
+        h.insert(place, fits.Card.fromstring("CRVAL2                     2.2".ljust(80)))
     with quiet(), pytest.raises(ImgturboError, match=r"a\.fits: CTYPE1 = .* cannot be made out"):
         celestial_wcs(h, "a.fits")
 

@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import logging
 import os
+import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -159,9 +160,14 @@ def _running(where: str) -> Any:
 
 
 def _package(name: str) -> ModuleType:
+    """A package of the extra; what SIGINT does stays ours, which dask_jobqueue takes over."""
+    former = signal.getsignal(signal.SIGINT)
     try:
         return importlib.import_module(name)
     except ImportError as error:
         raise ImgturboError(
             f"--scheduler needs the package {error.name or name}: pip install 'imgturbo[archive]'"
         ) from error
+    finally:
+        if former is not None and signal.getsignal(signal.SIGINT) is not former:
+            signal.signal(signal.SIGINT, former)
