@@ -27,8 +27,8 @@ from imgturbo.sky.units import DISPLAY
 
 __all__ = ["NUMBERS", "free_report", "write_report"]
 
-NUMBERS = (b'"headline"', b'"bands"')
-"""How the numbers of a report are known (:mod:`imgturbo.places`)."""
+NUMBERS = (b'"made_by": "imgturbo report"',)
+"""How the numbers of a report are known (:mod:`imgturbo.places`): it is their first key."""
 
 _PAGE, _NUMBERS, _MAPS, _FIGURES = "report.html", "report.json", "maps.fits", "figures"
 _CREATOR = "imgturbo report"
@@ -65,7 +65,7 @@ def write_report(findings: Findings, out: Path, title: str) -> Path:
         write_whole(out / _FIGURES / name, figure.png)
     if findings.apart is not None:
         _write_maps(out / _MAPS, scene, findings.apart)
-    write_json(out / _NUMBERS, numbers)
+    write_json(out / _NUMBERS, {"made_by": _CREATOR, **numbers})
     columns, marks = _marks(findings)
     order = scene.images["prediction"].row_order
     page = Page(
