@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
-from imgturbo.remote import is_remote, readable
+from imgturbo.remote import is_hub_address, is_remote, readable
 
 if TYPE_CHECKING:
     from imgturbo.side import Side
@@ -40,10 +40,8 @@ def describe(path: Path) -> Facts:
     Raises:
         ImgturboError: nothing is there, or it is none of these.
     """
-    from imgturbo.bundle.hub import is_address
-
     path = readable(path)
-    if is_address(path) or not (is_remote(path) or path.exists()):
+    if is_hub_address(path) or not (is_remote(path) or path.exists()):
         from imgturbo.bundle.folder import located
 
         path = located(path)

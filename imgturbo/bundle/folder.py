@@ -43,7 +43,7 @@ from imgturbo.bundle.description import (
     read_description,
     weights_file,
 )
-from imgturbo.bundle.hub import is_address, pull
+from imgturbo.bundle.hub import pull
 from imgturbo.bundle.intervals import Intervals
 from imgturbo.bundle.translation import Translation
 from imgturbo.bundle.weights import load_network, stored_weights
@@ -54,6 +54,7 @@ from imgturbo.errors import ImgturboError
 from imgturbo.files import write_folder, write_json, write_whole
 from imgturbo.listing import Entry
 from imgturbo.nets import Generator
+from imgturbo.remote import is_hub_address
 from imgturbo.side import Side
 
 if TYPE_CHECKING:
@@ -373,7 +374,7 @@ def located(path: Path) -> Path:
     Raises:
         ImgturboError: the hub does not give it.
     """
-    if is_address(path):
+    if is_hub_address(path):
         return pull(path)
     return PRETRAINED / path if not path.exists() and str(path) in _shipped() else path
 

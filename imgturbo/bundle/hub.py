@@ -17,20 +17,16 @@ from typing import TYPE_CHECKING
 
 from imgturbo.bundle.description import NAME, read_description
 from imgturbo.errors import ImgturboError
+from imgturbo.remote import is_hub_address
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-__all__ = ["asking", "hub_of", "is_address", "parsed", "pull"]
+__all__ = ["asking", "hub_of", "parsed", "pull"]
 
 CARD = "README.md"
-_SCHEME = re.compile(r"hf:/{1,2}(?!/)")  # a Path makes one slash of two
+_SCHEME = re.compile(r"hf:/{1,2}")
 _ADDRESS = re.compile(r"(?P<repo>[^@/]+/[^@/]+)(?:@(?P<revision>.+))?")
-
-
-def is_address(path: Path | str) -> bool:
-    """Whether a bundle is named by its place on a hub."""
-    return _SCHEME.match(str(path)) is not None
 
 
 def pull(address: Path | str) -> Path:
@@ -69,8 +65,8 @@ def parsed(address: Path | str) -> tuple[str, str | None]:
     """owner/name, and the revision if one is named."""
     rest = _SCHEME.sub("", str(address), count=1)
     found = _ADDRESS.fullmatch(rest)
-    if not is_address(address) or found is None:
-        shown = f"hf://{rest}" if is_address(address) else address
+    if not is_hub_address(address) or found is None:
+        shown = f"hf://{rest}" if is_hub_address(address) else address
         raise ImgturboError(f"{shown}: write hf://owner/name, or hf://owner/name@revision")
     return found["repo"], found["revision"]
 

@@ -29,7 +29,17 @@ from imgturbo.files import sha256
 from imgturbo.remote.ranges import Ranges
 from imgturbo.remote.server import Found, Refused, Span, ask, fetch
 
-__all__ = ["Remote", "identity", "is_remote", "on_disk", "readable", "refuse_remote"]
+__all__ = [
+    "Remote",
+    "identity",
+    "is_hub_address",
+    "is_remote",
+    "on_disk",
+    "readable",
+    "refuse_remote",
+]
+
+_HUB = re.compile(r"hf:/{1,2}(?!/)")  # a Path makes one slash of two
 
 _ADDRESS = re.compile(r"(?!file:|local:)([a-z][a-z0-9+.-]+):/{1,2}(?=[^/])(.*)", re.I | re.S)
 _HERE = re.compile(r"(file|local):(//)?(?=/)", re.IGNORECASE)
@@ -205,6 +215,11 @@ def readable(given: Path | str) -> Path:
 def is_remote(given: Path | str | None) -> bool:
     """Whether a path is an address."""
     return given is not None and isinstance(readable(given), Remote)
+
+
+def is_hub_address(given: Path | str) -> bool:
+    """Whether it is the place of a bundle on a hub, ``hf://owner/name``: no file is read there."""
+    return _HUB.match(str(given)) is not None
 
 
 def refuse_remote(out: Path | str) -> None:

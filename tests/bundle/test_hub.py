@@ -15,10 +15,11 @@ from imgturbo.bundle import load_bundle, push
 from imgturbo.bundle.card import front_matter, model_card, with_front_matter
 from imgturbo.bundle.description import read_description
 from imgturbo.bundle.folder import PRETRAINED
-from imgturbo.bundle.hub import is_address, pull
+from imgturbo.bundle.hub import pull
 from imgturbo.cli.main import main
 from imgturbo.describe import describe
 from imgturbo.errors import ImgturboError
+from imgturbo.remote import is_hub_address
 
 pytest.importorskip("huggingface_hub")
 
@@ -185,10 +186,10 @@ def test_without_the_library_one_line_names_the_extra(monkeypatch):
 
 
 def test_addresses_survive_being_paths():
-    assert is_address(Path("hf://me/colours"))
-    assert is_address("hf://me/colours")
-    assert not is_address("hf/me")
-    assert not is_address("runs/hf:/me")
+    assert is_hub_address(Path("hf://me/colours"))
+    assert is_hub_address("hf://me/colours")
+    assert not is_hub_address("hf/me")
+    assert not is_hub_address("runs/hf:/me")
 
 
 # ------------------------------------------------------------------------------------ the card
