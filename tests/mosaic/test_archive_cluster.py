@@ -279,7 +279,7 @@ def test_jobs_of_slurm_come_and_go(bundle, make_archive, tmp_path, dated, monkey
     assert done.stdout == "2 translated, 0 finished before, 0 failed\n"
     assert_same(out, tmp_path / "plain")
     script = (fake / "job-1.sh").read_text()
-    for line in ("-p gpu", "-t 00:10:00", "--mem=3815M", "--gres=gpu:1", "--exclude=n1,n2"):
+    for line in ("-p gpu", "-t 00:10:00", "--mem=4G", "--gres=gpu:1", "--exclude=n1,n2"):
         assert f"#SBATCH {line}\n" in script
     pids = [int(path.read_text()) for path in fake.glob("job-*.pid")]
     _, alive = psutil.wait_procs([psutil.Process(p) for p in pids if psutil.pid_exists(p)], 60)
