@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["asking", "hub_of", "parsed", "pull"]
 
 CARD = "README.md"
-_SCHEME = re.compile(r"hf:/{1,2}")
 _ADDRESS = re.compile(r"(?P<repo>[^@/]+/[^@/]+)(?:@(?P<revision>.+))?")
 
 
@@ -63,7 +62,7 @@ def _no_bundle(address: Path | str) -> str:
 
 def parsed(address: Path | str) -> tuple[str, str | None]:
     """owner/name, and the revision if one is named."""
-    rest = _SCHEME.sub("", str(address), count=1)
+    rest = str(address).removeprefix("hf:").lstrip("/")
     found = _ADDRESS.fullmatch(rest)
     if not is_hub_address(address) or found is None:
         shown = f"hf://{rest}" if is_hub_address(address) else address

@@ -12,7 +12,6 @@ in it is said in the table of positions, and makes no cut-out.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -23,15 +22,13 @@ import numpy as np
 import numpy.typing as npt
 from astropy.units import Quantity
 
-from imgturbo import __version__
 from imgturbo.bundle import Bundle
 from imgturbo.bundle.settings import Settings, SettingsDict
 from imgturbo.errors import ImgturboError
-from imgturbo.files import sha256
 from imgturbo.mosaic.apply import halo_of
 from imgturbo.mosaic.cutout_files import CutoutFiles, Described, Made, OneFile, Status
 from imgturbo.mosaic.cutting import Axis, Cutout, cover, cut
-from imgturbo.mosaic.input import Input, cards_of, digest
+from imgturbo.mosaic.input import Input, cards_of, digest, fingerprint
 from imgturbo.mosaic.reading import Reading
 from imgturbo.mosaic.sweep import Layout, sweep
 from imgturbo.mosaic.translate import correction_of, prepare, unstretch
@@ -112,7 +109,7 @@ def translate_positions(
     with Input(bundle, files, direction, bands, grid, chosen.match_sky) as source:
         job = _Job(bundle, source, chosen, given, size, what)
         kind: type[CutoutFiles | OneFile] = CutoutFiles if folder else OneFile
-        described = job.described(files, grid)
+        described = job.described()
         with kind(Path(out), described, inputs, [bundle.path], overwrite) as written:
             job.run(written, progress)
             made = written.finish()
@@ -179,24 +176,13 @@ class _Job:
             )
         return side
 
-    def described(self, files: Sequence[Path], grid: Path | str | None) -> Described:
+    def described(self) -> Described:
         """What files of cut-outs hold beside their pixels."""
-        way, reader = self.source.way, self.source.reader
+        way, reader, files = self.source.way, self.source.reader, self.source.files
         digests = [digest(path) for path in files]
-        content = {
-            "version": __version__,
-            "inputs": digests,
-            "grid": None if grid is None else digest(readable(grid)),
-            "order": self.source.order,
-            "model": [self.bundle.hash, way.name],
-            "side": self.side,
-            "ensemble": self.settings.ensemble,
-            "sky": self.settings.match_sky,
-            "draws": [self.settings.seed, self.settings.precision, self.settings.temperature],
-            "reduction": self.whole.reduction._replace(correction=None),
-            "intervals": way.calibration(self.settings),
-        }
-        job = sha256(json.dumps(content).encode())[:16]
+        job = fingerprint(
+            self.source, self.bundle, self.settings, digests, self.whole.reduction, side=self.side
+        )[:16]
         wcs = self.source.output_wcs
         assert wcs is not None
         return Described(

@@ -9,7 +9,6 @@ share the windows: the first makes the file, each writes its own part of it, the
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import shlex
 from collections.abc import Callable, Sequence
@@ -21,9 +20,9 @@ from imgturbo import __version__
 from imgturbo.bundle import Bundle
 from imgturbo.bundle.settings import Settings, SettingsDict
 from imgturbo.errors import ImgturboError
-from imgturbo.files import aside_of, sha256
+from imgturbo.files import aside_of
 from imgturbo.locks import locked
-from imgturbo.mosaic.input import Input, cards_of, digest
+from imgturbo.mosaic.input import Input, cards_of, digest, fingerprint
 from imgturbo.mosaic.journal import Journal
 from imgturbo.mosaic.reading import Reading
 from imgturbo.mosaic.recipe import Recipe
@@ -335,21 +334,14 @@ class Job:
 
     def _fingerprint_of(self, digests: Sequence[str]) -> str:
         """Of all that decides the pixels of each unit."""
-        grid, correction = self.source.grid, self.layout.reduction.correction
-        content = {
-            "version": __version__,
-            "inputs": list(digests),
-            "grid": None if grid is None else digest(readable(grid)),
-            "order": self.source.order,
-            "model": [self.bundle.hash, self.source.way.name],
-            "windows": [[*w.origin, *w.shape] for w in self.layout.windows],
-            "size": self.layout.size,
-            "exact": self.layout.exact,
-            "computed": [self.layout.batch, self.apply.device.type],
-            "ensemble": self.settings.ensemble,
-            "sky": self.settings.match_sky,
-            "draws": [self.settings.seed, self.settings.precision, self.settings.temperature],
-            "reduction": self.layout.reduction._replace(correction=None),
-            "intervals": None if correction is None else correction.name,
-        }
-        return sha256(json.dumps(content).encode())
+        return fingerprint(
+            self.source,
+            self.bundle,
+            self.settings,
+            digests,
+            self.layout.reduction,
+            windows=[[*w.origin, *w.shape] for w in self.layout.windows],
+            size=self.layout.size,
+            exact=self.layout.exact,
+            computed=[self.layout.batch, self.apply.device.type],
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from imgturbo import __version__
 from imgturbo.bundle import Bundle
 from imgturbo.bundle.settings import Settings
-from imgturbo.files import naming
+from imgturbo.files import naming, sha256
 from imgturbo.mosaic.background import Background
 from imgturbo.mosaic.grid import on_grid_of
 from imgturbo.mosaic.matching import (
@@ -23,20 +24,21 @@ from imgturbo.mosaic.matching import (
     flux_factors,
     warn_assumed,
 )
+from imgturbo.mosaic.reducers import Reduction
 from imgturbo.mosaic.translate import (
     area_of,
     in_unit,
     interval_cards,
     softening_of,
 )
-from imgturbo.remote import identity
+from imgturbo.remote import identity, readable
 from imgturbo.sky import SkyReader, open_sky
 from imgturbo.sky.bands import stem
 from imgturbo.sky.grids import zoomed_grid
 from imgturbo.sky.overlap import require_common_in
 from imgturbo.sky.provenance import prediction_cards
 
-__all__ = ["Input", "cards_of", "digest"]
+__all__ = ["Input", "cards_of", "digest", "fingerprint"]
 
 _CREATOR = f"imgturbo {__version__}"
 
@@ -145,3 +147,36 @@ def digest(path: Path) -> str:
     """What tells the content of an input from another's."""
     with naming(path, "look at its permissions and its disk", "cannot be read"):
         return identity(path)
+
+
+def fingerprint(
+    source: Input,
+    bundle: Bundle,
+    settings: Settings,
+    digests: Sequence[str],
+    reduction: Reduction,
+    **own: object,
+) -> str:
+    """SHA-256 of all that decides the pixels of what is made of an input.
+
+    Args:
+        source, bundle, settings: what is translated, by what and how.
+        digests: of the input's files.
+        reduction: what becomes of the draws.
+        own: what else the pixels depend on, as JSON has it.
+    """
+    grid, correction = source.grid, reduction.correction
+    content = {
+        "version": __version__,
+        "inputs": list(digests),
+        "grid": None if grid is None else digest(readable(grid)),
+        "order": source.order,
+        "model": [bundle.hash, source.way.name],
+        "ensemble": settings.ensemble,
+        "sky": settings.match_sky,
+        "draws": [settings.seed, settings.precision, settings.temperature],
+        "reduction": reduction._replace(correction=None),
+        "intervals": None if correction is None else correction.name,
+        **own,
+    }
+    return sha256(json.dumps(content).encode())
