@@ -20,6 +20,9 @@ __all__ = ["Registration"]
 
 Floats = NDArray[np.float64]
 
+_CHANCE = 2.5  # standard deviations; what noise alone shows by that much is no misalignment
+_TINY = 1e-12
+
 
 @dataclass(frozen=True)
 class Registration:
@@ -93,11 +96,28 @@ class Registration:
     def residual_held_out(self) -> float:
         """Rms misalignment left where the map was not fitted to (5-fold): the error of the map.
 
-        Never less than what the noise of the positions makes of any map; NaN if unknown.
+        What the noise of the positions makes of any map, and what residuals show beyond it more
+        surely than by chance; NaN if unknown.
         """
         if self.matched == 0:
             return self.formal
-        return float(np.fmax(self._misalignment(self.held_out), self.formal))
+        shown = self._misalignment(self.held_out)
+        if np.isnan(shown):
+            return self.formal
+        formal = float(np.nan_to_num(self.formal))
+        beyond = max(shown**2 - formal**2, 0.0)
+        sure = max(1 - (_CHANCE * self._scatter(formal) / max(beyond, _TINY)) ** 2, 0.0)
+        return float(np.sqrt(formal**2 + sure * beyond))
+
+    def _scatter(self, formal: float) -> float:
+        """Standard deviation of what residuals show, squared, where the map is right but for noise.
+
+        |v|²/2 of a Gaussian vector has the deviation of its mean, s²; and vectors count by
+        ``share``/s².
+        """
+        variance = self.noise**2 + formal**2 / 2
+        weight = self.share / np.maximum(variance, _TINY)
+        return float(2 * np.linalg.norm(weight / weight.sum() * variance))
 
     @property
     def nominal(self) -> bool:

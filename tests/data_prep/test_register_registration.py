@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
@@ -43,7 +43,6 @@ def test_residuals_are_what_the_vectors_exceed_their_noise_by():
         for vectors, residual in [
             (found.before, found.residual_before),
             (found.after, found.residual_after),
-            (found.held_out, found.residual_held_out),
         ]:
             cut = tempered(found.positions, vectors, found.noise)
             expected = np.sqrt(2) * excess(cut, found.noise, found.share)
@@ -51,10 +50,43 @@ def test_residuals_are_what_the_vectors_exceed_their_noise_by():
     assert record().matched == 5
 
 
+def test_held_out_residuals_count_as_far_as_they_are_more_than_chance():
+    """The formal error, and D² = shown² − formal² by 1 − (2.5 σ/D²)², σ by simulation."""
+    rng = np.random.default_rng(5)
+    plain = record(40, formal=0.2)
+    plain = replace(plain, held_out=plain.held_out / 2.6)
+    width = np.hypot(plain.noise, 0.2 / np.sqrt(2))
+    weight = plain.share / width**2
+    squares = (width[:, None, None] * rng.normal(size=(40, 2, 20_000))) ** 2
+    sigma = np.average(squares.sum(1), axis=0, weights=weight).std()
+    shown = np.sqrt(2) * excess(
+        tempered(plain.positions, plain.held_out, plain.noise), plain.noise, plain.share
+    )
+    beyond = shown**2 - 0.2**2
+    expected = np.sqrt(0.2**2 + beyond * (1 - (2.5 * sigma / beyond) ** 2))
+    assert plain.residual_held_out == pytest.approx(expected, rel=1e-3)
+    assert 0.2 < plain.residual_held_out < 0.99 * shown
+
+
+def test_noise_alone_is_no_misalignment_and_a_shift_is_one():
+    """Residuals of nothing but noise: the formal error in nearly all of 60; shifted: the shift."""
+    stated, shifted = [], []
+    for seed in range(60):
+        found = record(60, formal=0.05, seed=seed)
+        rng = np.random.default_rng([seed, 1])
+        width = np.hypot(found.noise, 0.05 / np.sqrt(2))[:, None]
+        noise = width * rng.normal(size=(60, 2))
+        stated.append(replace(found, held_out=noise).residual_held_out)
+        moved = noise + np.array([0.6, 0.8])
+        shifted.append(replace(found, held_out=moved).residual_held_out)
+    assert np.mean(np.isclose(stated, 0.05)) > 0.9
+    assert np.median(shifted) == pytest.approx(1.0, abs=0.05)
+
+
 def test_the_held_out_residual_is_never_below_the_formal_error():
     assert record(formal=9.0).residual_held_out == 9.0
     assert record(formal=9.0).residual_after < 1.5
-    assert record(formal=np.nan).residual_held_out == record().residual_held_out
+    assert record(formal=np.nan).residual_held_out == record(formal=0.0).residual_held_out
 
 
 def test_without_sources_a_shift_is_all_that_is_known():
