@@ -3,6 +3,7 @@
     python -m benchmarks.family sky                    simulates the two fields of the tiles
     python -m benchmarks.family run [NAME …]           trains and scores, into runs/family
     python -m benchmarks.family table                  prints the table of what has been scored
+    python -m benchmarks.family figures                draws what the bundles make: OUT/*.png
 
 What is scored depends on what a model is for:
 
@@ -22,8 +23,10 @@ import argparse
 import json
 import math
 import time
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,6 +40,7 @@ from imgturbo.files import write_json
 from imgturbo.nets import FreshNoise
 from imgturbo.nets.lpips import require_backbone
 from imgturbo.nets.weights import MissingWeights
+from imgturbo.report.preview import colour, save_figure
 from imgturbo.training import train
 from imgturbo.turbo import distances
 from imgturbo.turbo.mmd import kernel
@@ -209,14 +213,103 @@ def _cell(value: float | str | None) -> str:
     return "–" if value is None else str(value)
 
 
+# ------------------------------------------------------------------------------------ figures
+
+
+@torch.inference_mode()
+def figures() -> None:
+    """One tile by every model of pairs, and the rows that every model makes of draws."""
+    pairs, rows = [], []
+    for name in PRESETS:
+        file = CONFIGS / f"{name}.yaml"
+        if file.is_file():
+            config = load_settled(file)
+            if (config.train.out / "bundle").is_dir():
+                one = (name, config, load_bundle(config.train.out / "bundle"))
+                (pairs if config.data.source is None else rows).append(one)
+    if pairs:
+        _panels([*_tiles(pairs)], OUT / "pairs.png")
+    if rows:
+        _panels([*_rows(rows)], OUT / "rows.png")
+
+
+Made = list[tuple[str, Config, Bundle]]
+Panel = tuple[str, Callable[[Any], None]]
+
+
+def _tiles(made: Made) -> Iterator[Panel]:
+    """The held-out tile with the most structure: as given, as made, and the truth."""
+    config = made[0][1].model_copy(deep=True)
+    config.data.pairing = "auto"
+    batches = validation(config, 256)
+    z, x = (torch.cat([getattr(b, side) for b in batches]) for side in ("z", "x"))
+    best = int(x.clamp(0, 1).flatten(1).std(1).argmax())
+    z, x = z[best : best + 1], x[best : best + 1]
+
+    def picture(image: Tensor) -> Callable[[Any], None]:
+        return lambda axes: axes.imshow(colour(image[0].numpy(), 0.8), origin="lower")
+
+    yield "z, as given", picture(z)
+    for name, _, bundle in made:
+        if bundle.decoder is not None:
+            found = bundle.decoder(z)
+            yield f"{name}  {psnr(found, x):.1f} dB", picture(found)
+    yield "x, the truth", picture(x)
+
+
+def _rows(made: Made) -> Iterator[Panel]:
+    """Two of the four columns, in which the sheet is an arc: held-out rows, and each model's."""
+    config = made[0][1].model_copy(deep=True)
+    assert config.data.source is not None
+    config.data.source.validation = ROWS
+    truth = torch.cat([batch.x for batch in validation(config, ROWS)])
+
+    def scatter(found: Tensor) -> Callable[[Any], None]:
+        def draw(axes: Any) -> None:
+            axes.plot(*found[:, :2].T.numpy(), ".", ms=1.5, alpha=0.4, color="#1d3557")
+            axes.set(xlim=(-2.5, 2.5), ylim=(-3, 2.5))
+
+        return draw
+
+    yield "held-out rows", scatter(truth)
+    torch.manual_seed(1)
+    root = torch.linalg.cholesky(torch.cov(truth.T))
+    yield "null: a normal", scatter(truth.mean(0) + torch.randn_like(truth) @ root.T)
+    for name, _, bundle in made:
+        assert bundle.decoder is not None
+        codes = torch.randn(ROWS, len(bundle.source))
+        found = bundle.decoder(codes, FreshNoise())
+        yield f"{name}  {mmd2(found, truth):.1f}", scatter(found)
+
+
+def _panels(panels: list[Panel], out: Path, across: int = 6) -> None:
+    import matplotlib.pyplot as plt
+
+    down = math.ceil(len(panels) / across)
+    figure, all_axes = plt.subplots(
+        down, across, figsize=(1.7 * across, 1.9 * down), layout="constrained", squeeze=False
+    )
+    for axes in all_axes.flat:
+        axes.set_axis_off()
+    for axes, (title, draw) in zip(all_axes.flat, panels, strict=False):
+        draw(axes)
+        axes.set_title(title, fontsize=7)
+    save_figure(figure, out)
+    plt.close(figure)
+    print(out)
+
+
 def main() -> None:
     """Read the words of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("job", choices=("sky", "run", "table"))
+    parser.add_argument("job", choices=("sky", "run", "table", "figures"))
     parser.add_argument("names", nargs="*", help="presets, all by default; or overrides, key=value")
     words = parser.parse_args()
     if words.job == "sky":
         simulate_sky()
+        return
+    if words.job == "figures":
+        figures()
         return
     path = OUT / "scores.json"
     scores: dict[str, Scores] = json.loads(path.read_text()) if path.exists() else {}
