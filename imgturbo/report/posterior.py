@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -264,6 +265,8 @@ def posterior_table(result: dict[str, Any]) -> None:
         console.print(
             f"−log q of the truth: {_spread(result['likelihood'], 'nats')} nats, stretched"
         )
+    if result["modes"] is not None:
+        _modes_lines(console, result["modes"])
     if result["mmd"] is not None:
         _mmd_table(result["mmd"])
     console.print(
@@ -272,6 +275,19 @@ def posterior_table(result: dict[str, Any]) -> None:
     )
     for note in result["notes"]:
         console.print(escape(note))
+
+
+def _modes_lines(console: Console, found: dict[str, Any]) -> None:
+    rows = (
+        f"{escape(name)} {share:.1%} (truth {found['truth'][name]:.1%})"
+        for name, share in found["share"].items()
+    )
+    console.print(f"modes: {', '.join(rows)}; largest error {found['largest_error']:.1%}")
+    if (each := found["by_target"]) is not None:
+        console.print(
+            f"by target: shares are off by {each['distance']:.1%}; {each['several']:.0%} of the "
+            f"targets have several modes; {each['lost']:.1%} of the modes are lost"
+        )
 
 
 def _mmd_table(found: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ the scores of :mod:`imgturbo.metrics.posterior` are computed of them:
 - *prediction*, where observations have noise: a second observation y° ~ p(y | θ*) among those that
   the draws would give has uniform ranks if q is right (y* itself has not: q has seen it);
 - *likelihood* −log q(θ* | y*) in nats, of stretched parameters, where there is a density;
+- *modes*, where the problem knows some: how often each is drawn, and how often it is true;
 - *MMD²* between the draws and those of a ground truth, beside the noise floor of that.
 
 Parameters are in physical units, but for TARP, whose distances are of stretched ones.
@@ -105,7 +106,8 @@ def posterior(
 
     Returns:
         What ``posterior.json`` holds: ``posterior`` (by parameter), ``ranks``, ``tarp``,
-        ``resimulation``, ``prediction``, ``likelihood``, ``mmd`` (each may be None), ``notes``,
+        ``resimulation``, ``prediction``, ``likelihood``, ``modes``, ``mmd`` (the last four may be
+        None), ``notes``,
         and what was asked.
 
     Raises:
@@ -140,6 +142,7 @@ def posterior(
         "resimulation": _resimulated(drawn),
         "prediction": _predicted(drawn, seed),
         "likelihood": _likelihood(way, drawn, on),
+        "modes": _modes(drawn, truth, simulator),
         "mmd": None if truth is None else _mmd(drawn, truth, on, tell),
         "notes": [way.generator.doubt] if way.generator.doubt else [],
     }
@@ -246,6 +249,53 @@ def _predicted(drawn: Drawn, seed: int) -> dict[str, Any] | None:
         "calibration_error": calibration_error(counts),
         "numbers": int(counts.sum()),
     }
+
+
+def _modes(drawn: Drawn, truth: GroundTruth | None, simulator: Simulator) -> dict[str, Any] | None:
+    """How often each mode is drawn; per target where the truth has draws of each."""
+    if not simulator.modes:
+        return None
+    ours = _shares(drawn.draws, simulator)
+    if truth is None:
+        theirs = _shares(drawn.truth[:, None], simulator)
+    else:
+        theirs = _shares(truth.draws[: len(ours)], simulator)
+    known = np.isfinite(ours).all(1) & np.isfinite(theirs).all(1)
+    if not known.any():
+        return None
+    ours, theirs = ours[known], theirs[known]
+    mean, expected = ours.mean(0), theirs.mean(0)
+    there = expected > 0
+    found: dict[str, Any] = {
+        "share": dict(zip(simulator.modes, mean.tolist(), strict=True)),
+        "truth": dict(zip(simulator.modes, expected.tolist(), strict=True)),
+        "largest_error": float(np.abs(mean[there] / expected[there] - 1).max()),
+        "by_target": None,
+    }
+    if truth is not None:
+        real = theirs >= _REAL
+        found["by_target"] = {
+            "distance": float(np.abs(ours - theirs).sum(1).mean() / 2),
+            "several": float((real.sum(1) > 1).mean()),
+            "lost": float((ours[real] < theirs[real] / 10).mean()),
+        }
+    return found
+
+
+_REAL = 0.1  # of the truth's draws, from which on a mode may be lost
+
+
+def _shares(draws: NDArray[Any], simulator: Simulator) -> Floats:
+    """Of the draws (M, N, P) of each target, the share in each mode, (M, K); NaN without draws."""
+    targets, _, columns = draws.shape
+    rows = draws.reshape(-1, columns).astype(np.float64)
+    fine = np.isfinite(rows).all(1)
+    of = np.repeat(np.arange(targets), draws.shape[1])[fine]
+    modes = len(simulator.modes)
+    place = of * modes + simulator.mode(rows[fine])
+    count = np.bincount(place, minlength=targets * modes).reshape(targets, modes)
+    total = count.sum(1, keepdims=True)
+    return np.divide(count, total, out=np.full(count.shape, np.nan), where=total > 0)
 
 
 def _likelihood(way: Direction, drawn: Drawn, device: torch.device) -> dict[str, Any] | None:

@@ -54,6 +54,7 @@ class Mixture(Simulator):
 
     name = "mixture"
     Options = MixtureOptions
+    modes = tuple(f"mode{k}" for k in range(len(_CENTRES)))
     options: MixtureOptions
 
     def __init__(self, **options: Any) -> None:
@@ -79,6 +80,10 @@ class Mixture(Simulator):
         chance = generator.gumbel(size=distance.shape)
         modes = np.argmax(chance - distance / (2 * _SIGMA**2), 1)
         return np.eye(len(self.observations))[self.label_of[modes]]
+
+    def mode(self, parameters: Floats) -> NDArray[np.int64]:
+        """The nearest centre, (n,)."""
+        return ((parameters[:, None] - _CENTRES) ** 2).sum(-1).argmin(1)
 
     def posterior(self, observations: Floats) -> Floats:
         """Weights of the eight modes given labels: (n, 8), equal for the modes of the label."""

@@ -39,6 +39,8 @@ class Simulator(ABC):
         parameters: the side of the parameters; its stretch brings them to about zero mean and unit
             spread, which is what networks are given.
         observations: the side of the observations, likewise.
+        modes: names of the kinds of answers that one observation may have, where they can be told
+            apart (:meth:`mode`); empty: they cannot.
 
     Raises:
         pydantic.ValidationError: an option that there is not, or a value that it cannot have;
@@ -48,6 +50,7 @@ class Simulator(ABC):
     name: str
     version: int = 1
     Options: ClassVar[type[Section]] = Section
+    modes: ClassVar[tuple[str, ...]] = ()
     options: Section
     parameters: Side
     observations: Side
@@ -88,6 +91,10 @@ class Simulator(ABC):
     ) -> Floats | None:
         """Draws of the posterior itself, (M, n, P), of observations (M, O); None: not known."""
         return None
+
+    def mode(self, parameters: Floats) -> NDArray[np.int64]:
+        """Which of the ``modes`` each set of parameters (n, P) belongs to, (n,)."""
+        raise NotImplementedError(f"the simulator {self.name} has no modes")
 
     def draw(self, generator: np.random.Generator, n: int) -> tuple[Floats, Floats]:
         """Draw ``n`` sets of parameters, (n, P), and what is observed of each, (n, O)."""

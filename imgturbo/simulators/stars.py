@@ -88,6 +88,7 @@ class Stars(Simulator):
 
     name = "stars"
     Options = StarsOptions
+    modes = ("contracting", "settled")
     options: StarsOptions
 
     def __init__(self, **options: Any) -> None:
@@ -116,6 +117,11 @@ class Stars(Simulator):
         exact = self._magnitudes(parameters, self.options)
         return exact + self.options.noise * generator.standard_normal(exact.shape)
 
+    def mode(self, parameters: Floats) -> NDArray[np.int64]:
+        """0 of stars whose temperature is nearer to Hayashi's than to the main sequence's, (n,)."""
+        log_age, log_mass, _ = parameters.T
+        return (_contracted(log_age, log_mass, self.options.isochrones) > 0.5).astype(np.int64)
+
     def _magnitudes(self, parameters: Floats, options: StarsOptions) -> Floats:
         log_age, log_mass, dust = parameters.T
         light, heat = isochrone(log_age, log_mass, options.isochrones)
@@ -141,7 +147,7 @@ def isochrone(
         log L/L☉ and log T/K, (n,) each; NaN of stars that are dead.
     """
     tracks = _SETS[theory]
-    u = 10 ** (log_age - tracks.contraction + 2.5 * log_mass)
+    u = _contracted(log_age, log_mass, theory)
     v = 10 ** (log_age - _life(log_mass))
     light = 3.5 * log_mass - 0.1 * log_mass**2 + tracks.brighter
     heat = _SUN_LOG_T + 0.57 * log_mass - 0.05 * log_mass**2
@@ -150,6 +156,11 @@ def isochrone(
     heat = heat + young * (tracks.hayashi + 0.08 * log_mass - heat) - 0.06 * v**2
     dead = v > 1
     return np.where(dead, np.nan, light), np.where(dead, np.nan, heat)
+
+
+def _contracted(log_age: Floats, log_mass: Floats, theory: Literal["A", "B"]) -> Floats:
+    """u, the age in times of contraction."""
+    return np.asarray(10 ** (log_age - _SETS[theory].contraction + 2.5 * log_mass))
 
 
 def _life(log_mass: Floats) -> Floats:

@@ -85,6 +85,19 @@ def test_one_point_of_the_diagram_can_be_two_stars():
     assert min(low, high) > max(50, 2 * between)
 
 
+def test_the_two_stars_are_of_different_modes():
+    """One still contracts, the other has settled: the gap in mass is the gap between the modes."""
+    simulator = Stars()
+    rows, seen = simulator.draw(np.random.default_rng(0), 600_000)
+    wanted = Stars(noise=1e-9).observe(np.random.default_rng(1), TWOFOLD)[0]
+    near = rows[(np.abs(seen - wanted) < 0.1).all(1)]
+    mode = simulator.mode(near)
+    assert simulator.modes[simulator.mode(TWOFOLD)[0]] == "contracting"
+    masses = near[:, 1]
+    agree = (mode == 0) == (masses < 0.45)
+    assert agree.mean() > 0.9
+
+
 def test_the_other_theory_differs_by_more_than_the_noise():
     rows = Stars().prior(np.random.default_rng(0), 2000)
     young = rows[rows[:, 0] < 6.5]
