@@ -48,7 +48,8 @@ def on_cluster(
     log: Log | None,
 ) -> ManifestSummary:
     """Do the fields on the workers of a cluster; see `translate_manifest`."""
-    work = replace(work, out_dir=work.out_dir.absolute(), grid=absolute(work.grid))
+    grid = None if work.grid is None else absolute(work.grid)
+    work = replace(work, out_dir=work.out_dir.absolute(), grid=grid)
     driver = _Driver(work, BundleName.of(bundle), len(fields), progress, log)
     with contextlib.ExitStack() as held:
         for last in (False, True):  # what other processes had may be free by the end

@@ -89,7 +89,7 @@ def _hand_out(
         job.out.absolute(),
         source.way.name,
         source.bands,
-        absolute(source.grid),
+        None if source.grid is None else absolute(source.grid),
         job.overwrite,
         job.settings,
         tuple(job.digests),

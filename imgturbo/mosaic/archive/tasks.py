@@ -27,6 +27,7 @@ from imgturbo.bundle import Bundle, load_bundle
 from imgturbo.bundle.folder import PRETRAINED
 from imgturbo.bundle.settings import Settings
 from imgturbo.errors import ImgturboError
+from imgturbo.remote import readable
 from imgturbo.stopping import Stopped
 
 if TYPE_CHECKING:
@@ -135,9 +136,9 @@ def passing(error: BaseException) -> bool:
     return False
 
 
-def absolute(path: Any) -> Any:
+def absolute(path: Path | str) -> Path:
     """A path that means the same in every working directory; an address stays as it is."""
-    return path.absolute() if isinstance(path, Path) and "://" not in str(path) else path
+    return readable(path).absolute()
 
 
 # ------------------------------------------------------------------------------------ the driver
