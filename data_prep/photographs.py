@@ -32,7 +32,6 @@ from imgturbo.errors import ImgturboError
 from imgturbo.files import sha256
 from imgturbo.locks import locked
 from imgturbo.places import free_folder
-from imgturbo.remote import is_remote, readable
 from imgturbo.side import Side
 from imgturbo.sky.image import measured
 from imgturbo.sky.lab import COLOUR, LAB, LIGHTNESS, rgb_to_lab
@@ -216,11 +215,6 @@ def _files(entries: Sequence[Path]) -> list[tuple[str, Path]]:
     """(name of the entry, picture) for all that the entries name, folders in order of names."""
     found = []
     for entry in entries:
-        if is_remote(entry):
-            raise ImgturboError(
-                f"{readable(entry)}: photographs are read from this machine only; fetch them, and "
-                "name their folder"
-            )
         if entry.is_dir():
             inside = sorted(
                 p

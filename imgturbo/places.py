@@ -80,7 +80,7 @@ def free_folder(
     """
     refuse_remote(out)
     out = Path(out)
-    given = [Path(path) for path in (*inputs, *folders) if path is not None]
+    given = _here((*inputs, *folders))
     with naming(out, "choose another name", "cannot be written"):
         _refuse_inputs(out, inputs, folders)
         if out.exists() and not out.is_dir():
@@ -110,11 +110,15 @@ def is_within(path: Path, folder: Path) -> bool:
     )
 
 
+def _here(paths: Inputs) -> list[Path]:
+    """Those on this machine: no output can meet one at an address."""
+    return [Path(path) for path in paths if path is not None and not is_remote(path)]
+
+
 def _refuse_inputs(out: Path, inputs: Inputs, folders: Inputs) -> None:
-    here = [path for path in (*inputs, *folders) if path is not None and not is_remote(path)]
-    for path in map(Path, here):
+    for path in _here((*inputs, *folders)):
         if path.exists() and out.exists() and path.samefile(out):
             raise ImgturboError(f"{out}: is one of the inputs; choose another name")
-    for path in (Path(given) for given in folders if given is not None):
+    for path in _here(folders):
         if is_within(out, path):
             raise ImgturboError(f"{out}: lies in {path}, which is read; choose another place")

@@ -16,7 +16,16 @@ from hypothesis import strategies as st
 from web_server import serving
 
 from imgturbo.errors import ImgturboError
-from imgturbo.remote import Ranges, Remote, identity, is_remote, on_disk, readable, server
+from imgturbo.remote import (
+    Ranges,
+    Remote,
+    identity,
+    is_remote,
+    on_disk,
+    readable,
+    same_file,
+    server,
+)
 from imgturbo.sky import open_sky, read_sky
 
 HEAD = 1 << 16  # bytes of the first look
@@ -343,6 +352,40 @@ def test_weights_beside_a_file_count_there_too(web, tmp_path):
     there, here = read_sky(web.url("x_drz.fits")), read_sky(tmp_path / "x_drz.fits")
     assert np.isnan(there.data[0, 4, 5])
     np.testing.assert_array_equal(there.data, here.data)
+
+
+@pytest.mark.parametrize("name", ["x.weight.fits", "x_weight.fits", "x_drz_wht.fits"])
+def test_other_names_of_weights_are_asked_for(web, tmp_path, name):
+    wide(tmp_path / "x_drz.fits", (9, 31))
+    weight = np.ones((9, 31), np.float32)
+    weight[4, 5] = 0
+    fits.PrimaryHDU(weight).writeto(tmp_path / name)
+    assert np.isnan(read_sky(web.url("x_drz.fits")).data[0, 4, 5])
+
+
+def test_where_files_are_listed_all_names_of_companions_are_known(tmp_path):
+    """A web server lists nothing; buckets do, and what is in memory."""
+    import fsspec
+
+    weight = np.ones((9, 31), np.float32)
+    weight[4, 5] = 0
+    wide(tmp_path / "x_drz.fits", (9, 31))
+    fits.PrimaryHDU(weight).writeto(tmp_path / "x-IVAR.fits")
+    memory = fsspec.filesystem("memory")
+    for path in tmp_path.iterdir():
+        memory.pipe(f"/beside/{path.name}", path.read_bytes())
+    with open_sky("memory://beside/x_drz.fits") as reader:
+        assert reader.masked_by == ("x-IVAR.fits",)
+        assert np.isnan(reader.read().data[0, 4, 5])
+    memory.rm("/beside", recursive=True)
+
+
+def test_one_file_by_two_names(tmp_path):
+    (tmp_path / "x").write_text("1")
+    assert same_file(tmp_path / "x", f"{tmp_path}/../{tmp_path.name}/x")
+    assert not same_file(tmp_path / "x", tmp_path / "y")
+    assert same_file("https://h//x", readable("https://h//x"))
+    assert not same_file("https://h//x", tmp_path / "x")
 
 
 def test_pictures_and_tables_are_fetched_whole(web, tmp_path):

@@ -80,3 +80,46 @@ def test_a_folder_is_named(bucket):
     put(folder / "y.txt")
     with pytest.raises(ImgturboError, match=f"{BUCKET}: is a folder; name the files in it"):
         read_sky(BUCKET)
+
+
+def test_all_companions_that_a_bucket_lists_are_known(bucket):
+    folder, put = bucket
+    data = np.ones((20, 30), np.float32)
+    fits.PrimaryHDU(data, fits.Header({"BUNIT": "nJy"})).writeto(folder / "z_sci.fits")
+    weight = np.ones((20, 30), np.float32)
+    weight[3, 4] = 0
+    fits.PrimaryHDU(weight).writeto(folder / "z.ivar.fits")
+    put(folder / "z.ivar.fits")
+    with open_sky(put(folder / "z_sci.fits")) as reader:
+        assert reader.masked_by == ("z.ivar.fits",)
+        assert np.isnan(reader.read().data[0, 3, 4])
+
+
+def test_commands_read_a_bucket(bucket, job, tmp_path, capsys):
+    """Fields of a preparation, and the images of an evaluation."""
+    import json
+
+    from imgturbo.cli.main import main
+    from imgturbo.data import TileStore
+
+    _, put = bucket
+    sides = [f"--source={put(path)}" for path in job.source]
+    sides += [f"--target={put(path)}" for path in job.target]
+    tile = ["prepare.tile.size=32", "prepare.tile.min_valid=0.5", "prepare.split.guard=0"]
+    far = [put(path) for path in (job.prediction, job.aligned_target, job.aligned_source)]
+    scores = tmp_path / "s.json"
+    for words in (
+        ["prepare", *sides, "--out", str(tmp_path / "t.zarr"), *tile],
+        ["evaluate", far[0], far[1], "--source", far[2], "--json", str(scores)],
+        ["inspect", far[0]],
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert ended.value.code == 0, capsys.readouterr().err
+    found, wanted = (
+        TileStore.open(path).split("train") for path in (tmp_path / "t.zarr", job.tiles)
+    )
+    rows = np.arange(len(wanted))
+    np.testing.assert_array_equal(found.target[rows], wanted.target[rows])
+    scored = json.loads(scores.read_text())["prediction"]
+    assert scored == json.loads(job.scores.read_text())["prediction"]

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from imgturbo.remote import writable
+
 __all__ = ["commands"]
 
 commands = typer.Typer()
@@ -15,7 +17,10 @@ commands = typer.Typer()
 @commands.command()
 def export(
     bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="Folder of a trained bundle.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the new bundle.")],
+    out: Annotated[
+        Path,
+        typer.Argument(metavar="OUT", parser=writable, help="Folder of the new bundle."),
+    ],
     half: Annotated[
         bool, typer.Option("--half", help="Store weights as float16: half the size.")
     ] = False,

@@ -8,15 +8,19 @@ from typing import Annotated, Any
 import typer
 
 from imgturbo.cli.options import (
+    READ,
+    WRITE,
     BundleName,
     Device,
     Numbers,
     Overwrite,
+    Readable,
     Seed,
     Temperature,
     Window,
     numbers,
 )
+from imgturbo.remote import readable
 
 __all__ = ["commands"]
 
@@ -25,11 +29,14 @@ latent = typer.Typer(
     help="What the latents of a colour flow hold: one contact sheet a command.",
 )
 
-Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="A grey picture or FITS file.")]
-Images = Annotated[
-    list[Path], typer.Argument(metavar="IMAGE", help="Grey pictures, FITS files of one band.")
+Image = Annotated[
+    Readable, typer.Argument(metavar="IMAGE", parser=readable, help="A grey picture or FITS file.")
 ]
-Sheet = Annotated[Path, typer.Option("--out", help="The sheet to write (.png).")]
+Images = Annotated[
+    list[Readable],
+    typer.Argument(metavar="IMAGE", parser=readable, help="Grey pictures, FITS files of one band."),
+]
+Sheet = Annotated[Path, typer.Option("--out", help="The sheet to write (.png).", **WRITE)]
 Size = Annotated[
     int | None,
     typer.Option(
@@ -46,7 +53,7 @@ Grey = Annotated[bool, typer.Option("--grey", help="Of a colour picture, take th
 def colorize(
     bundle: BundleName,
     images: Images,
-    out: Annotated[Path, typer.Option(help="Folder for the pictures.")],
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.", **WRITE)],
     samples: Annotated[int, typer.Option(help="Draws of colours.")] = 8,
     temperature: Temperature = 1.0,
     seed: Seed = 0,
@@ -134,7 +141,9 @@ def interpolate(
 def transfer(
     bundle: BundleName,
     images: Images,
-    reference: Annotated[Path, typer.Option(help="A colour picture, whose colours are taken.")],
+    reference: Annotated[
+        Readable, typer.Option(help="A colour picture, whose colours are taken.", **READ)
+    ],
     out: Sheet,
     mix: Annotated[
         Numbers | None,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from imgturbo.cli.options import JsonOutput, Overrides, config_and_overrides
+from imgturbo.cli.options import JsonOutput, Overrides, Readable, config_and_overrides
 from imgturbo.errors import ImgturboError
+from imgturbo.remote import readable
 
 __all__ = ["commands"]
 
@@ -20,7 +20,8 @@ commands = typer.Typer()
 @commands.command()
 def config(
     file: Annotated[
-        Path | None, typer.Argument(metavar="CONFIG", help="YAML; left out: the defaults.")
+        Readable | None,
+        typer.Argument(metavar="CONFIG", parser=readable, help="YAML; left out: the defaults."),
     ] = None,
     overrides: Overrides = None,
     schema: Annotated[
@@ -45,7 +46,7 @@ def config(
     typer.echo(_schema(as_json, markdown) if schema else _content(file, values, as_json))
 
 
-def _content(file: Path | None, values: list[str], as_json: bool) -> str:
+def _content(file: Readable | None, values: list[str], as_json: bool) -> str:
     from imgturbo.config import Config, load_config
 
     read = Config.from_overrides(values) if file is None else load_config(file, values)

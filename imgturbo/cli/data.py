@@ -9,16 +9,20 @@ from typing import Annotated
 import typer
 
 from imgturbo.cli.options import (
+    READ,
+    WRITE,
     JsonOutput,
     Names,
     Overrides,
     Overwrite,
+    Readable,
     SimulatorOptions,
     config_and_overrides,
     names,
     simulator_options,
 )
 from imgturbo.errors import ImgturboError
+from imgturbo.remote import readable
 from imgturbo.stopping import going_on
 
 __all__ = ["commands"]
@@ -36,7 +40,8 @@ def simulate(
         Path,
         typer.Option(
             help="Folder for the FITS files and the truth catalogue; with --problem, a table: "
-            "NAME.csv, .ecsv, .fits or .h5."
+            "NAME.csv, .ecsv, .fits or .h5.",
+            **WRITE,
         ),
     ],
     problem: Annotated[
@@ -92,7 +97,9 @@ def simulate(
 
 @commands.command("simulate-events")
 def simulate_events(
-    out: Annotated[Path, typer.Option(help="The file of events (.h5); one that is there grows.")],
+    out: Annotated[
+        Path, typer.Option(help="The file of events (.h5); one that is there grows.", **WRITE)
+    ],
     events: Annotated[int, typer.Option(min=1, help="How many events it shall hold.")] = 10_000,
     seed: Annotated[int, typer.Option(min=0, help="Another seed is other collisions.")] = 1,
     processes: Annotated[
@@ -151,15 +158,17 @@ def _simulate_rows(
 @commands.command()
 def prepare(
     config: Annotated[
-        Path | None,
-        typer.Argument(metavar="CONFIG", help="YAML with a 'prepare' section; see configs/."),
+        Readable | None,
+        typer.Argument(
+            metavar="CONFIG", parser=readable, help="YAML with a 'prepare' section; see configs/."
+        ),
     ] = None,
     overrides: Overrides = None,
     source: Annotated[
-        list[Path] | None, typer.Option(help="A source file; repeat it, one a band.")
+        list[Readable] | None, typer.Option(help="A source file; repeat it, one a band.", **READ)
     ] = None,
     target: Annotated[
-        list[Path] | None, typer.Option(help="A target file; repeat it, one a band.")
+        list[Readable] | None, typer.Option(help="A target file; repeat it, one a band.", **READ)
     ] = None,
     source_bands: Annotated[
         Names | None, names("--source-bands", "Names of the source bands, where headers lack them.")
@@ -167,10 +176,14 @@ def prepare(
     target_bands: Annotated[
         Names | None, names("--target-bands", "The same of the target.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The tile store to write (DIR.zarr).")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The tile store to write (DIR.zarr).", **WRITE)
+    ] = None,
     aligned: Annotated[
         Path | None,
-        typer.Option(help="Also write each field, source on the target's grid, into this folder."),
+        typer.Option(
+            help="Also write each field, source on the target's grid, into this folder.", **WRITE
+        ),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="With --aligned: replace what is there.")
@@ -223,9 +236,11 @@ def prepare(
 @commands.command()
 def inspect(
     path: Annotated[
-        Path,
+        Readable,
         typer.Argument(
-            metavar="PATH", help="An image, table, tile store, bundle, run or checkpoint."
+            metavar="PATH",
+            parser=readable,
+            help="An image, table, tile store, bundle, run or checkpoint.",
         ),
     ],
     as_json: JsonOutput = False,

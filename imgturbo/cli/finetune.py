@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from imgturbo.cli.options import BundleName, JsonOutput, Names, Overrides, names
+from imgturbo.cli.options import (
+    LOCAL,
+    READ,
+    WRITE,
+    BundleName,
+    JsonOutput,
+    Names,
+    Overrides,
+    Readable,
+    names,
+)
 from imgturbo.cli.output import say
 from imgturbo.stopping import going_on
 
@@ -19,17 +29,19 @@ commands = typer.Typer()
 @commands.command()
 def finetune(
     bundle: BundleName,
-    out: Annotated[Path, typer.Option(help="Folder for tiles, run and the new bundle.")],
+    out: Annotated[Path, typer.Option(help="Folder for tiles, run and the new bundle.", **WRITE)],
     overrides: Overrides = None,
     source: Annotated[
-        list[Path] | None,
-        typer.Option(help="A source file; repeat it, one a band. Or a picture, or a table."),
+        list[Readable] | None,
+        typer.Option(
+            help="A source file; repeat it, one a band. Or a picture, or a table.", **READ
+        ),
     ] = None,
     target: Annotated[
-        list[Path] | None, typer.Option(help="A target file; repeat it, one a band.")
+        list[Readable] | None, typer.Option(help="A target file; repeat it, one a band.", **READ)
     ] = None,
     tiles: Annotated[
-        Path | None, typer.Option(help="A finished tile store, instead of files.")
+        Path | None, typer.Option(help="A finished tile store, instead of files.", **LOCAL)
     ] = None,
     unpaired: Annotated[
         bool, typer.Option("--unpaired", help="Source and target are not the same sky.")
@@ -41,7 +53,8 @@ def finetune(
         Names | None, names("--target-bands", "The same of the target.")
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="YAML laid over the defaults; more pairs, other settings.")
+        Readable | None,
+        typer.Option(help="YAML laid over the defaults; more pairs, other settings.", **READ),
     ] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start anew where a run of this name stands.")

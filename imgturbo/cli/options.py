@@ -1,7 +1,9 @@
 """Words that several commands understand, each read in one place.
 
 An option is a type: ``seed: Seed = 0`` in a command's signature declares ``--seed`` with its help.
-Lists are written with commas, ``--levels 0.5,0.9``, and reach the command as tuples.
+Lists are written with commas, ``--levels 0.5,0.9``, and reach the command as tuples. What is read
+may be an address, what is written may not: ``source: Annotated[Readable, typer.Option(**READ)]``,
+``out: Annotated[Path, typer.Option(**WRITE)]``, and ``**LOCAL`` for what is read from here alone.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from imgturbo.errors import ImgturboError
+from imgturbo.remote import Readable, local, readable, writable
 from imgturbo.symmetries import Symmetries
 
 __all__ = [
@@ -21,20 +24,32 @@ __all__ = [
     "Direction",
     "Ensemble",
     "JsonOutput",
+    "LOCAL",
     "Names",
     "Numbers",
     "Overrides",
     "Overwrite",
     "Quick",
+    "READ",
+    "Readable",
     "Seed",
     "SimulatorOptions",
     "Temperature",
+    "WRITE",
     "Window",
     "config_and_overrides",
     "names",
     "numbers",
     "simulator_options",
 ]
+
+
+READ: dict[str, Any] = {"parser": readable, "metavar": "PATH"}
+"""Of an option that names what is read, here or at an address."""
+WRITE: dict[str, Any] = {"parser": writable, "metavar": "PATH"}
+"""Of one that names a place for an output, which no address is."""
+LOCAL: dict[str, Any] = {"parser": local, "metavar": "PATH"}
+"""Of one that names what is read from this machine alone."""
 
 
 class Numbers(tuple[float, ...]):
@@ -114,13 +129,13 @@ Temperature = Annotated[
 ]
 Window = Annotated[int | None, typer.Option("--window", help="Side of a window, pixels.")]
 
-Demo = Annotated[Path, typer.Option("--out", help="Folder for everything the demo makes.")]
+Demo = Annotated[Path, typer.Option("--out", help="Folder for everything the demo makes.", **WRITE)]
 Quick = Annotated[bool, typer.Option("--quick", help="A short form, to check the installation.")]
 
 
 def config_and_overrides(
-    config: Path | None, overrides: list[str] | None
-) -> tuple[Path | None, list[str]]:
+    config: Readable | None, overrides: list[str] | None
+) -> tuple[Readable | None, list[str]]:
     """The file, if one was named, and the overrides of a command whose CONFIG may be left out.
 
     Where it is, the first KEY=VALUE stands in its place.

@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from imgturbo.cli.options import BundleName, Device, Overwrite, Seed, Temperature
+from imgturbo.cli.options import WRITE, BundleName, Device, Overwrite, Readable, Seed, Temperature
 from imgturbo.cli.output import say
 from imgturbo.errors import ImgturboError
+from imgturbo.remote import readable
 
 __all__ = ["commands"]
 
@@ -20,11 +21,16 @@ commands = typer.Typer()
 def sample(
     bundle: BundleName,
     out: Annotated[
-        Path, typer.Option(help="FITS stack or PNG sheet; of rows .csv, .tsv, .ecsv, .fits or .h5.")
+        Path,
+        typer.Option(
+            help="FITS stack or PNG sheet; of rows .csv, .tsv, .ecsv, .fits or .h5.", **WRITE
+        ),
     ],
     files: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="FILE", help="With --reconstruct: FITS files, or a picture."),
+        list[Readable] | None,
+        typer.Argument(
+            metavar="FILE", parser=readable, help="With --reconstruct: FITS files, or a picture."
+        ),
     ] = None,
     n: Annotated[int, typer.Option("--n", min=1, help="How many samples.")] = 64,
     seed: Seed = 0,

@@ -9,10 +9,14 @@ from typing import Annotated, Literal
 import typer
 
 from imgturbo.cli.options import (
+    LOCAL,
+    READ,
+    WRITE,
     BundleName,
     Device,
     Names,
     Overwrite,
+    Readable,
     Seed,
     SimulatorOptions,
     names,
@@ -20,6 +24,7 @@ from imgturbo.cli.options import (
 )
 from imgturbo.cli.output import note
 from imgturbo.errors import ImgturboError
+from imgturbo.remote import local, readable
 
 __all__ = ["commands"]
 
@@ -28,21 +33,30 @@ commands = typer.Typer()
 
 @commands.command()
 def evaluate(
-    pred: Annotated[Path, typer.Argument(metavar="PRED", help="The translated image, or table.")],
+    pred: Annotated[
+        Readable,
+        typer.Argument(metavar="PRED", parser=readable, help="The translated image, or table."),
+    ],
     target: Annotated[
-        list[Path], typer.Argument(metavar="TARGET", help="The truth: one file, or one a band.")
+        list[Readable],
+        typer.Argument(
+            metavar="TARGET", parser=readable, help="The truth: one file, or one a band."
+        ),
     ],
     source: Annotated[
-        list[Path] | None, typer.Option(help="The input, for the baselines; repeat it, one a band.")
+        list[Readable] | None,
+        typer.Option(help="The input, for the baselines; repeat it, one a band.", **READ),
     ] = None,
     bands: Annotated[
         Names | None, names("--bands", "Names of the prediction's bands, if headers lie.")
     ] = None,
     ceiling: Annotated[
-        Path | None,
-        typer.Option(help="What can be had at best: a noiseless truth, a second exposure."),
+        Readable | None,
+        typer.Option(help="What can be had at best: a noiseless truth, a second exposure.", **READ),
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the scores here.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the scores here.", **WRITE)
+    ] = None,
     columns: Annotated[
         Names | None, names("--columns", "Of tables: the columns to score, or patterns.")
     ] = None,
@@ -50,7 +64,7 @@ def evaluate(
         bool, typer.Option("--unpaired", help="Of tables: their rows are independent samples.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Of tables: folder for scores.md and two figures.")
+        Path | None, typer.Option(help="Of tables: folder for scores.md and two figures.", **WRITE)
     ] = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
@@ -93,8 +107,8 @@ def evaluate(
 
 
 def _evaluate_rows(
-    pred: Path,
-    truth: Path,
+    pred: Readable,
+    truth: Readable,
     json_file: Path | None,
     columns: Sequence[str] | None,
     unpaired: bool,
@@ -145,10 +159,13 @@ def _evaluate_rows(
 
 @commands.command("evaluate-events")
 def evaluate_events(
-    events: Annotated[Path, typer.Argument(metavar="EVENTS", help="Held-out events (.h5).")],
+    events: Annotated[
+        Path, typer.Argument(metavar="EVENTS", parser=local, help="Held-out events (.h5).")
+    ],
     bundle: BundleName,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for events.json, events.png and migration.png.")
+        Path | None,
+        typer.Option(help="Folder for events.json, events.png and migration.png.", **WRITE),
     ] = None,
     thresholds: Annotated[
         Literal["own", "otus"],
@@ -185,7 +202,7 @@ def evaluate_events(
 
 @commands.command()
 def truth(
-    out: Annotated[Path, typer.Option(help="The file to make, NAME.safetensors.")],
+    out: Annotated[Path, typer.Option(help="The file to make, NAME.safetensors.", **WRITE)],
     problem: Annotated[str, typer.Option(help="Which simulator: arm, ballistics, linear, …")],
     option: SimulatorOptions = None,
     method: Annotated[
@@ -233,10 +250,11 @@ def posterior(
     targets: Annotated[int, typer.Option(help="Observations to draw posteriors of.")] = 1000,
     samples: Annotated[int, typer.Option(help="Draws of each posterior.")] = 1000,
     truth: Annotated[
-        Path | None, typer.Option(help="What 'imgturbo truth' made; for MMD² to the truth.")
+        Path | None,
+        typer.Option(help="What 'imgturbo truth' made; for MMD² to the truth.", **LOCAL),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for posterior.json and the figures.")
+        Path | None, typer.Option(help="Folder for posterior.json and the figures.", **WRITE)
     ] = None,
     seed: Seed = 0,
     device: Device = None,

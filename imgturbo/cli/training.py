@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from imgturbo.cli.options import Overrides
+from imgturbo.cli.options import Overrides, Readable
 from imgturbo.cli.output import say
+from imgturbo.remote import readable
 from imgturbo.stopping import going_on
 
 __all__ = ["commands"]
@@ -19,7 +19,8 @@ commands = typer.Typer()
 @commands.command()
 def train(
     config: Annotated[
-        Path, typer.Argument(metavar="CONFIG", help="YAML; see configs/ for examples.")
+        Readable,
+        typer.Argument(metavar="CONFIG", parser=readable, help="YAML; see configs/ for examples."),
     ],
     overrides: Overrides = None,
     fresh: Annotated[

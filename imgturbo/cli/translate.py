@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imgturbo.cli.options import (
+    READ,
+    WRITE,
     BundleName,
     Device,
     Direction,
@@ -17,6 +19,7 @@ from imgturbo.cli.options import (
     Names,
     Numbers,
     Overwrite,
+    Readable,
     Seed,
     Temperature,
     Window,
@@ -25,6 +28,7 @@ from imgturbo.cli.options import (
 )
 from imgturbo.cli.output import say
 from imgturbo.errors import ImgturboError
+from imgturbo.remote import readable
 from imgturbo.stopping import going_on
 
 if TYPE_CHECKING:
@@ -41,26 +45,33 @@ commands = typer.Typer()
 def translate(
     bundle: BundleName,
     files: Annotated[
-        list[str] | None,
+        list[Readable] | None,
         typer.Argument(
             metavar="FILE",
+            parser=readable,
             help="FITS files (one a band, any order), a picture, or a table; here or at an "
             "address (https://, s3://).",
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="FITS (or .png, .tif; of tables .csv, .ecsv, .fits, .h5) to write."),
+        typer.Option(
+            help="FITS (or .png, .tif; of tables .csv, .ecsv, .fits, .h5) to write.", **WRITE
+        ),
     ] = None,
     manifest: Annotated[
-        Path | None, typer.Option(help="CSV of fields: first column a name, then one a band.")
+        Readable | None,
+        typer.Option(help="CSV of fields: first column a name, then one a band.", **READ),
     ] = None,
     out_dir: Annotated[
-        Path | None, typer.Option(help="Folder for the manifest's fields, or for cut-outs.")
+        Path | None,
+        typer.Option(help="Folder for the manifest's fields, or for cut-outs.", **WRITE),
     ] = None,
     positions: Annotated[
-        str | None,
-        typer.Option(help="Table of ra and dec: translate cut-outs round them, and nothing else."),
+        Readable | None,
+        typer.Option(
+            help="Table of ra and dec: translate cut-outs round them, and nothing else.", **READ
+        ),
     ] = None,
     size: Annotated[
         str | None, typer.Option(help="Of a cut-out, across: 10arcsec, 0.5arcmin, 64pix.")
@@ -86,7 +97,7 @@ def translate(
         Names | None, names("--bands", "Names of the given bands, if headers lie.")
     ] = None,
     grid: Annotated[
-        Path | None, typer.Option(help="FITS whose pixel grid the output shall have.")
+        Readable | None, typer.Option(help="FITS whose pixel grid the output shall have.", **READ)
     ] = None,
     window: Window = None,
     overlap: Annotated[
@@ -215,12 +226,12 @@ def _share(share: str | None, overwrite: bool, scheduler: str | None) -> Share |
 
 def _translate_cutouts(
     bundle: str,
-    files: Sequence[str] | None,
-    positions: str | None,
+    files: Sequence[Readable] | None,
+    positions: Readable | None,
     size: str | None,
     out: Path | None,
     out_dir: Path | None,
-    manifest: Path | None,
+    manifest: Readable | None,
     options: dict[str, Any],
 ) -> CutoutSummary:
     """The job of a table of positions on one image."""
@@ -251,7 +262,7 @@ def _reads_rows(bundle: Bundle, direction: str) -> bool:
 
 
 def _translate_rows(
-    bundle: Bundle, file: str, out: Path, keep: Sequence[str], options: dict[str, Any]
+    bundle: Bundle, file: Readable, out: Path, keep: Sequence[str], options: dict[str, Any]
 ) -> Path:
     """The job of one table; options of images must have been left alone."""
     from imgturbo.report.progress import task

@@ -8,11 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from imgturbo.cli.options import (
+    READ,
+    WRITE,
     BundleName,
     Device,
     Names,
     Numbers,
     Overwrite,
+    Readable,
     Seed,
     Temperature,
     names,
@@ -20,6 +23,7 @@ from imgturbo.cli.options import (
 )
 from imgturbo.cli.output import note
 from imgturbo.errors import ImgturboError
+from imgturbo.remote import local, readable
 
 __all__ = ["commands"]
 
@@ -33,20 +37,24 @@ def calibrate(
     bundle: BundleName,
     tiles: Annotated[
         Path | None,
-        typer.Argument(metavar="TILES", help="A tile store; its validation pairs are used."),
+        typer.Argument(
+            metavar="TILES", parser=local, help="A tile store; its validation pairs are used."
+        ),
     ] = None,
     fit: Annotated[
         bool,
         typer.Option("--fit", help="Put intervals right, on sky that the model never met."),
     ] = False,
     source: Annotated[
-        list[Path] | None, typer.Option(help="Of --fit: the input image; repeat it, one a band.")
+        list[Readable] | None,
+        typer.Option(help="Of --fit: the input image; repeat it, one a band.", **READ),
     ] = None,
     truth: Annotated[
-        list[Path] | None, typer.Option(help="Of --fit: the truth there: one file, or one a band.")
+        list[Readable] | None,
+        typer.Option(help="Of --fit: the truth there: one file, or one a band.", **READ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for calibration.json and calibration.png.")
+        Path | None, typer.Option(help="Folder for calibration.json and calibration.png.", **WRITE)
     ] = None,
     samples: Annotated[int, typer.Option(help="Draws a tile, 2 or more.")] = 64,
     temperature: Temperature = 1.0,
@@ -106,8 +114,8 @@ def calibrate(
 
 def _fit(
     name: str,
-    source: list[Path],
-    truth: list[Path],
+    source: list[Readable],
+    truth: list[Readable],
     samples: int,
     temperature: float,
     levels: Numbers,
@@ -145,15 +153,18 @@ def _fit(
 
 @commands.command()
 def report(
-    pred: Annotated[Path, typer.Argument(metavar="PRED", help="The translated image.")],
+    pred: Annotated[
+        Readable, typer.Argument(metavar="PRED", parser=readable, help="The translated image.")
+    ],
     truth: Annotated[
-        list[Path] | None, typer.Option(help="The truth: one file, or one a band.")
+        list[Readable] | None, typer.Option(help="The truth: one file, or one a band.", **READ)
     ] = None,
     source: Annotated[
-        list[Path] | None, typer.Option(help="The input image; repeat it, one a band.")
+        list[Readable] | None, typer.Option(help="The input image; repeat it, one a band.", **READ)
     ] = None,
     catalogue: Annotated[
-        Path | None, typer.Option(help="Table of the true sources: ra and dec, or x and y.")
+        Readable | None,
+        typer.Option(help="Table of the true sources: ra and dec, or x and y.", **READ),
     ] = None,
     bundle: Annotated[
         str | None, typer.Option(help="The model, for what it makes of noise: a name or a folder.")
@@ -172,7 +183,7 @@ def report(
         bool,
         typer.Option("--card", help="Write the short table into the bundle and its card."),
     ] = False,
-    out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("report"),
+    out: Annotated[Path, typer.Option(help="Folder of the report.", **WRITE)] = Path("report"),
     overwrite: Overwrite = False,
 ) -> None:
     """Say what an astronomer must know before using a prediction, on a page with its images.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from imgturbo.config.section import NetworkConfig, Section
+from imgturbo.remote import Readable
 
 __all__ = [
     "AnyOperator",
@@ -63,7 +63,7 @@ class BlurOperatorConfig(Section):
 
     kind: Literal["blur"] = "blur"
     """Which operator this is; it decides which other keys there are."""
-    psf: Path | None = None
+    psf: Readable | None = None
     """FITS file of a point spread function, sampled as the tiles are; None: a Gaussian."""
     fwhm: float | None = Field(None, gt=0, le=LARGEST_SIDE)
     """Full width at half maximum of the Gaussian, in pixels."""

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from imgturbo.config.section import Section
+from imgturbo.config.section import LocalPath, OutPath, Section
+from imgturbo.remote import Readable
 
 __all__ = [
     "FieldConfig",
@@ -46,9 +47,10 @@ class FieldConfig(Section):
 
     name: str
     """What the field is called in reports and file names."""
-    source: list[Path] = []
-    """FITS files (or a picture) of the source side, one a band; empty: the field has none."""
-    target: list[Path] = []
+    source: list[Readable] = []
+    """FITS files (or a picture) of the source side, one a band, here or at an address (https://,
+    s3://); empty: the field has none."""
+    target: list[Readable] = []
     """The same of the target side."""
     source_unit: str = ""
     """Unit of the source files that have no BUNIT in their headers, like MJy/sr, electron/s or 10
@@ -129,13 +131,13 @@ class PicturesConfig(Section):
     kind: Literal["colour", "pairs", "halves"] = "colour"
     """What is learnt: a picture's colours from its lightness (colour), the second of two files of
     the same name (pairs), or one half of a picture from the other (halves)."""
-    files: list[Path] = []
+    files: list[LocalPath] = []
     """Pictures, and folders of pictures."""
-    targets: list[Path] = []
+    targets: list[LocalPath] = []
     """The same for the targets of the kind 'pairs', which other kinds have not."""
     source_half: Literal["left", "right"] = "left"
     """The half that is the source, for the kind 'halves'."""
-    validation: list[Path] = []
+    validation: list[LocalPath] = []
     """More pictures and folders of pictures, which are held out whole."""
     hold_out: Literal["none", "pictures", "strip"] | None = None
     """What of 'files' is held out: nothing, whole pictures, or a strip at the right of each; None:
@@ -165,7 +167,7 @@ class TableSideConfig(Section):
     Where columns are named, a pattern such as ``jet*_E`` names all that it fits.
     """
 
-    files: list[Path] = []
+    files: list[Readable] = []
     """Tables of this side alone, whose rows follow one another; empty: those of
     prepare.tables.files."""
     columns: list[str] = []
@@ -188,7 +190,7 @@ class TableSideConfig(Section):
 class TablesConfig(Section):
     """Tables of numbers instead of FITS images: CSV, ECSV, FITS tables, HDF5; a row is a sample."""
 
-    files: list[Path] = []
+    files: list[Readable] = []
     """Tables that hold both sides in each row; empty: each side names its own."""
     source: TableSideConfig | None = None
     """The source side, z; None: there is none."""
@@ -243,7 +245,7 @@ class PrepareConfig(Section):
     """Photographs instead; fields, register and split then play no part. None: no photographs."""
     tables: TablesConfig | None = None
     """Tables of numbers instead; all keys but 'out' then play no part. None: no tables."""
-    out: Path = Path("runs/tiles.zarr")
+    out: OutPath = Path("runs/tiles.zarr")
     """The tile store to write."""
     pixel_scale: float | None = Field(None, gt=0)
     """Pixel size of all tiles in arcsec; None keeps the first target's grid."""

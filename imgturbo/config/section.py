@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, get_args
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, get_args
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
-__all__ = ["NetworkConfig", "Section", "TruthForNumber"]
+from imgturbo.errors import ImgturboError
+from imgturbo.remote import local, writable
+
+__all__ = ["LocalPath", "NetworkConfig", "OutPath", "Section", "TruthForNumber"]
+
+
+def _accepted(accept: Callable[[Path], Path]) -> AfterValidator:
+    """Of a key whose address is refused, in one line that names the key."""
+
+    def checked(path: Path) -> Path:
+        try:
+            return accept(path)
+        except ImgturboError as error:
+            raise ValueError(str(error)) from None
+
+    return AfterValidator(checked)
+
+
+LocalPath = Annotated[Path, _accepted(local)]
+"""What is read from this machine alone."""
+OutPath = Annotated[Path, _accepted(writable)]
+"""A place for an output."""
 
 
 class Section(BaseModel):

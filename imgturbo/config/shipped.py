@@ -27,7 +27,7 @@ def config_path(name: str) -> Path:
 
 def found_config(path: Path) -> Path:
     """``path``, or the shipped config that it names where there is no such file."""
-    if not path.exists() and path.parts[:1] == (_FOLDER,):
+    if path.parts[:1] == (_FOLDER,) and not path.exists():
         shipped = config_path(str(Path(*path.parts[1:])))
         if shipped.is_file():
             return shipped

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Discriminator, Field, Tag, field_validator
 
 from imgturbo.config.posteriors import AugmentedTermsConfig, BottleneckTermsConfig
-from imgturbo.config.section import Section
+from imgturbo.config.section import LocalPath, OutPath, Section
 from imgturbo.config.sources import SourceConfig
 from imgturbo.symmetries import Symmetries
 
@@ -25,7 +25,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 class DataConfig(Section):
     """How tiles become batches."""
 
-    tiles: Path | None = None
+    tiles: LocalPath | None = None
     """The tile store that is read; None: prepare.out."""
     source: SourceConfig | None = None
     """Where samples come from if not both sides from tiles: a prior, a simulator, or an operator
@@ -140,9 +140,9 @@ class ObjectiveConfig(Section):
 class TrainConfig(Section):
     """The training loop: steps, learning rate, validation, checkpoints."""
 
-    out: Path = Path("runs/run")
+    out: OutPath = Path("runs/run")
     """Folder of the run: checkpoints, previews, figures and the bundle."""
-    init: Path | None = None
+    init: LocalPath | None = None
     """A bundle, by its folder or name, whose weights are the first ones; None: a fresh start."""
     steps: int = Field(10_000, ge=1)
     """Updates of the weights in the whole run."""

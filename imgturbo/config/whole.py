@@ -25,6 +25,7 @@ from imgturbo.config.text import read_yaml, text_of, where_in
 from imgturbo.config.training import DataConfig, ObjectiveConfig, TrainConfig
 from imgturbo.door import door
 from imgturbo.errors import ImgturboError
+from imgturbo.remote import readable
 
 __all__ = [
     "Config",
@@ -188,7 +189,7 @@ def load_config(
         ImgturboError: no such file, not YAML, an unknown key (with the nearest valid name), a bad
             value, or an override that is not ``key=value``.
     """
-    path = found_config(Path(path))
+    path = found_config(readable(path))
     try:
         text = text_of(path)
     except FileNotFoundError:

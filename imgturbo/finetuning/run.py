@@ -31,6 +31,7 @@ from imgturbo.finetuning.settings import Given, settings_for
 from imgturbo.finetuning.tiles import onto_sides
 from imgturbo.losses import CYCLE_SCORES, UNPAIRED_SCORES
 from imgturbo.places import free_folder, free_place
+from imgturbo.remote import local, readable
 from imgturbo.report.progress import task
 from imgturbo.sky import open_sky
 from imgturbo.training import TrainResult, train
@@ -101,7 +102,7 @@ def finetune(
     unpaired: bool = False,
     source_bands: Sequence[str] = (),
     target_bands: Sequence[str] = (),
-    config: Path | None = None,
+    config: Path | str | None = None,
     overrides: Sequence[str] = (),
     resume: bool = True,
 ) -> FineTuned:
@@ -133,9 +134,9 @@ def finetune(
         )
     out = Path(out)
     given = Given(
-        [Path(path) for path in source],
-        [Path(path) for path in target],
-        None if tiles is None else Path(tiles),
+        [readable(path) for path in source],
+        [readable(path) for path in target],
+        None if tiles is None else local(tiles),
         not unpaired,
         source_bands,
         target_bands,

@@ -27,6 +27,7 @@ from imgturbo.config import (
 )
 from imgturbo.engines import settle
 from imgturbo.errors import ImgturboError
+from imgturbo.remote import local
 from imgturbo.sky.lab import colours_grey
 
 __all__ = ["Given", "STEPS", "settings_for"]
@@ -63,7 +64,7 @@ def settings_for(
     bundle: Bundle,
     given: Given,
     out: Path,
-    file: Path | None = None,
+    file: Path | str | None = None,
     overrides: Sequence[str] = (),
 ) -> Config:
     """The settled config of fine-tuning a bundle in a folder.
@@ -155,7 +156,9 @@ def _preparation(bundle: Bundle, given: Given, out: Path) -> PrepareConfig:
         return common.model_copy(update={"tables": _tables(bundle, source, target, given.paired)})
     if colours_grey(bundle.source.names, bundle.target.names):
         size = own.prepare.pictures and own.prepare.pictures.size
-        pictures = PicturesConfig(files=[*source, *target], size=size, hold_out="pictures")
+        pictures = PicturesConfig(
+            files=[local(file) for file in (*source, *target)], size=size, hold_out="pictures"
+        )
         if len(pictures.files) == 1 and pictures.files[0].is_file():
             pictures.hold_out = "strip"
         return common.model_copy(update={"pictures": pictures})

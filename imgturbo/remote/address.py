@@ -27,7 +27,7 @@ from typing import Any, BinaryIO
 from imgturbo.errors import ImgturboError
 from imgturbo.files import sha256
 from imgturbo.remote.ranges import Ranges
-from imgturbo.remote.server import Found, Refused, Span, ask, fetch
+from imgturbo.remote.server import Found, Refused, Span, ask, fetch, listed
 
 __all__ = [
     "Remote",
@@ -37,6 +37,7 @@ __all__ = [
     "on_disk",
     "readable",
     "refuse_remote",
+    "same_file",
 ]
 
 _HUB = re.compile(r"hf:/{1,2}(?!/)")  # a Path makes one slash of two
@@ -118,6 +119,10 @@ class Remote(type(Path())):  # type: ignore[misc]
     def has_siblings(self) -> bool:
         """Whether a file beside this one has an address: what a query names has no place."""
         return not self._split[1]
+
+    def siblings(self, start: str) -> set[str] | None:
+        """Names of files beside it that begin so; None where the server does not tell."""
+        return listed(str(self.parent), start) if self.has_siblings else set()
 
     def exists(self, *, follow_symlinks: bool = True) -> bool:
         """Whether there is such a file.
@@ -238,6 +243,14 @@ def refusal(out: Path) -> ImgturboError:
         f"{out}: is an address, and outputs are written on this machine only; name a file here, "
         "and copy it there when it is whole"
     )
+
+
+def same_file(one: Path | str, other: Path | str) -> bool:
+    """Whether two paths lead to one file; of addresses, whether they are the same."""
+    one, other = readable(one), readable(other)
+    if isinstance(one, Remote) or isinstance(other, Remote):
+        return one == other
+    return one.exists() and other.exists() and one.samefile(other)
 
 
 def identity(path: Path | str) -> str:

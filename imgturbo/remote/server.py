@@ -11,12 +11,13 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from functools import cache
+from inspect import signature
 from typing import Any, NamedTuple, TypeVar
 
 from imgturbo.door import first_line
 from imgturbo.errors import ImgturboError
 
-__all__ = ["ATTEMPTS", "BLOCK", "TIMEOUT", "Found", "Refused", "Span", "ask", "fetch"]
+__all__ = ["ATTEMPTS", "BLOCK", "TIMEOUT", "Found", "Refused", "Span", "ask", "fetch", "listed"]
 
 TIMEOUT = 60.0
 """Seconds after which a server that says nothing is given up."""
@@ -68,6 +69,23 @@ def ask(address: str) -> Found | None:
         raise
     except Exception as error:
         raise _line(address, error, (0, 0)) from error
+
+
+def listed(folder: str, start: str) -> set[str] | None:
+    """Names in a folder that begin so; None where the server lists none, as web servers do."""
+    if folder.startswith(("http:", "https:")):
+        return None
+    system, path = _system(folder)
+    try:
+        if "prefix" in signature(getattr(system, "_find", system.find)).parameters:
+            found = system.find(path, prefix=start)  # of a bucket with millions of names as well
+        else:
+            found = system.ls(path, detail=False)
+    except Exception:  # buckets may be read by those who may not list them
+        return None
+    path = path.rstrip("/")
+    names = (str(one).rpartition("/") for one in found)
+    return {name for place, _, name in names if place == path and name.startswith(start)}
 
 
 def fetch(address: str, spans: Sequence[Span]) -> list[bytes]:

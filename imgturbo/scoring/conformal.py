@@ -33,6 +33,7 @@ from imgturbo.metrics.conformal import enough, shift
 from imgturbo.metrics.estimates import as_json, bootstrap
 from imgturbo.mosaic import translate_file
 from imgturbo.mosaic.reducers import quantile_name
+from imgturbo.remote import readable, same_file
 from imgturbo.scoring.together import Matched, as_sky, in_unit_of, with_bands_of
 from imgturbo.sky import SkyImage
 from imgturbo.sky.hdus import hdus_of
@@ -95,8 +96,8 @@ def ends_of(levels: Sequence[float]) -> tuple[float, ...]:
 
 def fit_intervals(
     bundle: Bundle,
-    source: Sequence[Path],
-    truth: Sequence[Path],
+    source: Sequence[Path | str],
+    truth: Sequence[Path | str],
     *,
     samples: int = 64,
     temperature: float = 1.0,
@@ -120,6 +121,7 @@ def fit_intervals(
         ImgturboError: a file that trained the bundle, a deterministic model, images that do not
             fit, a field too small for the levels.
     """
+    source, truth = (list(map(readable, files)) for files in (source, truth))
     _refuse_training(bundle, [*source, *truth])
     if samples < 2:
         raise ImgturboError(f"{samples} samples have no spread; draw 2 or more, better 32")
@@ -178,7 +180,7 @@ def _refuse_training(bundle: Bundle, files: Sequence[Path]) -> None:
     for field in bundle.config.prepare.fields:
         for trained in [*field.source, *field.target]:
             for path in files:
-                if trained.exists() and path.exists() and path.samefile(trained):
+                if same_file(path, trained):
                     raise ImgturboError(
                         f"{path}: trained this bundle or selected its weights (field {field.name}),"
                         " so that nothing is guaranteed by it; give a field that did neither"

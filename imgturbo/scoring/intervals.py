@@ -92,7 +92,7 @@ def file_plane(
     """
     if not str(path).lower().endswith(_FITS):
         return None
-    with hdus_of(Path(path), quietly=True) as hdus:
+    with hdus_of(readable(path), quietly=True) as hdus:
         images = {hdu.ver: hdu for hdu in hdus if hdu.name == name and hdu.shape == tuple(shape)}
         if not all(band + 1 in images for band in order):
             return None

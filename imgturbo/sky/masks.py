@@ -17,7 +17,8 @@ SExtractor's manual (weight maps).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -47,8 +48,8 @@ _BESIDE: dict[Kind, Sequence[str]] = {
     "flags": (),  # beside an image a 1 may mean good as well as bad
     "other": ("mask", "msk", "flag", "flags", "dq"),
 }
-_BESIDE_AFAR: dict[Kind, Sequence[str]] = {"weight": ("wht", "weight"), "noise": ("rms",)}
-"""Of a file at an address: every name that is tried is a request."""
+_ASKED = ("_wht", "_weight", ".weight", "_rms", "_err")
+"""Beside a file on a web server, of which every name that is tried is a request."""
 
 _SCIENCE = re.compile(r"[_.-](sci|drz|drc|image|img|i2d)$", re.IGNORECASE)
 _SUFFIX = re.compile(r"\.(fits|fit|fts)(\.(gz|fz|bz2|xz))?$", re.IGNORECASE)
@@ -184,26 +185,39 @@ def pair(
 def files_beside(path: Path) -> Iterator[tuple[Kind, Path]]:
     """Companions of an image that lie beside it, one a kind: (kind, file).
 
-    Beside a file at an address ``_wht``, ``_weight`` and ``_rms`` alone are looked for.
+    At an address too, where the server lists what is there, as buckets do; of a web server, which
+    does not, a few names are asked for (:data:`_ASKED`), all at once.
     """
     suffix = _SUFFIX.search(path.name)
-    far = isinstance(path, Remote)
-    if suffix is None or (isinstance(path, Remote) and not path.has_siblings):
+    if suffix is None:
         return
     whole = path.name[: suffix.start()]
     base = _SCIENCE.sub("", whole)
     bases = dict.fromkeys((base, whole))
+    there = _present(path, base, bases, suffix[0])
     suffixes = dict.fromkeys((suffix[0], ".fits", ".fits.gz", ".fits.fz"))
-    for kind, marks in (_BESIDE_AFAR if far else _BESIDE).items():
+    for kind, marks in _BESIDE.items():
         names = (
             f"{one}{joint}{word}{end}"
             for one in bases
-            for joint in ("_" if far else "_.-")
+            for joint in "_.-"
             for mark in marks
-            for word in ((mark,) if far else (mark, mark.upper()))
-            for end in ((suffix[0],) if far else suffixes)
+            for word in (mark, mark.upper())
+            for end in suffixes
         )
-        beside = (path.with_name(name) for name in names)
-        twin = next((file for file in beside if file != path and file.is_file()), None)
+        twin = next((name for name in names if name != path.name and there(name)), None)
         if twin is not None:
-            yield kind, twin
+            yield kind, path.with_name(twin)
+
+
+def _present(path: Path, start: str, bases: Iterable[str], end: str) -> Callable[[str], bool]:
+    """Whether a name is there beside a file."""
+    if not isinstance(path, Remote):
+        return lambda name: path.with_name(name).is_file()
+    listed = path.siblings(start)
+    if listed is None:
+        asked = [f"{base}{mark}{end}" for base in bases for mark in _ASKED]
+        with ThreadPoolExecutor(len(asked)) as pool:
+            found = pool.map(lambda name: path.with_name(name).is_file(), asked)
+            listed = {name for name, there in zip(asked, found, strict=True) if there}
+    return listed.__contains__

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgturbo import plugins
+from imgturbo.remote import readable
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
@@ -92,6 +93,6 @@ def installed_reader(path: Path | str) -> type[FileReader] | None:
     Raises:
         ImgturboError: the package is broken, or takes a suffix that imgturbo reads.
     """
-    suffix = Path(path).suffix.lower().removeprefix(".")
+    suffix = readable(path).suffix.lower().removeprefix(".")
     found = READERS.get(suffix, _Own)
     return None if found is _Own else found

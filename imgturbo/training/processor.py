@@ -49,7 +49,9 @@ def settle_precision(config: Config, source: Source, resume: bool) -> Config:
     if config.train.precision != "auto":
         return config
     precision = "no"
-    device = torch.accelerator.current_accelerator() or torch.device("cpu")
+    # By itself the first names what torch was built for, be there one or not.
+    there = torch.accelerator.is_available()
+    device = (torch.accelerator.current_accelerator() if there else None) or torch.device("cpu")
     if source.extent is not None and bears_half_precision(config) and has_bf16(device):
         precision = "bf16"
     if resume:

@@ -37,6 +37,18 @@ def test_auto_is_what_the_processor_has(tmp_path, tiles, monkeypatch, has):
     assert settled(tiny(tmp_path, precision="bf16"), monkeypatch, has) == "bf16"
 
 
+def test_the_processor_that_is_asked_is_one_that_is_there(tmp_path, tiles, monkeypatch):
+    """torch names the GPU that it was built for, though there is none."""
+    asked = []
+    monkeypatch.setattr(processor, "has_bf16", lambda device: bool(asked.append(device)))
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
+    for there in (False, True):
+        monkeypatch.setattr(torch.accelerator, "is_available", lambda there=there: there)
+        config = tiny(tmp_path, precision="auto")
+        settle_precision(config, open_source(config), resume=False)
+    assert [device.type for device in asked] == ["cpu", "cuda"]
+
+
 def test_densities_and_rows_stay_in_single_precision(tmp_path, tiles, monkeypatch):
     config = tiny(tmp_path, precision="auto")
     cinn = {"decoder": {"kind": "cinn"}, "critic": {}}

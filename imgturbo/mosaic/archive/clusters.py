@@ -12,6 +12,8 @@ import importlib
 import logging
 import os
 import signal
+import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -75,22 +77,30 @@ def cluster(where: str, jobs: int | None = None, slurm: str | None = None) -> It
         yield client
 
 
-def _local(dask: ModuleType, jobs: int | None) -> contextlib.AbstractContextManager[Any]:
+@contextlib.contextmanager
+def _local(dask: ModuleType, jobs: int | None) -> Iterator[Any]:
     cores = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else 0
     cores = cores or os.cpu_count() or 1
     if jobs is None:
         room = max(1, psutil.virtual_memory().available // _MEMORY)
         jobs = torch.cuda.device_count() or min(cores, room)
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, cores // jobs))
-    return dask.LocalCluster(
-        n_workers=jobs,
-        threads_per_worker=1,
-        processes=True,
-        memory_limit=None,  # windows keep within bounds by themselves
-        dashboard_address=None,
-        silence_logs=logging.CRITICAL,
-        env={"OMP_NUM_THREADS": threads},
-    )
+    with contextlib.ExitStack() as held:
+        # The folder that clusters share otherwise has a lock, at which they wait for each other.
+        scratch = held.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Creating scratch directories", UserWarning)
+            made = dask.LocalCluster(
+                n_workers=jobs,
+                threads_per_worker=1,
+                processes=True,
+                memory_limit=None,  # windows keep within bounds by themselves
+                dashboard_address=None,
+                local_directory=scratch,
+                silence_logs=logging.CRITICAL,
+                env={"OMP_NUM_THREADS": threads},
+            )
+        yield held.enter_context(made)
 
 
 def _slurm(jobs: int | None, words: str | None) -> contextlib.AbstractContextManager[Any]:

@@ -12,10 +12,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imgturbo.bundle import Bundle
+from imgturbo.errors import ImgturboError
 from imgturbo.files import sha256
 from imgturbo.leases import Leases
 from imgturbo.mosaic.archive.summary import ManifestSummary, Outcome
 from imgturbo.mosaic.archive.tasks import (
+    MORE_MEMORY,
     BundleName,
     Here,
     Task,
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Opener", "on_cluster"]
 
 _leases = Leases()
+_HOPELESS = 3  # fields in a row at which every worker ended
 
 
 Opener = Callable[[], AbstractContextManager["Client"]]
@@ -48,7 +51,8 @@ def on_cluster(
     log: Log | None,
 ) -> ManifestSummary:
     """Do the fields on the workers of a cluster; see `translate_manifest`."""
-    work = replace(work, out_dir=work.out_dir.absolute(), grid=absolute(work.grid))
+    grid = None if work.grid is None else absolute(work.grid)
+    work = replace(work, out_dir=work.out_dir.absolute(), grid=grid)
     driver = _Driver(work, BundleName.of(bundle), len(fields), progress, log)
     with contextlib.ExitStack() as held:
         for last in (False, True):  # what other processes had may be free by the end
@@ -81,6 +85,7 @@ class _Driver:
         self._work, self._bundle, self._total = work, bundle, total
         self._progress, self._log = progress, log
         self.found = ManifestSummary()
+        self._killed = 0  # fields in a row at which all workers ended
         self._busy: list[Field] = []
 
     def tasks(self, fields: Sequence[Field]) -> Iterator[Task]:
@@ -100,7 +105,9 @@ class _Driver:
             BaseException: of a task, if it is a mistake of ours.
         """
         if isinstance(result, BaseException):
-            result = _ended(entry, result)
+            result = self._ended(entry, result)
+        else:
+            self._killed = 0
         for note in result.notes:
             warnings.warn(note, stacklevel=2)
         if self._log is not None:
@@ -124,6 +131,26 @@ class _Driver:
             failed = " failed" if outcome.kind == "failed" else ""
             self._progress(f"{outcome.name}{failed} ({done}/{self._total})", done / self._total)
 
+    def _ended(self, entry: Field, error: BaseException) -> Outcome:
+        """The outcome of a task that raised something.
+
+        Raises:
+            ImgturboError: workers end at every field.
+        """
+        from distributed import KilledWorker
+
+        if not isinstance(error, KilledWorker):
+            self._killed = 0
+            return _raised(entry, error)
+        self._killed += 1
+        why = "every worker that took it ended, for want of memory as a rule"
+        if self._killed == _HOPELESS:
+            raise ImgturboError(
+                f"{entry.name}: {why}, and so it was with the {_HOPELESS - 1} fields before it; "
+                f"{MORE_MEMORY}; the same command continues"
+            )
+        return Outcome(entry.name, "failed", f"{why}; {MORE_MEMORY}, or smaller windows")
+
     def _digest(self, entry: Field) -> str:
         work = self._work
         content = [work.recipe(entry).digest, str(work.out_dir), work.overwrite, work.resume]
@@ -131,19 +158,10 @@ class _Driver:
         return sha256(json.dumps(content).encode())[:12]
 
 
-def _ended(entry: Field, error: BaseException) -> Outcome:
-    """The outcome of a task that raised something."""
-    from distributed import KilledWorker
-
+def _raised(entry: Field, error: BaseException) -> Outcome:
+    """The outcome of a task that raised what was none of the worker's death."""
     if isinstance(error, Unfit):
         raise error
-    if isinstance(error, KilledWorker):
-        return Outcome(
-            entry.name,
-            "failed",
-            "every worker that took it ended (for want of memory?); smaller windows may help, or "
-            "look at the workers' logs",
-        )
     if isinstance(error, FAILURES):
         return failed(entry, error)
     raise error

@@ -20,7 +20,7 @@ from imgturbo.bundle import Bundle
 from imgturbo.bundle.settings import Settings, SettingsDict
 from imgturbo.errors import ImgturboError
 from imgturbo.files import sha256
-from imgturbo.mosaic.archive.tasks import BundleName, Here, Task, absolute, handed_out
+from imgturbo.mosaic.archive.tasks import MORE_MEMORY, BundleName, Here, Task, absolute, handed_out
 from imgturbo.mosaic.files import Job, translate_file
 from imgturbo.mosaic.input import Input
 from imgturbo.mosaic.sweep import Layout
@@ -89,7 +89,7 @@ def _hand_out(
         job.out.absolute(),
         source.way.name,
         source.bands,
-        absolute(source.grid),
+        None if source.grid is None else absolute(source.grid),
         job.overwrite,
         job.settings,
         tuple(job.digests),
@@ -131,8 +131,8 @@ def _named(out: Path, error: BaseException) -> BaseException:
     if not isinstance(error, KilledWorker):
         return error
     return ImgturboError(
-        f"{out}: every worker that took a strip ended (for want of memory?); smaller windows may "
-        "help, or look at the workers' logs; the same command continues"
+        f"{out}: every worker that took a strip ended, for want of memory as a rule; "
+        f"{MORE_MEMORY}, or smaller windows; the same command continues"
     )
 
 

@@ -27,20 +27,38 @@ from imgturbo.bundle import Bundle, load_bundle
 from imgturbo.bundle.folder import PRETRAINED
 from imgturbo.bundle.settings import Settings
 from imgturbo.errors import ImgturboError
+from imgturbo.remote import readable
 from imgturbo.stopping import Stopped
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-__all__ = ["BundleName", "Here", "Task", "Unfit", "absolute", "handed_out", "passing"]
+__all__ = [
+    "MORE_MEMORY",
+    "BundleName",
+    "Here",
+    "Task",
+    "Unfit",
+    "absolute",
+    "handed_out",
+    "passing",
+]
 
 RETRIES = 2
 _AHEAD = 3  # tasks on the way for each thread of a worker
 _LEAST = 16  # tasks on the way, so that an elastic cluster has a reason to grow
 _LOOK = 5.0  # seconds between looks at how many workers there are
-_SAY = 60.0  # seconds without a worker after which that is said
+_SAY = 60.0  # seconds without a worker, or without one that moves, after which that is said
+_LOST = 3  # workers that end, and no task is done, before that is said
 _PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.ECONNRESET, errno.EINTR}
 _loading = Lock()
+
+
+MORE_MEMORY = (
+    "give workers more memory (--memory-limit 0 of 'dask worker', memory=4GB in --slurm, fewer "
+    "--jobs of local ones)"
+)
+"""What helps where workers end, or stand still, before they have done anything."""
 
 
 class Unfit(ImgturboError):
@@ -135,9 +153,9 @@ def passing(error: BaseException) -> bool:
     return False
 
 
-def absolute(path: Any) -> Any:
+def absolute(path: Path | str) -> Path:
     """A path that means the same in every working directory; an address stays as it is."""
-    return path.absolute() if isinstance(path, Path) and "://" not in str(path) else path
+    return readable(path).absolute()
 
 
 # ------------------------------------------------------------------------------------ the driver
@@ -162,7 +180,7 @@ def handed_out(
     Args:
         client: of the cluster.
         tasks: drawn as they are needed.
-        say: told where no worker comes.
+        say: told where no worker comes, or those that come end, or stand still.
 
     Yields:
         Each task that has ended with its result, or with the exception that it raised.
@@ -172,11 +190,12 @@ def handed_out(
     """
     ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
     on_way: dict[str, tuple[Task, Future]] = {}
-    waiting, room = iter(tasks), _Room(client, say)
+    waiting, watch = iter(tasks), _Watch(client, say)
     more = True
     try:
         while True:
-            while more and len(on_way) < room.now():
+            watch.look()
+            while more and len(on_way) < watch.room:
                 task = next(waiting, None)
                 if more := task is not None:
                     future = client.submit(
@@ -191,6 +210,8 @@ def handed_out(
             except queue.Empty:
                 continue
             task, _ = on_way.pop(str(future.key))
+            if future.status == "finished":
+                watch.moved()
             yield task, _result(client, future)
             del future
     finally:
@@ -198,26 +219,64 @@ def handed_out(
             client.cancel([future for _, future in on_way.values()])
 
 
-class _Room:
-    """How many tasks should be on the way."""
+class _Watch:
+    """How many tasks should be on the way, and whether anything moves.
+
+    A worker whose memory limit is too small for what it loads is ended by its nanny and begun anew,
+    or paused, for ever and without a word.
+    """
 
     def __init__(self, client: Client, say: Callable[[str], None] | None) -> None:
         self._client, self._say = client, say
-        self._threads, self._looked, self._empty = 0, -_LOOK, time.monotonic()
+        self._workers: set[str] = set()
+        self._threads, self._lost = 0, 0
+        self._looked, self._still = -_LOOK, time.monotonic()
 
-    def now(self) -> int:
-        if (now := time.monotonic()) - self._looked >= _LOOK:
-            self._looked = now
-            try:
-                self._threads = sum(self._client.nthreads().values())
-            except (OSError, TimeoutError):  # that it is gone, the tasks will tell
-                self._threads = 0
-            if self._threads:
-                self._empty = now
-            elif self._say is not None and now - self._empty >= _SAY:
-                self._empty = now
-                self._say("the cluster has no workers yet; the work begins when one comes")
+    @property
+    def room(self) -> int:
+        """Tasks that should be on the way."""
         return max(_LEAST, _AHEAD * self._threads)
+
+    def moved(self) -> None:
+        """A task is done."""
+        self._lost, self._still = 0, time.monotonic()
+
+    def look(self) -> None:
+        """Look at the workers, every few seconds, and say what stands still."""
+        if (now := time.monotonic()) - self._looked < _LOOK:
+            return
+        self._looked = now
+        try:
+            threads = self._client.nthreads()
+        except (OSError, TimeoutError):  # that it is gone, the tasks will tell
+            threads = {}
+        self._lost += len(self._workers - set(threads))
+        self._workers, self._threads = set(threads), sum(threads.values())
+        if self._say is None or now - self._still < _SAY:
+            return
+        if (what := self._trouble()) is not None:
+            self._still = now
+            self._say(what)
+
+    def _trouble(self) -> str | None:
+        if self._lost >= _LOST:
+            return (
+                f"{self._lost} workers have ended and nothing was done meanwhile, for want of "
+                f"memory as a rule; {MORE_MEMORY}"
+            )
+        if not self._workers:
+            return "the cluster has no workers yet; the work begins when one comes"
+        try:
+            known = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        except (OSError, TimeoutError):
+            return None
+        limits = [worker["memory_limit"] or 0 for worker in known if worker["status"] == "paused"]
+        if not limits or len(limits) < len(self._workers):
+            return None
+        return (
+            f"all {len(limits)} workers stand still at their limit of memory "
+            f"({min(limits) / 1e9:.1f} GB); {MORE_MEMORY}"
+        )
 
 
 def _result(client: Client, future: Future) -> Any:

@@ -24,6 +24,7 @@ from imgturbo.errors import ImgturboError
 from imgturbo.metrics.detection import RADIUS, find_sources, mutual
 from imgturbo.metrics.fluxes import aperture_fluxes
 from imgturbo.metrics.recovery import LEVEL, Share, common_depth, depth, shares
+from imgturbo.remote import on_disk
 from imgturbo.scoring.trust.scene import Role, Scene
 
 __all__ = [
@@ -120,8 +121,9 @@ def _measured(scene: Scene, places: Array, matched: Mask, star: Mask | None = No
 
 def _read(path: Path, scene: Scene) -> tuple[Array, Mask | None]:
     """Places (N, 2) of those that lie on valid pixels, and which are stars."""
-    with door(path, what="is no table of sources", remedy="give ra and dec, in CSV, ECSV or FITS"):
-        table = Table.read(path)
+    remedy = "give ra and dec, in CSV, ECSV or FITS"
+    with door(path, what="is no table of sources", remedy=remedy), on_disk(path) as here:
+        table = Table.read(here)
     named = {name.lower(): name for name in table.colnames}
     wcs = scene.images["prediction"].wcs
     if {"ra", "dec"} <= set(named) and wcs is not None:
