@@ -92,6 +92,7 @@ class FitsFile:
         try:
             with quiet():
                 self.bands = self._find_bands()
+            self._tell_lost()
         except BaseException:
             self.close()
             raise
@@ -115,6 +116,16 @@ class FitsFile:
         for where in bad:
             data[where] = np.nan
         return data
+
+    def _tell_lost(self) -> None:
+        """Say which cards count as missing, now that nothing was refused for want of them."""
+        words = dict.fromkeys(word for hdu in self._hdus for word in hdu.lost)
+        if words and not self.companion:
+            warnings.warn(
+                f"{self.path}: {', '.join(words)}: no value that FITS knows; taken as missing, "
+                "correct the header",
+                stacklevel=2,
+            )
 
     # ---------------------------------------------------------------------------- the bands
 

@@ -288,20 +288,18 @@ def _apart(stream: BinaryIO, start: int, extent: Extent, table: TileTable) -> Se
 
 
 def _all_typed(path: Path, found: Sequence[_Found], quietly: bool, far: Ranges | None) -> list[Hdu]:
-    dropped: list[str] = []
     hdus = []
     for one in found:
-        hdus.append(_typed(*one, dropped, far))
+        hdus.append(_typed(*one, far))
         if hdus[-1].shape and not quietly:
             settle(hdus[-1].header, str(path))
     foreign = [word for extent, *_ in found for word in extent.cards.foreign]
-    for words, what in (
-        (dropped, "no value that FITS knows; taken as missing"),
-        (foreign, "bytes that are no ASCII text; read as '?'"),
-    ):
-        if words and not quietly:
-            named = ", ".join(dict.fromkeys(words))
-            warnings.warn(f"{path}: {named}: {what}, correct the header", stacklevel=2)
+    if foreign and not quietly:
+        named = ", ".join(dict.fromkeys(foreign))
+        warnings.warn(
+            f"{path}: {named}: bytes that are no ASCII text; read as '?', correct the header",
+            stacklevel=2,
+        )
     if not quietly:
         _doubt(path, hdus)
     return hdus
@@ -333,7 +331,6 @@ def _typed(
     table: TileTable | None,
     seal: Seal,
     other: Section | None,
-    dropped: list[str],
     far: Ranges | None,
 ) -> Hdu:
     """What astropy has made of an HDU, if it is what the blocks say."""
@@ -344,7 +341,6 @@ def _typed(
             raise ValueError("its header makes no HDU")
         header: fits.Header = hdu.header
         lost = drop_unreadable(header, where)
-        dropped += lost
         shape = tuple(hdu.shape or ()) if getattr(hdu, "is_image", False) else ()
         shape = () if 0 in shape else shape
         if hdu.fileinfo()["datLoc"] != extent.data or shape != _shape(extent, table):
