@@ -14,6 +14,7 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from typing import Any, NoReturn
 __all__ = ["Stopped", "end_with_launcher", "going_on", "signals_stop", "workers"]
 
 _PR_SET_PDEATHSIG = 1
+_PATIENCE = 5.0  # seconds for a launcher to answer
 
 
 class Stopped(BaseException):
@@ -119,9 +121,31 @@ def workers(count: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def end_with_launcher() -> None:
-    """Let this process end with the ``torchrun`` or ``accelerate launch`` that started it."""
+    """Let this process end with the ``torchrun`` or ``accelerate launch`` that started it.
+
+    It may have been killed before this is called, while the interpreter was starting: then it has
+    left the place where the processes of a job meet, and without that they would wait for days.
+    """
     if "TORCHELASTIC_RUN_ID" in os.environ:
         _end_with(os.getppid())
+        if _launcher_is_gone():
+            os._exit(1)
+
+
+def _launcher_is_gone() -> bool:
+    """Whether nobody listens any more where a launcher lets its processes meet."""
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return False
+    place = os.environ.get("MASTER_ADDR", ""), int(os.environ.get("MASTER_PORT", "0"))
+    try:
+        with socket.create_connection(place, _PATIENCE):
+            return False
+    except ConnectionRefusedError:
+        return True
+    except (
+        OSError
+    ):  # a name that is not known yet, a network that is slow: who meets there will see
+        return False
 
 
 def _obey(parent: int) -> None:

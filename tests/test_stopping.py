@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -84,3 +85,28 @@ def test_workers_end_with_the_process_they_work_for(tmp_path, number):
         parent.communicate(timeout=60)
     _, alive = psutil.wait_procs(children, timeout=30)
     assert alive == []
+
+
+RANK = """
+import os, sys, time
+from imgturbo.stopping import end_with_launcher
+end_with_launcher()
+print("at work", flush=True)
+"""
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_a_rank_whose_launcher_was_killed_before_it_began_ends(alive):
+    """By then it is somebody else's child; but nobody listens where the job should meet."""
+    with socket.socket() as place:
+        place.bind(("127.0.0.1", 0))
+        if alive:
+            place.listen()
+        met = {
+            "TORCHELASTIC_RUN_ID": "a", "TORCHELASTIC_USE_AGENT_STORE": "True",
+            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(place.getsockname()[1]),
+        }  # fmt: skip
+        rank = subprocess.run(
+            [sys.executable, "-c", RANK], env=os.environ | met, capture_output=True, timeout=60
+        )
+    assert (rank.returncode, rank.stdout) == ((0, b"at work\n") if alive else (1, b""))

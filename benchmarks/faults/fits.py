@@ -4,8 +4,9 @@
 
 Whole files of every layout that archives have are damaged one to five times, and read: as a whole,
 by a window, and by ``inspect``. Besides what every campaign counts, silent are a window that is not
-the whole's, and other pixels in a file that was only cut short (unless it was cut at the end of an
-HDU: then it is a whole file, and nothing in it says that there was more).
+the whole's, coordinates made of cards that nobody can read, and other pixels in a file that was
+only cut short (unless it was cut at the end of an HDU: then it is a whole file, and nothing in it
+says that there was more).
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import gzip
 import io
 import lzma
 import random
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +33,8 @@ from imgturbo.sky import SkyImage, open_sky, read_sky
 
 BLOCK, CARD = 2880, 80
 PACKERS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+ALONE = ("float.fits", "double.fits", "long.fits", "unsigned.fits", "bytes.fits", "scaled.fits")
+"""Files of one image, whose every card of coordinates counts."""
 Mutation = Callable[[bytes, random.Random], tuple[bytes, str]]
 
 
@@ -277,6 +281,18 @@ def damaged(data: bytes, rng: random.Random, packer: str) -> tuple[bytes, list[s
 # ---------------------------------------------------------------------------- the campaign
 
 
+def _placeless(path: Path, recipe: Sequence[str]) -> str:
+    """A card without which nobody knows where the only image lies, if just that was made junk."""
+    if len(recipe) != 1 or path.name not in ALONE or not recipe[0].startswith("edit"):
+        return ""
+    word, _, value = recipe[0].partition(": ")[2].partition("=")
+    try:
+        float(value.replace("D", "E"))
+    except ValueError:
+        return word.strip() if re.match(r"C(RPIX|RVAL|D\d_)[12]", word) else ""
+    return ""
+
+
 def build(folder: Path) -> Wholes:
     """Whole files and their pixels."""
     return read_wholes(whole_files(), folder)
@@ -293,6 +309,7 @@ def attempt(state: Wholes, rng: random.Random, folder: Path) -> Trial:
         weight, done, _ = damaged(state.files["float.fits"], rng, "")
         (folder / "float_wht.fits").write_bytes(weight)
         recipe, only_cut = [*recipe, *(f"weight: {what}" for what in done)], False
+    forgotten = _placeless(path, recipe)
     at_an_end = len(data) in {start for start, _ in headers(state.files[name])}
 
     def call() -> SkyImage:
@@ -313,6 +330,8 @@ def attempt(state: Wholes, rng: random.Random, folder: Path) -> Trial:
     def check(image: SkyImage) -> str | None:
         if image.data.dtype != np.float32 or np.isinf(image.data).any():
             return "values that are no float32, or endless"
+        if forgotten and image.wcs is not None and image.wcs.wcs.ctype[0]:
+            return f"coordinates without {forgotten}, which nobody can read"
         whole = state.truth[name][: len(image.data)]
         if only_cut and not at_an_end and not np.array_equal(image.data, whole, equal_nan=True):
             return "a file that was cut is read with other pixels"

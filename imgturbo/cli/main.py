@@ -74,7 +74,7 @@ _NO_MEMORY = (
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run a command and exit; a user's mistake is one line on standard error and status 2."""
-    end_with_launcher()  # before the long imports, which a launcher may not outlive
+    end_with_launcher()
     warnings.showwarning = note
     words = list(argv) if argv is not None else None
     try:

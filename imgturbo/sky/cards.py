@@ -24,6 +24,7 @@ __all__ = [
     "name_frame",
     "number",
     "number_in",
+    "present_name",
     "settle",
     "whole_in",
     "word_in",
@@ -44,8 +45,11 @@ _OF_FLUX = re.compile(
     r"BMAJ|BMIN|FILTER\d?|PUPIL|BSCALE|BZERO|BLANK"
 )
 _OF_PIXELS = re.compile(
-    r"BSCALE|BZERO|BLANK|EXTNAME|EXTVER|BITPIX|NAXIS\d*|ZQUANTIZ|ZDITHER0|ZBLANK"
+    r"BSCALE|BZERO|BLANK|EXTNAME|EXTVER|BITPIX|NAXIS\d*|ZQUANTIZ|ZDITHER0|ZBLANK|ZSCALE|ZZERO|"
+    r"BUNIT|FLUXUNIT|PHOTSYS|MAGSYS|ZPSYS|ZP_SYS|UTYPE|MP_.*"
 )
+"""Cards without which values would be taken for others: in another unit, another system of
+magnitudes, or measured where they are not."""
 _OLD_CD = re.compile(r"CD00(\d)00(\d)")
 
 
@@ -109,6 +113,11 @@ def word_in(header: fits.Header, word: str) -> str:
     return "" if value is None else str(value)
 
 
+def present_name(word: str) -> str:
+    """A keyword of a matrix of old under its present name; any other as it is."""
+    return _OLD_CD.sub(r"CD\1_\2", word) if _OLD_CD.fullmatch(word) else word
+
+
 def settle(header: fits.Header, where: str) -> None:
     """Make a header say each thing once and under its present name, in place.
 
@@ -117,7 +126,7 @@ def settle(header: fits.Header, where: str) -> None:
     """
     _drop_repeated(header, where)
     for word in [word for word in header if _OLD_CD.fullmatch(word)]:
-        new = _OLD_CD.sub(r"CD\1_\2", word)
+        new = present_name(word)
         if new not in header:
             header.rename_keyword(word, new)
     if "CTYPE1" in header or "CTYPE2" in header:

@@ -19,7 +19,7 @@ import contextlib
 import math
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,12 +35,13 @@ from imgturbo.sky.frames import same_grid
 from imgturbo.sky.hdus import Hdu, Plane, hdus_of
 from imgturbo.sky.headers import celestial_axes, celestial_wcs, pixel_area, quiet
 from imgturbo.sky.masks import Kind, Mask, convention, files_beside, flag_bits, mask_of, pair
-from imgturbo.sky.photometry import FluxScale
+from imgturbo.sky.photometry import FluxScale, check_lost
 
 __all__ = ["FitsBand", "FitsFile"]
 
 _BLOCK_BYTES = 1 << 22
 _MOST_PLANES = 100_000
+_FRAME = ("RADESYS", "RADECSYS", "EQUINOX")
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ class FitsFile:
         try:
             with quiet():
                 self.bands = self._find_bands()
+            self._tell_lost()
         except BaseException:
             self.close()
             raise
@@ -114,6 +116,16 @@ class FitsFile:
         for where in bad:
             data[where] = np.nan
         return data
+
+    def _tell_lost(self) -> None:
+        """Say which cards count as missing, now that nothing was refused for want of them."""
+        words = dict.fromkeys(word for hdu in self._hdus for word in hdu.lost)
+        if words and not self.companion:
+            warnings.warn(
+                f"{self.path}: {', '.join(words)}: no value that FITS knows; taken as missing, "
+                "correct the header",
+                stacklevel=2,
+            )
 
     # ---------------------------------------------------------------------------- the bands
 
@@ -158,12 +170,16 @@ class FitsFile:
         planes, size = _planes(hdu)
         primary = self._hdus[0].header
         header = inherit(hdu.header, primary)
-        wcs = self._coordinates(_with_frame(hdu.header, primary))
+        lost = {*hdu.lost, *(word for word in self._hdus[0].lost if word not in hdu.header)}
+        framed = {*hdu.lost, *(lost & set(_FRAME) if not _states_frame(hdu.header) else ())}
+        wcs = self._coordinates(_with_frame(hdu.header, primary), sorted(framed))
+        if not self.companion:
+            check_lost(lost, header, hdu.where)
         scale = FluxScale.of_header(header, pixel_area(wcs, size), self.unit, str(self.path))
         names = [named_band(header, self.path)]
         if len(planes) > 1:
             names = plane_names(header, len(planes), str(self.path))
-        masks = [self._masks(hdu, plane, size, header, twins) for plane in planes]
+        masks = [self._masks(hdu, plane, size, header, lost, twins) for plane in planes]
         return [
             FitsBand(name, size, wcs, scale, header, hdu, plane, named, tuple(mask))
             for (name, named), plane, mask in zip(names, planes, masks, strict=True)
@@ -175,6 +191,7 @@ class FitsFile:
         plane: Plane,
         size: tuple[int, int],
         header: fits.Header,
+        lost: Collection[str],
         twins: Sequence[Hdu | None],
     ) -> list[Mask]:
         """What masks a plane: weights and flags of the file, noise where no weight is, files."""
@@ -184,7 +201,7 @@ class FitsFile:
                 continue
             where = plane if twin.shape == hdu.shape else _flat(twin, size)
             if where is not None:
-                found.append(mask_of(twin, where, header))
+                found.append(mask_of(twin, where, header, lost))
         if any(mask.kind == "weight" for mask in found):
             found = [mask for mask in found if mask.kind != "noise"]
         found = [m for m in found if m.kind != "noise" or self._says_anything(m, size)]
@@ -245,9 +262,9 @@ class FitsFile:
                 self.notes.append(f"{name} is not read: bands are the SCI images, or the first")
         self.unused = list(dict.fromkeys(self.unused))
 
-    def _coordinates(self, header: fits.Header) -> WCS | None:
+    def _coordinates(self, header: fits.Header, lost: Sequence[str]) -> WCS | None:
         """The header's WCS; a word to the user where it speaks of coordinates that are no sky's."""
-        wcs = celestial_wcs(header, str(self.path))
+        wcs = celestial_wcs(header, str(self.path), lost)
         axes = [f"CTYPE{i} = '{header[f'CTYPE{i}']}'" for i in (1, 2) if header.get(f"CTYPE{i}")]
         if wcs is None and axes:
             warnings.warn(
@@ -264,12 +281,16 @@ def _one_grid(a: FitsBand, b: FitsBand) -> bool:
     return a.wcs is None or b.wcs is None or same_grid(a.wcs, b.wcs, a.shape)
 
 
+def _states_frame(header: fits.Header) -> bool:
+    return any(keyword in header for keyword in _FRAME)
+
+
 def _with_frame(header: fits.Header, primary: fits.Header) -> fits.Header:
     """The extension's header; the primary's frame of reference where the extension names none."""
-    if any(keyword in header for keyword in ("RADESYS", "RADECSYS", "EQUINOX")):
+    if _states_frame(header):
         return header
     named = header.copy()
-    for keyword in ("RADESYS", "RADECSYS", "EQUINOX"):
+    for keyword in _FRAME:
         if keyword in primary:
             named[keyword] = primary[keyword]
     return named

@@ -13,6 +13,7 @@ import contextlib
 import itertools
 import math
 import os
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 from imgturbo.door import door, room_for
 from imgturbo.errors import ImgturboError
 from imgturbo.remote import Ranges
+from imgturbo.sky.apart import APART, unpacked
 from imgturbo.sky.blocks import Extent, extents
 from imgturbo.sky.cards import drop_unreadable, number_in, settle, whole_in, word_in
 from imgturbo.sky.checksum import Seal
@@ -37,8 +39,9 @@ __all__ = ["Hdu", "Plane", "hdus_of"]
 
 Plane = tuple[int | slice, ...]
 Section = Callable[[Plane], NDArray[Any]]
-_Found = tuple[Extent, Any, TileTable | None, Seal]
-"""An HDU: its blocks, what astropy makes of it, how it is packed, its sums."""
+_Found = tuple[Extent, Any, TileTable | None, Seal, Section | None]
+"""An HDU: its blocks, what astropy makes of it, how it is packed, its sums, and who reads its
+pixels where astropy must not, in this process."""
 
 _STRIP = 1 << 22  # bytes read in one go
 _FAR_STRIPS = 8  # of a file at an address, fetched beside each other
@@ -61,6 +64,7 @@ class Hdu:
         seal: the sums that it came with; the data are held against theirs before any is given.
         extent: where it lies in the file.
         far: the file, if it is one at an address: no more is fetched than a window needs.
+        lost: keywords of cards that have no value that FITS knows.
     """
 
     name: str
@@ -73,6 +77,7 @@ class Hdu:
     seal: Seal = field(repr=False)
     extent: Extent = field(repr=False)
     far: Ranges | None = field(default=None, repr=False)
+    lost: tuple[str, ...] = ()
     kept: dict[Plane, NDArray[Any]] = field(default_factory=dict, repr=False)
 
     def window(
@@ -238,9 +243,11 @@ def hdus_of(path: Path, quietly: bool = False) -> Iterator[list[Hdu]]:
         found = extents(stream, stream.seek(0, os.SEEK_END), str(path))
         tables = [tile_table(stream, extent, far is None) for extent in found]
         starts = (0, *(extent.end for extent in found))
-        seals = [
-            Seal(pread, start, extent, far is None)
-            for start, extent in zip(starts, found, strict=False)
+        places = list(zip(starts, found, strict=False))
+        seals = [Seal(pread, start, extent, far is None) for start, extent in places]
+        others = [
+            _apart(stream, *place, table) if table and table.algorithm in APART else None
+            for place, table in zip(places, tables, strict=True)
         ]
         stream.seek(0)
         with door(path, remedy=_REMEDY), quiet():
@@ -254,7 +261,7 @@ def hdus_of(path: Path, quietly: bool = False) -> Iterator[list[Hdu]]:
                     f"{path}: is damaged: it has {len(found)} HDUs, of which {len(opened)} can be "
                     f"read; {_REMEDY}"
                 )
-            every = list(zip(found, opened, tables, seals, strict=True))
+            every = list(zip(found, opened, tables, seals, others, strict=True))
             yield _all_typed(path, every, quietly, far)
 
 
@@ -262,21 +269,37 @@ def _pread(stream: BinaryIO) -> Callable[[int, int], bytes]:
     return lambda length, place: os.pread(stream.fileno(), length, place)
 
 
+def _apart(stream: BinaryIO, start: int, extent: Extent, table: TileTable) -> Section:
+    """Tiles as another process unpacks them; of a file at an address it gets what was fetched."""
+    cards = extent.cards
+    rows = extent.data + cards.whole("NAXIS1", 1, 1 << 40) * cards.whole("NAXIS2", 1, 1 << 40)
+
+    def section(index: Plane) -> NDArray[Any]:
+        if not isinstance(stream, Ranges):
+            return unpacked(stream.fileno(), start, extent.end, index, table.shape)
+        with tempfile.TemporaryFile() as held:
+            for first, last in ((start, rows), *table.spans(table.numbers(index))):
+                held.seek(first - start)
+                held.write(stream.pread(last - first, first))
+            held.flush()
+            return unpacked(held.fileno(), 0, extent.end - start, index, table.shape)
+
+    return section
+
+
 def _all_typed(path: Path, found: Sequence[_Found], quietly: bool, far: Ranges | None) -> list[Hdu]:
-    dropped: list[str] = []
     hdus = []
     for one in found:
-        hdus.append(_typed(*one, dropped, far))
+        hdus.append(_typed(*one, far))
         if hdus[-1].shape and not quietly:
             settle(hdus[-1].header, str(path))
     foreign = [word for extent, *_ in found for word in extent.cards.foreign]
-    for words, what in (
-        (dropped, "no value that FITS knows; taken as missing"),
-        (foreign, "bytes that are no ASCII text; read as '?'"),
-    ):
-        if words and not quietly:
-            named = ", ".join(dict.fromkeys(words))
-            warnings.warn(f"{path}: {named}: {what}, correct the header", stacklevel=2)
+    if foreign and not quietly:
+        named = ", ".join(dict.fromkeys(foreign))
+        warnings.warn(
+            f"{path}: {named}: bytes that are no ASCII text; read as '?', correct the header",
+            stacklevel=2,
+        )
     if not quietly:
         _doubt(path, hdus)
     return hdus
@@ -307,7 +330,7 @@ def _typed(
     hdu: Any,
     table: TileTable | None,
     seal: Seal,
-    dropped: list[str],
+    other: Section | None,
     far: Ranges | None,
 ) -> Hdu:
     """What astropy has made of an HDU, if it is what the blocks say."""
@@ -317,15 +340,15 @@ def _typed(
         if not hasattr(hdu, "fileinfo"):  # as of those that astropy calls corrupted
             raise ValueError("its header makes no HDU")
         header: fits.Header = hdu.header
-        dropped += drop_unreadable(header, where)
+        lost = drop_unreadable(header, where)
         shape = tuple(hdu.shape or ()) if getattr(hdu, "is_image", False) else ()
         shape = () if 0 in shape else shape
         if hdu.fileinfo()["datLoc"] != extent.data or shape != _shape(extent, table):
             raise ValueError("its header can be read in two ways")
-        section = hdu.section.__getitem__ if shape else None
+        section = (other or hdu.section.__getitem__) if shape else None
     name = word_in(header, "EXTNAME").strip().upper()
     version = whole_in(header, "EXTVER", where, 1)
-    return Hdu(name, version, header, shape, where, table, section, seal, extent, far)
+    return Hdu(name, version, header, shape, where, table, section, seal, extent, far, tuple(lost))
 
 
 def _shape(extent: Extent, table: TileTable | None) -> tuple[int, ...]:

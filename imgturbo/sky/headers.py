@@ -38,7 +38,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from imgturbo.door import door
 from imgturbo.errors import ImgturboError
-from imgturbo.sky.cards import FRAMES, angle, name_frame, number, settle
+from imgturbo.sky.cards import FRAMES, angle, name_frame, number, present_name, settle
 
 __all__ = [
     "celestial_axes",
@@ -55,6 +55,8 @@ __all__ = [
 _LONGITUDE = re.compile(r"(?P<sky>RA)(-|$)|(?P<body>[A-Z])LON(-|$)|(?P<two>[A-Z]{2})LN(-|$)")
 _LATITUDE = re.compile(r"(?P<sky>DEC)(-|$)|(?P<body>[A-Z])LAT(-|$)|(?P<two>[A-Z]{2})LT(-|$)")
 _OF_AXIS = re.compile(r"(?:CTYPE|CUNIT|CNAME|CROTA|PV|PS|WAT)(\d)(?:_\d+)?")
+_ALONG = re.compile(r"C(?:RVAL|RPIX|DELT)(\d)")
+_LETTER = re.compile(r"(?<=\d)[A-Z]$")
 _MATRIX = re.compile(r"(?:CD|PC)0*(\d)_?0*(\d)")
 _SIP = re.compile(r"(A|B|AP|BP)_(ORDER|DMAX|\d+_\d+)")
 _PV = re.compile(r"PV(\d)_(\d+)")
@@ -117,7 +119,9 @@ def _same_system(lon: re.Match[str], lat: re.Match[str]) -> bool:
     )
 
 
-def celestial_wcs(header: fits.Header, where: str = "the header") -> WCS | None:
+def celestial_wcs(
+    header: fits.Header, where: str = "the header", lost: Sequence[str] = ()
+) -> WCS | None:
     """The 2-D celestial WCS of a header, without stale terms; None where no two axes are the sky's.
 
     Only the header counts: lookup tables in other extensions are never used. Its ``array_shape`` is
@@ -126,13 +130,26 @@ def celestial_wcs(header: fits.Header, where: str = "the header") -> WCS | None:
     Args:
         header: of the image; of a cube the celestial axes are taken out.
         where: what to call it in a message.
+        lost: keywords of cards that the header had, whose values nobody can read.
 
     Raises:
-        ImgturboError: CTYPE promises coordinates of the sky, but the cards do not give any.
+        ImgturboError: CTYPE promises coordinates of the sky, but the cards do not give any, or one
+            of those that they are made of is lost, for which wcslib would take 0.
     """
     header = header.copy()
+    lost = _lost_of_sky(header, lost)
     settle(header, where)
     axes = celestial_axes(header)
+    if axes is None:
+        lost = [word for word in lost if word.startswith("CTYPE")]
+    else:
+        lost = [word for word in lost if not _of_others(word, axes) and _along(word, axes)]
+    if lost:
+        raise ImgturboError(
+            f"{where}: {', '.join(lost)} has no value that FITS knows, and without it pixels "
+            "would lie elsewhere on the sky; correct it, or delete all CTYPE to go without "
+            "coordinates"
+        )
     if axes is None:
         return None
     words = " and ".join(f"CTYPE{i} = '{header[f'CTYPE{i}']}'" for i in axes)
@@ -141,7 +158,7 @@ def celestial_wcs(header: fits.Header, where: str = "the header") -> WCS | None:
         try:
             clean = _clean(header, axes, stale)
             with quiet(), door(where):
-                _check_numbers(clean)
+                _check_numbers(clean, axes)
                 wcs = WCS(clean, naxis=list(axes), relax=True)
                 if not wcs.has_celestial:
                     wcs, why = None, "no projection is called so"
@@ -172,6 +189,24 @@ def celestial_wcs(header: fits.Header, where: str = "the header") -> WCS | None:
             f"{where}: {words} put no pixel on the sky; correct CRVAL, CRPIX and CD (or CDELT)"
         )
     return wcs
+
+
+def _lost_of_sky(header: fits.Header, lost: Sequence[str]) -> list[str]:
+    """Of lost cards those that say where pixels lie, under their present names."""
+    names = [present_name(word) for word in lost]
+    if not any(re.fullmatch(r"CTYPE[12]", word) for word in (*header, *names)):
+        names = [_LETTER.sub("", word) if _LETTER.search(word) else word for word in names]
+    if "ICRS" in str(header.get("RADESYS", header.get("RADECSYS", ""))).upper():
+        names = [word for word in names if word not in ("EQUINOX", "EPOCH")]
+    told = ("WCSNAME", "DATE-OBS", "MJD-OBS")  # which move nothing, or FK4's own axes
+    sip = any(_ctype(header, axis).endswith("-SIP") for axis in (1, 2))
+    return [
+        word
+        for word in names
+        if (_WORDS.fullmatch(word) and word not in told)
+        or _PLATE.fullmatch(word)
+        or (sip and _SIP.fullmatch(word))
+    ]
 
 
 def _said(reason: BaseException) -> str:
@@ -221,12 +256,12 @@ def _clean(
     return clean
 
 
-def _check_numbers(clean: fits.Header) -> None:
+def _check_numbers(clean: fits.Header, axes: tuple[int, int]) -> None:
     """Numbers that are written as words become numbers; wcslib would take them for 0 (in place).
 
     Raises:
-        ImgturboError: a card's value is no number, half of a polynomial is missing, or there is no
-            scale, and a pixel would be a degree wide.
+        ImgturboError: a card's value is no number, half of a polynomial or of a place is missing,
+            or there is no scale, and a pixel would be a degree wide.
     """
     for word, value in list(clean.items()):
         if not _NUMBERS.fullmatch(word):
@@ -241,8 +276,10 @@ def _check_numbers(clean: fits.Header) -> None:
             found = int(found)
         if found != value:
             clean[word] = found
-    if ("A_ORDER" in clean) != ("B_ORDER" in clean):
-        raise ImgturboError("of A_ORDER and B_ORDER one is missing")
+    places = [tuple(f"{word}{axis}" for axis in axes) for word in ("CRPIX", "CRVAL")]
+    for one, other in (("A_ORDER", "B_ORDER"), *places):
+        if (one in clean) != (other in clean):
+            raise ImgturboError(f"of {one} and {other} one is missing")
     if not any(_SCALE.fullmatch(word) or _PLATE.fullmatch(word) for word in clean):
         raise ImgturboError("neither CD nor CDELT says how large a pixel is")
 
@@ -264,6 +301,12 @@ def _of_others(word: str, axes: tuple[int, int]) -> bool:
         return int(single[1]) not in (0, *axes)
     pair = _MATRIX.fullmatch(word)
     return pair is not None and int(pair[1]) not in axes
+
+
+def _along(word: str, axes: tuple[int, int]) -> bool:
+    """Whether a card is of the celestial axes, if it is of an axis at all."""
+    match = _ALONG.fullmatch(word)
+    return match is None or int(match[1]) in axes
 
 
 def _check_frame(wcs: WCS, header: fits.Header, where: str) -> None:

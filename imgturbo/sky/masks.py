@@ -17,7 +17,7 @@ SExtractor's manual (weight maps).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +58,7 @@ _ZERO_IS_NONE = re.compile(r"RMS|VARIANCE|VAR|SIGMA")  # a map's; an error bar o
 _ENDLESS = 1e18
 _ENDLESS_RMS = 1e9
 
+_MADE_BY = ("TELESCOP", "INSTRUME")
 _ALL = -1
 _BITS = 63
 _DO_NOT_USE = 1
@@ -105,12 +106,27 @@ def convention(name: str) -> Kind | None:
     return next((kind for kind, names in _NAMES.items() if re.fullmatch(names, word)), None)
 
 
-def mask_of(hdu: Hdu, plane: Plane, science: Mapping[str, Any]) -> Mask:
-    """The mask that an HDU is, by its name and its header."""
+def mask_of(hdu: Hdu, plane: Plane, science: Mapping[str, Any], lost: Collection[str] = ()) -> Mask:
+    """The mask that an HDU is, by its name and its header.
+
+    Args:
+        hdu, plane: where its values are.
+        science: header of the image that it belongs to, with the primary header's cards.
+        lost: keywords of that image's cards whose values nobody can read.
+
+    Raises:
+        ImgturboError: what its flags mean cannot be told.
+    """
     name = hdu.name
     kind = convention(name) or "other"
     if str(hdu.header.get("UTYPE", "")).strip().lower() == "inversevariance":
         kind = "weight"
+    unread = [card for card in _MADE_BY if card in (*lost, *hdu.lost) and name == "DQ"]
+    if unread and not any(card.startswith("MP_") for card in hdu.header):
+        raise ImgturboError(
+            f"{hdu.where}: {', '.join(unread)} has no value that FITS knows, and without it nobody "
+            "knows what the flags mean; correct the header"
+        )
     bits = flag_bits(hdu.header, science, hdu.where) if kind == "flags" else _ALL
     zero = bool(_ZERO_IS_NONE.fullmatch(name))
     return Mask(name, kind, hdu, plane, bits, zero)
@@ -140,9 +156,7 @@ def flag_bits(
     if str(header.get("EXTNAME", "")).strip().upper() != "DQ":
         return _ALL
     made_by = [
-        str(cards.get(card, "")).strip().upper()
-        for cards in (science, header)
-        for card in ("TELESCOP", "INSTRUME")
+        str(cards.get(card, "")).strip().upper() for cards in (science, header) for card in _MADE_BY
     ]
     if any(name in _DO_NOT_USE_ALONE for name in made_by):
         return _DO_NOT_USE

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,7 +38,15 @@ from imgturbo.errors import ImgturboError
 from imgturbo.sky.cards import number
 from imgturbo.sky.units import DISPLAY, Unit, parse_unit
 
-__all__ = ["ARCSEC2", "DISPLAY", "FluxScale", "check_display", "check_resizable", "stated_unit"]
+__all__ = [
+    "ARCSEC2",
+    "DISPLAY",
+    "FluxScale",
+    "check_display",
+    "check_lost",
+    "check_resizable",
+    "stated_unit",
+]
 
 AB_OF_ONE_JANSKY = 8.90
 ARCSEC2 = math.radians(1 / 3600) ** 2
@@ -220,6 +228,32 @@ def check_display(values: NDArray[Any], what: str) -> None:
 
 
 # -------------------------------------------------------------------------------- the header
+
+
+def check_lost(lost: Collection[str], header: Mapping[str, Any], where: str) -> None:
+    """Refuse an image whose values would mean something else without the cards that it has lost.
+
+    A calibration that nobody can read (``PHOTFLAM = NaN``) counts as missing: then no zero point is
+    known. But a zero point also says that values without a unit are fluxes, and an instrument that
+    its zero point is Vega's.
+
+    Args:
+        lost: keywords of cards whose values nobody can read.
+        header: of the image, with the primary header's cards, without them.
+        where: what to call it in a message.
+
+    Raises:
+        ImgturboError: which card has to be corrected.
+    """
+    zeros = ("ABZP", "FLUXMAG0", *_ZEROPOINT_CARDS)
+    wanted = [card for card in zeros if card in lost and stated_unit(header).kind == "none"]
+    if "INSTRUME" in lost and any(card in header for card in _ZEROPOINT_CARDS):
+        wanted.append("INSTRUME")
+    if wanted:
+        raise ImgturboError(
+            f"{where}: {', '.join(wanted)} has no value that FITS knows, and without it the pixels "
+            "would be taken to be in another unit; correct it"
+        )
 
 
 def stated_unit(header: Mapping[str, Any]) -> Unit:

@@ -7,6 +7,7 @@ text, and an empty field is missing as well; a truth that is neither T nor F is 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 
 from imgturbo.door import door
 from imgturbo.errors import ImgturboError
-from imgturbo.sky.blocks import extents
+from imgturbo.sky.blocks import Extent, extents
+from imgturbo.sky.cards import number_in, word_in
 from imgturbo.sky.packed import open_unpacked
 from imgturbo.tables.binary_file import AGAIN, BinaryTable
 from imgturbo.tables.reader import Column
@@ -56,6 +58,7 @@ class FitsTable(BinaryTable):
                 self._hdu = opened[place.number]
                 self._as_text = isinstance(self._hdu, fits.TableHDU)
                 self._length = int(self._hdu.header["NAXIS2"])
+                _check_columns(self._hdu, place)
                 self.columns = dict(map(_fits_column, self._hdu.columns))
                 self.meta = {"name": self._hdu.name} if self._hdu.name else {}
                 if len(self.columns) != len(self._hdu.columns):
@@ -96,6 +99,25 @@ class FitsTable(BinaryTable):
     def close(self) -> None:
         """Let go of the file."""
         self._held.close()
+
+
+def _check_columns(hdu: Any, place: Extent) -> None:
+    """Refuse columns without a name, and cards that astropy leaves out without a word.
+
+    Raises:
+        ImgturboError: which of them.
+    """
+    for n, column in enumerate(hdu.columns, start=1):
+        if not column.name:
+            raise place.cards.error(f"column {n} has no name", f"give it one (TTYPE{n})")
+        for word, found in (("TSCAL", column.bscale), ("TZERO", column.bzero)):
+            if f"{word}{n}" in place.cards:
+                stated = number_in(hdu.header, f"{word}{n}", place.cards.where, math.nan)
+                if found in (None, "") or float(found) != stated:
+                    raise place.cards.error(f"{word}{n} is no number")
+        null = f"TNULL{n}"
+        if null in place.cards and column.null is None and word_in(hdu.header, null).strip():
+            raise place.cards.error(f"{null} is none that a column of {column.format} can have")
 
 
 def _form(column: Any) -> str:

@@ -18,6 +18,7 @@ from imgturbo.door import door, room_for
 from imgturbo.errors import ImgturboError
 from imgturbo.tables.binary_file import AGAIN, BinaryTable
 from imgturbo.tables.reader import Column, listed
+from imgturbo.tables.text_file import yaml_header
 
 __all__ = ["Hdf5Table", "require_h5py"]
 
@@ -154,13 +155,11 @@ def _names_of(dataset: Any) -> list[tuple[str, int | None]]:
 
 def _yaml_units(dataset: Any) -> dict[str, str]:
     """Units that astropy has put beside a table."""
-    from astropy.table.meta import get_header_from_yaml
-
     if dataset is None:
         return {}
     lines = [line.decode() if isinstance(line, bytes) else str(line) for line in dataset[:]]
-    header = get_header_from_yaml(lines)
-    return {str(c.get("name")): str(c.get("unit") or "") for c in header.get("datatype", [])}
+    columns = yaml_header(lines)["datatype"]
+    return {str(column.get("name")): str(column.get("unit") or "") for column in columns}
 
 
 def require_h5py(path: Path) -> Any:

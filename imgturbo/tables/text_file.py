@@ -29,6 +29,7 @@ _LONGEST = 1 << 24  # characters of a line
 _MOST_COMMENTS = 100_000  # lines
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _LEADING = re.compile(r"0[0-9]+")  # which no number would give back as it was
+_MOST_DIGITS = 300  # which float64 has, nearly
 _LONG = re.compile(r"-?[0-9]{16,}")  # of which a float may have other digits
 _REMEDY = "mend the file"
 
@@ -224,7 +225,9 @@ class _Kind:
 
 def _loses_digits(cell: str) -> bool:
     """Whether a cell is a whole number, such as an identifier, that no float has."""
-    return _LONG.fullmatch(cell) is not None and int(float(cell)) != int(cell)
+    if _LONG.fullmatch(cell) is None:
+        return False
+    return len(cell) > _MOST_DIGITS or int(float(cell)) != int(cell)
 
 
 def _typed(cells: list[str], dtype: np.dtype[Any] | None) -> NDArray[Any]:
@@ -310,13 +313,23 @@ def _is_number(text: str) -> bool:
 
 
 def _ecsv_header(path: Path, comments: list[str]) -> dict[str, Any]:
-    from astropy.table.meta import get_header_from_yaml
-
     with door(path, "its ECSV header", _REMEDY):
         lines = [line.removeprefix("#").removeprefix(" ").rstrip("\r\n") for line in comments[1:]]
-        header: dict[str, Any] = get_header_from_yaml(lines)
-        if not isinstance(header.get("datatype"), list):
-            raise ValueError("it lists no columns")
+        return yaml_header(lines)
+
+
+def yaml_header(lines: Sequence[str]) -> dict[str, Any]:
+    """What astropy writes of a table's columns: ``datatype``, a list of dictionaries, at least.
+
+    Raises:
+        ValueError: it is something else; or whatever YAML has against it.
+    """
+    from astropy.table.meta import get_header_from_yaml
+
+    header: Any = get_header_from_yaml(lines)
+    columns = header.get("datatype") if isinstance(header, dict) else None
+    if not isinstance(columns, list) or not all(isinstance(c, dict) for c in columns):
+        raise ValueError("it lists no columns")
     return header
 
 

@@ -61,7 +61,7 @@ def campaign(tmp_path, monkeypatch):
 
 
 def test_every_end_is_told_and_costs_its_number_alone(campaign):
-    limits = Limits(seconds=3.0, growth=60.0, patience=2.0)
+    limits = Limits(seconds=3.0, growth=60.0, patience=2.0, shared=1.0)
     results = run(campaign, 12, workers=2, batch=6, limits=limits)
     assert [result.number for result in results] == list(range(12))
     assert [result.outcome for result in results] == [
