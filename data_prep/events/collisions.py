@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from imgturbo.errors import ImgturboError
 __all__ = ["SETTINGS", "Collision", "collisions", "require_generators"]
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int32]
 
 SETTINGS = (
     "Beams:eCM = 13000.",
@@ -40,6 +42,7 @@ _QUIET = ("Print:quiet = on", "Print:errors = off", "Random:setSeed = on")
 _INSTALL = "pip install 'imgturbo[hep]'"
 _IDS = (11, -12, 5, -5, 2, -1)
 """The six partons, in the order of z, by the numbers of the Particle Data Group."""
+_AT_A_TIME = 20  # collisions; of a block's last ones some are made in vain
 _HARD = 12  # entries of the record among which those of the hard process are
 
 
@@ -49,28 +52,45 @@ class Collision(NamedTuple):
     Attributes:
         partons: (6, 4), z; see :mod:`imgturbo.events.layout`.
         electron: (4,), what the electron is once it has radiated.
-        record: Pythia's, until the next collision.
-        place: of that electron in it.
+        others: (N, 4), the four-momenta of all other stable particles.
+        identities: (N,), what those are, by the numbers of the Particle Data Group.
     """
 
     partons: Floats
     electron: Floats
-    record: Any
-    place: int
-
-    def others(self) -> tuple[Floats, NDArray[np.int64]]:
-        """All other stable particles: four-momenta (N, 4), and what they are (N,)."""
-        rows = [
-            (*_momentum(p), p.id())
-            for n, p in enumerate(self.record)
-            if p.isFinal() and n != self.place
-        ]
-        found = np.array(rows)
-        return found[:, :4], found[:, 4].astype(np.int64)
+    others: Floats
+    identities: Ints
 
 
-def collisions(seed: int) -> Iterator[Collision]:
-    """Collisions without end; a pure function of the seed, 1 to 900 000 000.
+class _Record(NamedTuple):
+    """Pythia's record of an event, an entry a row."""
+
+    identities: Ints
+    status: Ints
+    daughters: Ints  # (N, 2)
+    momenta: Floats  # (N, 4)
+
+    def products(self, entry: int) -> list[int]:
+        """Where those stand that an entry has become, by Pythia's two numbers."""
+        first, last = self.daughters[entry].tolist()
+        if first == 0:
+            return []
+        if 0 < last < first:  # two that do not stand side by side
+            return [last, first]
+        return list(range(first, max(first, last) + 1))
+
+    def last(self, entry: int) -> int:
+        """The last copy of a particle: once it has recoiled from all radiation."""
+        while True:
+            own = self.identities[entry]
+            copies = [n for n in self.products(entry) if self.identities[n] == own]
+            if len(copies) != 1:
+                return entry
+            entry = copies[0]
+
+
+def collisions(seed: int) -> Iterator[list[Collision]]:
+    """Collisions without end, some at a time; a pure function of the seed, 1 to 900 000 000.
 
     Raises:
         ImgturboError: Pythia is not installed, or does not start.
@@ -83,37 +103,47 @@ def collisions(seed: int) -> Iterator[Collision]:
     if not pythia.init():
         raise ImgturboError(f"Pythia does not start; {_INSTALL} anew")
     while True:
-        if not pythia.next():  # rarely an event cannot be finished; the next one is independent
-            continue
-        found = _collision(pythia.event)
-        if found is not None:
-            yield found
+        # Rarely an event cannot be finished; it is skipped, and the next one is independent.
+        found = (_collision(record) for record in _records(pythia.nextBatch(_AT_A_TIME)))
+        yield [collision for collision in found if collision is not None]
 
 
-def _collision(record: Any) -> Collision | None:
+def _records(events: Any) -> Iterator[_Record]:
+    """Pythia's records as plain arrays: an awkward array is slow an element at a time."""
+    import awkward as ak
+
+    entries = ak.flatten(events.prt)
+    numbers = {name: np.asarray(entries[name]) for name in ("id", "status")}
+    daughters = np.stack([np.asarray(entries[f"daughter{n}"]) for n in (1, 2)], 1)
+    momenta = np.stack([np.asarray(entries.p[name]) for name in ("px", "py", "pz", "e")], 1)
+    edges = np.concatenate([[0], np.cumsum(np.asarray(ak.num(events.prt)))])
+    for start, end in pairwise(edges.tolist()):
+        rows = slice(start, end)
+        yield _Record(
+            numbers["id"][rows], numbers["status"][rows], daughters[rows], momenta[rows]
+        )
+
+
+def _collision(record: _Record) -> Collision | None:
     """The six partons in the record, and the electron at the end of its line."""
-    found: dict[int, Any] = {}
-    for top in (record[n] for n in range(3, min(_HARD, record.size()))):
-        if abs(top.id()) == 6 and top.status() == -22:
-            for product in _products(record, top):
-                w = abs(product.id()) == 24
-                for p in _products(record, product) if w else (product,):
-                    found[p.id()] = p
+    found: dict[int, int] = {}
+    for top in range(3, min(_HARD, len(record.status))):
+        if abs(record.identities[top]) == 6 and record.status[top] == -22:
+            for product in record.products(record.last(top)):
+                w = abs(record.identities[product]) == 24
+                for entry in record.products(record.last(product)) if w else [product]:
+                    found[int(record.identities[entry])] = entry
     if set(found) != set(_IDS):  # t → b W alone is asked for; nothing else should come
         return None
-    partons = np.array([_momentum(found[name]) for name in _IDS])
-    last = found[11].iBotCopyId()
-    return Collision(partons, np.array(_momentum(record[last])), record, last)
-
-
-def _products(record: Any, particle: Any) -> Iterator[Any]:
-    """What a particle decays into, once it has recoiled from all radiation."""
-    last = record[particle.iBotCopyId()]
-    return (record[n] for n in range(last.daughter1(), last.daughter2() + 1))
-
-
-def _momentum(p: Any) -> tuple[float, float, float, float]:
-    return p.px(), p.py(), p.pz(), p.e()
+    electron = record.last(found[11])
+    others = record.status > 0
+    others[electron] = False
+    return Collision(
+        record.momenta[[found[name] for name in _IDS]],
+        record.momenta[electron],
+        record.momenta[others],
+        record.identities[others],
+    )
 
 
 def require_generators() -> ModuleType:
@@ -122,12 +152,12 @@ def require_generators() -> ModuleType:
     Raises:
         ImgturboError: what is missing, and how to install it.
     """
-    for name in ("pythia8mc", "fastjet"):
+    for name in ("pythia8mc", "fastjet", "awkward", "vector"):
         try:
             __import__(name)
         except ImportError as error:
             raise ImgturboError(
-                f"events are generated with Pythia and fastjet, of which {name} cannot be loaded "
+                f"events are generated with Pythia and fastjet, for which {name} cannot be loaded "
                 f"({error}); {_INSTALL}"
             ) from None
     return sys.modules["pythia8mc"]

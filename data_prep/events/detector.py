@@ -12,6 +12,7 @@ Jets: Cacciari, Salam & Soyez 2012, arXiv:1111.6097 (fastjet), and 2008, arXiv:0
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,12 +56,37 @@ class Detector:
         cuts = self.thresholds
         return seen if pt > cuts.electron_pt and abs(eta) < cuts.electron_eta else None
 
+    def visible(self, particles: Floats, identities: NDArray[np.integer[Any]]) -> Floats:
+        """Of stable particles (N, 4), what they are (N,), those that leave a trace, (n, 4)."""
+        _, eta = transverse(particles)
+        return particles[(np.abs(eta) < self.reach) & ~np.isin(np.abs(identities), _NEUTRINOS)]
+
+    def cluster(self, events: Sequence[Floats]) -> list[Floats]:
+        """The jets (n, 4) of events' visible particles (N, 4) but the electron, by falling p_T.
+
+        Many events are clustered at the cost of few: fastjet's own objects are slow to make.
+        """
+        import awkward as ak
+        import fastjet
+        import vector
+
+        vector.register_awkward()  # type: ignore[no-untyped-call]
+        rows, counts = np.concatenate(events), [len(event) for event in events]
+        columns = {name: rows[:, n] for n, name in enumerate(("px", "py", "pz", "E"))}
+        particles = ak.unflatten(ak.zip(columns, with_name="Momentum4D"), counts)
+        definition = fastjet.JetDefinition(fastjet.antikt_algorithm, self.radius)
+        found = fastjet.ClusterSequence(particles, definition).inclusive_jets(_SOFTEST)
+        flat = ak.flatten(found)
+        jets = np.stack([np.asarray(flat[name]) for name in columns], 1)
+        each = np.split(jets, np.cumsum(np.asarray(ak.num(found)))[:-1])
+        return [one[np.argsort(-(one[:, :2] ** 2).sum(1), kind="stable")] for one in each]
+
     def see(
         self,
         electron: Floats,
         measured: Floats,
-        others: Floats,
-        identities: NDArray[np.int64],
+        visible: Floats,
+        found: Floats,
         generator: np.random.Generator,
     ) -> Floats | None:
         """The 24 numbers of an event; None where it has not as many jets as wanted.
@@ -68,13 +94,10 @@ class Detector:
         Args:
             electron: (4,), as it is.
             measured: (4,), as :meth:`see_electron` has it.
-            others: (N, 4), all other stable particles.
-            identities: (N,), what they are, by the numbers of the Particle Data Group.
+            visible: (N, 4), all else that is seen, as :meth:`visible` has it.
+            found: (n, 4), the jets of those, as :meth:`cluster` has them.
             generator: of the smearing.
         """
-        _, eta = transverse(others)
-        visible = others[(np.abs(eta) < self.reach) & ~np.isin(np.abs(identities), _NEUTRINOS)]
-        found = self._cluster(visible)
         seen = found * self._response(found[:, 3], self.jet, generator)[:, None]
         pt, eta = transverse(seen)
         cuts = self.thresholds
@@ -86,18 +109,6 @@ class Detector:
         missing = -(visible[:, :2].sum(0) + electron[:2] + moved)
         met = np.array([*missing, 0.0, np.hypot(*missing)])
         return np.concatenate([measured, met, jets.ravel()])
-
-    def _cluster(self, particles: Floats) -> Floats:
-        """Jets (n, 4) of particles (N, 4)."""
-        import fastjet
-
-        pseudo = [fastjet.PseudoJet(*row) for row in particles.tolist()]
-        sequence = fastjet.ClusterSequence(
-            pseudo, fastjet.JetDefinition(fastjet.antikt_algorithm, self.radius)
-        )
-        jets = fastjet.sorted_by_pt(sequence.inclusive_jets(_SOFTEST))
-        rows = [[jet.px(), jet.py(), jet.pz(), jet.E()] for jet in jets]
-        return np.array(rows, np.float64).reshape(-1, 4)
 
     @staticmethod
     def _response(energy: Any, width: tuple[float, float], generator: np.random.Generator) -> Any:

@@ -61,17 +61,18 @@ def generate_block(seed: int, number: int, size: int = BLOCK) -> Floats:
     """
     detector, generator = DETECTOR, np.random.default_rng([seed, number])
     rows: list[Floats] = []
-    for collision in collisions(1 + _MOST_BLOCKS * seed + number):
-        measured = detector.see_electron(collision.electron, generator)
-        if measured is None:
-            continue
-        x = detector.see(collision.electron, measured, *collision.others(), generator)
-        if x is None:
-            continue
-        rows.append(np.stack([collision.partons.ravel(), x]))
-        if len(rows) == size:
+    for some in collisions(1 + _MOST_BLOCKS * seed + number):
+        visible = [detector.visible(c.others, c.identities) for c in some]
+        for collision, seen, jets in zip(some, visible, detector.cluster(visible), strict=True):
+            measured = detector.see_electron(collision.electron, generator)
+            if measured is None:
+                continue
+            x = detector.see(collision.electron, measured, seen, jets, generator)
+            if x is not None:
+                rows.append(np.stack([collision.partons.ravel(), x]))
+        if len(rows) >= size:
             break
-    return np.array(rows)
+    return np.array(rows[:size])
 
 
 def simulate_events(

@@ -303,6 +303,9 @@ class MomentaFlowConfig(NetworkConfig):
     own (massive); of no mass, with pz = 0 (transverse)."""
     arrange: Literal["none", "pt", "masses"] = "none"
     """What is known of the output beforehand; as of kind momenta."""
+    mirrored: bool = False
+    """Mirror every event until its first particle has pz ≥ 0 and its second py ≥ 0, and back again:
+    where the beams are alike and nothing tells left from right, four times the events."""
     width: int = Field(96, ge=1, le=WIDEST)
     """Numbers in each hidden layer, and in the condition."""
     couplings: int = Field(6, ge=2, le=MOST_BLOCKS)

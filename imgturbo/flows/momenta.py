@@ -6,9 +6,11 @@ r"""A conditional flow of events: draws and densities of rows of four-momenta gi
 a says which jet comes from which quark (:mod:`imgturbo.flows.origins`), p₀ is what the output would
 be, were it no other: the particles that it comes from. f is a chain of conditional couplings with
 rational-quadratic splines, h dense layers on z, p₀, masses and distances, all in the frame that is
-turned about the beam until the first particle has p_y = 0. So the flow learns the response of a
-detector, or how to undo it: r is 0 where nothing happens, a little where a jet is measured, and of
-order 1 where it comes from elsewhere; t is of order 1 in both cases (s = 0.05).
+turned about the beam until the first particle has p_y = 0 and, with ``mirrored``, in the mirrors in
+which that has p_z ≥ 0 and the second p_y ≥ 0: like beams may change places, and no cross-section of
+unpolarised ones tells an event from its mirror image but for CP violation. So the flow learns the
+response of a detector, or how to undo it: r is 0 where nothing happens, a little where a jet is
+measured, and of order 1 where it comes from elsewhere; t is of order 1 in both cases (s = 0.05).
 
 The coordinates are those of the shell: (p_T, η, φ) of a particle of known mass, (p_T, φ) of one
 that is transverse, and ln m besides of one with a mass of its own. The density is that of these
@@ -57,6 +59,7 @@ class MomentaFlow(EventGenerator):
 
     def __init__(self, config: MomentaFlowConfig, in_channels: int, out_channels: int) -> None:
         super().__init__(config, in_channels, out_channels, stochastic=True)
+        self.mirrored = config.mirrored
         used = [_USED.get(str(shell), (True, True, True, False)) for shell in self.shell]
         self.register_buffer("used", torch.tensor(used), persistent=False)
         self.register_buffer("members", sets_of(len(self.shell)), persistent=False)
@@ -97,7 +100,7 @@ class MomentaFlow(EventGenerator):
         return next(self.draws(u, [noise]))
 
     def draws(self, u: Tensor, noises: Sequence[Noise | None]) -> Iterator[Tensor]:
-        p, angle = turned(self.before.inverse(self.checked(u)).unflatten(1, (-1, 4)))
+        p, angle, mirror = self._lain(self.checked(u))
         start, h = self._known(p)
         for noise in noises:
             a = self.origins.draw(h, noise)
@@ -110,7 +113,7 @@ class MomentaFlow(EventGenerator):
             made = self._momenta(base + moved)
             if self.ordered:
                 made = in_order(made)
-            yield self.after(turn(made, angle).flatten(1))
+            yield self.after(turn(made * mirror[:, None], angle).flatten(1))
 
     def _momenta(self, c: Tensor) -> Tensor:
         """Four-momenta (B, K, 4) of coordinates (B, K, 4), by their shells."""
@@ -134,12 +137,13 @@ class MomentaFlow(EventGenerator):
 
     def log_density(self, y: Tensor, z: Tensor) -> Tensor:
         """log p(y|z) (B,) in nats, of coordinates y (B, n) given events z (B, 4K)."""
-        p, angle = turned(self.before.inverse(z).unflatten(1, (-1, 4)))
+        p, angle, mirror = self._lain(z)
         start, h = self._known(p)
         c = y.new_zeros(len(y), *self.used.shape)
         c[:, self.used] = y
         # Directions differ by less than half a turn, in the frame of the given event.
-        c = torch.stack([c[..., 0], c[..., 1], half_turn(c[..., 2] - angle[:, None]), c[..., 3]], 2)
+        phi = mirror[:, 1:2] * half_turn(c[..., 2] - angle[:, None])
+        c = torch.stack([c[..., 0], mirror[:, 2:3] * c[..., 1], phi, c[..., 3]], 2)
         a = matched(_coordinates(p)[:, 2:, 1:3], c[:, 2:, 1:3])
         base, condition = self._given(p, start, a, h)
         moved = c - base
@@ -157,6 +161,18 @@ class MomentaFlow(EventGenerator):
         """Compile what a likelihood runs: the networks of the condition, and the flow."""
         for part in (self.first, self.second, self.flow):
             part.compile(*args, **kwargs)
+
+    def _lain(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Four-momenta (B, K, 4), GeV, as the networks see them; the angle and the signs back.
+
+        The angle is (B,), the signs of p_x, p_y, p_z and E are (B, 4).
+        """
+        p, angle = turned(self.before.inverse(u).unflatten(1, (-1, 4)))
+        mirror = torch.ones_like(p[:, 0])
+        if self.mirrored:
+            mirror[:, 1] = torch.where(p[:, 1, 1] < 0, -1.0, 1.0)
+            mirror[:, 2] = torch.where(p[:, 0, 2] < 0, -1.0, 1.0)
+        return p * mirror[:, None], angle, mirror
 
     def _known(self, p: Tensor) -> tuple[Tensor, Tensor]:
         """As arranged (B, K, 4), and what is known of a turned event (B, width)."""

@@ -29,7 +29,9 @@ def four(extra=()):
 
 
 def see(rows, identities, detector=EXACT, seed=0):
-    return detector.see(ELECTRON, ELECTRON, rows, identities, np.random.default_rng(seed))
+    visible = detector.visible(rows, identities)
+    (jets,) = detector.cluster([visible])
+    return detector.see(ELECTRON, ELECTRON, visible, jets, np.random.default_rng(seed))
 
 
 def test_an_exact_detector_sees_what_is_there():

@@ -17,7 +17,6 @@ from imgturbo.flows.both_ways import BothWays
 from imgturbo.flows.momenta import MomentaFlow, _apart, _coordinates
 from imgturbo.flows.origins import WAYS, Origins, matched
 from imgturbo.nets import PositionalNoise
-from imgturbo.nets.momenta import turned
 from imgturbo.side import Side
 from imgturbo.sky.stretch import Stretch
 
@@ -42,10 +41,12 @@ def stretch(seed):
     return Stretch(generator.normal(0, 5, 24), generator.uniform(30, 90, 24), np.full(24, 1.2))
 
 
-def made(shell=OBJECTS, arrange="pt"):
+def made(shell=OBJECTS, arrange="pt", mirrored=False):
     """A flow in double precision, with weights that do something."""
     torch.manual_seed(2)
-    config = MomentaFlowConfig(shell=shell, arrange=arrange, width=8, couplings=4)
+    config = MomentaFlowConfig(
+        shell=shell, arrange=arrange, mirrored=mirrored, width=8, couplings=4
+    )
     net = build_network(config, 24, 24)
     assert isinstance(net, MomentaFlow)
     net.know(*(Side(NAMES, "GeV", stretch(k), kind="table") for k in (1, 2)))
@@ -63,15 +64,19 @@ def noise_of(n, seed=0):
 
 
 @pytest.mark.parametrize(
-    ("shell", "arrange", "numbers"),
-    [(OBJECTS, "pt", 21), (PARTONS, "masses", 18), (OBJECTS, "none", 21)],
+    ("shell", "arrange", "numbers", "mirrored"),
+    [
+        (OBJECTS, "pt", 21, False),
+        (PARTONS, "masses", 18, True),
+        (OBJECTS, "none", 21, True),
+    ],
 )
-def test_a_draw_has_the_density_of_its_noise(shell, arrange, numbers):
+def test_a_draw_has_the_density_of_its_noise(shell, arrange, numbers, mirrored):
     """log p = log p(a) + log N(ε) − log|det ∂c/∂ε|, the determinant of the draws themselves.
 
     Where a draw is matched as it was drawn: a jet from elsewhere may fall on a quark.
     """
-    net, z = made(shell, arrange), z_of(0, 12)
+    net, z = made(shell, arrange, mirrored), z_of(0, 12)
     net.ordered = False  # draws as they come
     right = 0
     for row in range(12):
@@ -85,8 +90,7 @@ def test_a_draw_has_the_density_of_its_noise(shell, arrange, numbers):
         def coordinates(e, given=given, noise=noise_of_row):
             return net.reduce(net(given, noise(e)))[0]
 
-        p, _ = turned(net.before.inverse(given).unflatten(1, (-1, 4)))
-        _, h = net._known(p)
+        _, h = net._known(net._lain(given)[0])
         a = net.origins.draw(h, noise_of_row(epsilon))
         drawn = net(given, noise_of_row(epsilon))
         places = [
@@ -142,6 +146,24 @@ def test_it_is_the_same_however_an_event_lies():
     )
     energies = [stretch(2).inverse(d.detach().numpy().T).T[:, 3::4] for d in (drawn, lain)]
     np.testing.assert_allclose(*energies, rtol=1e-5)
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+@pytest.mark.parametrize(("shell", "arrange"), [(OBJECTS, "pt"), (PARTONS, "masses")])
+def test_a_mirrored_event_has_mirrored_draws(shell, arrange, axis):
+    """y → −y and z → −z; and not where ``mirrored`` is off."""
+    x = momenta(events(0, 6))
+    other = x.copy()
+    other[..., axis] *= -1
+    rows = [torch.as_tensor(stretch(1)(p.reshape(6, 24).T).T.copy()) for p in (x, other)]
+    for mirrored in (True, False):
+        net = made(shell, arrange, mirrored)
+        drawn = [net(u, noise_of(6)) for u in rows]
+        mine, theirs = (momenta(stretch(2).inverse(d.detach().numpy().T).T) for d in drawn)
+        theirs[..., axis] *= -1
+        assert np.allclose(mine, theirs, rtol=1e-4, atol=1e-3) == mirrored
+        densities = [net.log_prob(d, u) for d, u in zip(drawn, rows, strict=True)]
+        assert torch.allclose(*densities, rtol=1e-5, atol=1e-4) == mirrored
 
 
 @pytest.mark.parametrize(("shell", "arrange"), [(OBJECTS, "pt"), (PARTONS, "masses")])
