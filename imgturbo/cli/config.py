@@ -19,8 +19,8 @@ commands = typer.Typer()
 
 @commands.command()
 def config(
-    file: Annotated[
-        Path | None, typer.Argument(metavar="CONFIG", help="YAML; left out: the defaults.")
+    config: Annotated[
+        str | None, typer.Argument(metavar="CONFIG", help="YAML; left out: the defaults.")
     ] = None,
     overrides: Overrides = None,
     schema: Annotated[
@@ -37,7 +37,7 @@ def config(
 
     imgturbo config --schema
     """
-    file, values = config_and_overrides(file, overrides)
+    file, values = config_and_overrides(config, overrides)
     if schema and (file is not None or values):
         raise ImgturboError("config: --schema lists the keys of all configs; leave out the file")
     if markdown and (as_json or not schema):
