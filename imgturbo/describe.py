@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
 from imgturbo.remote import is_hub_address, is_remote, readable
+from imgturbo.shipped import by_name
 
 if TYPE_CHECKING:
     from imgturbo.side import Side
@@ -41,10 +42,12 @@ def describe(path: Path) -> Facts:
         ImgturboError: nothing is there, or it is none of these.
     """
     path = readable(path)
-    if is_hub_address(path) or not (is_remote(path) or path.exists()):
-        from imgturbo.bundle.folder import located
+    if is_hub_address(path):
+        from imgturbo.bundle.hub import pull
 
-        path = located(path)
+        path = pull(path)
+    elif not is_remote(path):
+        path = by_name(path)
     if not path.exists():
         raise ImgturboError(
             f"{path}: no such file or folder; name an image, a table, a tile store, a bundle or a "

@@ -10,12 +10,24 @@ environment and the three streams of whoever asks. `imgturbo` on the pages' PATH
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
+import pkgutil
 import signal
 import socket
 import sys
 from pathlib import Path
+
+import torch
+
+import data_prep
+import imgturbo
+
+LATE = (
+    "accelerate", "albumentations", "kornia", "matplotlib.pyplot", "photutils.segmentation",
+    "skimage.measure", "skimage.registration", "torch.utils.tensorboard",
+)  # fmt: skip
 
 CLIENT = """#!{python} -IS
 import json, os, socket, sys
@@ -88,15 +100,20 @@ def _run(asked: tuple[list[str], str, dict[str, str]], streams: list[int]) -> No
         os._exit(code)
 
 
+def load() -> None:
+    """Import all that commands import, and what PyTorch itself leaves to the first step."""
+    for room in (imgturbo, data_prep):
+        for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}."):
+            with contextlib.suppress(ImportError):  # of an extra that is not installed
+                importlib.import_module(module.name)
+    for name in LATE:
+        importlib.import_module(name)
+    weight = torch.ones(1, requires_grad=True)
+    weight.grad = torch.ones(1)
+    torch.optim.AdamW([weight]).step()
+
+
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    import accelerate  # noqa: F401
-    import kornia  # noqa: F401
-
-    import imgturbo.bundle
-    import imgturbo.cli.main
-    import imgturbo.demos.sky
-    import imgturbo.mosaic
-    import imgturbo.training  # noqa: F401
-
+    load()
     serve(Path(sys.argv[1]))

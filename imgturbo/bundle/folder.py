@@ -55,6 +55,7 @@ from imgturbo.files import write_folder, write_json, write_whole
 from imgturbo.listing import Entry
 from imgturbo.nets import Generator
 from imgturbo.remote import is_hub_address
+from imgturbo.shipped import by_name, shipped, travels
 from imgturbo.side import Side
 
 if TYPE_CHECKING:
@@ -64,9 +65,6 @@ if TYPE_CHECKING:
     from imgturbo.sky import SkyImage
 
 __all__ = ["FORMAT", "Bundle", "Direction", "annotate", "load_bundle", "save_bundle"]
-
-PRETRAINED = Path(__file__).with_name("pretrained")
-"""The folder of the bundles that travel with the package."""
 
 
 class Direction(NamedTuple):
@@ -283,7 +281,7 @@ def annotate(bundle: Bundle, **parts: Mapping[str, Any]) -> None:
         ImgturboError: it travels with the package, was changed meanwhile, or cannot be written.
     """
     path = bundle.path
-    if path.resolve().is_relative_to(PRETRAINED.resolve()):
+    if travels(path):
         raise ImgturboError(
             f"{path}: travels with the package and stays as it is; copy it first (imgturbo export)"
         )
@@ -363,20 +361,13 @@ def _config(path: Path, content: Mapping[str, Any]) -> Config:
             ) from None
 
 
-def _shipped() -> list[str]:
-    """Names of the bundles that travel with the package."""
-    return sorted(file.parent.name for file in PRETRAINED.glob("*/bundle.json"))
-
-
 def located(path: Path) -> Path:
     """The folder that is meant: of a bundle that travels with the package, or that a hub has.
 
     Raises:
         ImgturboError: the hub does not give it.
     """
-    if is_hub_address(path):
-        return pull(path)
-    return PRETRAINED / path if not path.exists() and str(path) in _shipped() else path
+    return pull(path) if is_hub_address(path) else by_name(path)
 
 
 def _what_is_there(path: Path) -> str:
@@ -393,7 +384,7 @@ def _what_is_there(path: Path) -> str:
         there = f"the folder holds {', '.join(names[:5]) or 'nothing'}; training writes OUT/bundle"
     else:
         there = "training writes one into OUT/bundle"
-    if names := _shipped():
+    if names := shipped():
         there += f"; bundles by name: {', '.join(names)}"
     if path.is_dir():
         return f"not a bundle, it has no bundle.json; {there}"

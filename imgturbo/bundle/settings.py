@@ -66,7 +66,7 @@ class Settings:
     """``"no"`` for float32, ``"bf16"`` for automatic mixed precision."""
 
     seed: int = 0
-    """Of the first draw; draw i has ``seed + i``."""
+    """Of the draws: draw n is a function of the seed and of n."""
 
     temperature: float = 1.0
     """Of the draws: 1 is the model's own spread, 0 none."""

@@ -10,7 +10,6 @@ import typer
 
 from imgturbo.cli.options import JsonOutput, Overrides, Readable, config_and_overrides
 from imgturbo.errors import ImgturboError
-from imgturbo.remote import readable
 
 __all__ = ["commands"]
 
@@ -19,9 +18,8 @@ commands = typer.Typer()
 
 @commands.command()
 def config(
-    file: Annotated[
-        Readable | None,
-        typer.Argument(metavar="CONFIG", parser=readable, help="YAML; left out: the defaults."),
+    config: Annotated[
+        str | None, typer.Argument(metavar="CONFIG", help="YAML; left out: the defaults.")
     ] = None,
     overrides: Overrides = None,
     schema: Annotated[
@@ -38,7 +36,7 @@ def config(
 
     imgturbo config --schema
     """
-    file, values = config_and_overrides(file, overrides)
+    file, values = config_and_overrides(config, overrides)
     if schema and (file is not None or values):
         raise ImgturboError("config: --schema lists the keys of all configs; leave out the file")
     if markdown and (as_json or not schema):

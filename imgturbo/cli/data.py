@@ -158,10 +158,8 @@ def _simulate_rows(
 @commands.command()
 def prepare(
     config: Annotated[
-        Readable | None,
-        typer.Argument(
-            metavar="CONFIG", parser=readable, help="YAML with a 'prepare' section; see configs/."
-        ),
+        str | None,
+        typer.Argument(metavar="CONFIG", help="YAML with a 'prepare' section; see configs/."),
     ] = None,
     overrides: Overrides = None,
     source: Annotated[
@@ -201,17 +199,17 @@ def prepare(
     from imgturbo.report.progress import task
     from imgturbo.report.tables import prepare_table
 
-    config, values = config_and_overrides(config, overrides)
-    if config is not None and (source_bands or target_bands):
+    file, values = config_and_overrides(config, overrides)
+    if file is not None and (source_bands or target_bands):
         raise ImgturboError(
-            f"prepare: {config} names its own fields; put source_bands and target_bands there"
+            f"prepare: {file} names its own fields; put source_bands and target_bands there"
         )
-    if config is not None and (source or target):
+    if file is not None and (source or target):
         raise ImgturboError(
-            f"prepare: {config} names its own fields; leave out --source and --target, or the file"
+            f"prepare: {file} names its own fields; leave out --source and --target, or the file"
         )
-    if config is not None:
-        settings = load_config(config, values).prepare
+    if file is not None:
+        settings = load_config(file, values).prepare
     elif source or target:
         settings = Config.from_overrides(values).prepare
         settings.fields = [

@@ -134,16 +134,20 @@ Quick = Annotated[bool, typer.Option("--quick", help="A short form, to check the
 
 
 def config_and_overrides(
-    config: Readable | None, overrides: list[str] | None
+    config: str | None, overrides: list[str] | None
 ) -> tuple[Readable | None, list[str]]:
     """The file, if one was named, and the overrides of a command whose CONFIG may be left out.
 
-    Where it is, the first KEY=VALUE stands in its place.
+    Where it is, the first KEY=VALUE stands in its place. Its key tells it from a path, whatever
+    the value holds; it is taken as it was written, which a path would not be (``a=s3://b``).
     """
     words = overrides or []
-    if config is not None and "=" in config.name and not config.exists():
-        return None, [str(config), *words]
-    return config, words
+    if config is None:
+        return None, words
+    key, equals, _ = config.partition("=")
+    if equals and "/" not in key and not Path(config).exists():
+        return None, [config, *words]
+    return readable(config), words
 
 
 def simulator_options(words: list[str] | None) -> dict[str, Any]:

@@ -156,8 +156,17 @@ def report(
     pred: Annotated[
         Readable, typer.Argument(metavar="PRED", parser=readable, help="The translated image.")
     ],
+    target: Annotated[
+        list[Readable] | None,
+        typer.Argument(
+            metavar="TARGET",
+            parser=readable,
+            help="The truth: one file, or one a band.",
+            show_default=False,
+        ),
+    ] = None,
     truth: Annotated[
-        list[Readable] | None, typer.Option(help="The truth: one file, or one a band.", **READ)
+        list[Readable] | None, typer.Option(help="The truth too; repeat it, one a band.", **READ)
     ] = None,
     source: Annotated[
         list[Readable] | None, typer.Option(help="The input image; repeat it, one a band.", **READ)
@@ -188,6 +197,8 @@ def report(
 ) -> None:
     """Say what an astronomer must know before using a prediction, on a page with its images.
 
+    imgturbo report prediction.fits truth.fits --source hubble.fits --out report
+
     Which sources are real, how far fluxes, colours, shapes and intervals can be trusted; without a
     truth, what the prediction itself, its source and its model tell.
     """
@@ -198,6 +209,9 @@ def report(
     from imgturbo.scoring.trust.folder import free_report, write_report
     from imgturbo.scoring.trust.report import card_of, look_at
 
+    if target and truth:
+        raise ImgturboError("report: the truth is named twice; leave --truth out")
+    truth = target or truth
     inputs = [pred, *(truth or ()), *(source or ()), *([catalogue] if catalogue else ())]
     free_report(out, inputs, overwrite=overwrite)
     loaded = None if bundle is None else load_bundle(bundle)

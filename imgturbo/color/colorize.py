@@ -80,9 +80,9 @@ def colorize(
         bundle: of a flow L → ab, trained on photographs.
         paths: pictures and FITS files.
         out_dir: made if it is not there.
-        samples: draws of colours; draw i has the seed ``seed + i``.
+        samples: draws of colours; draw i is a function of the seed and i.
         temperature: of the draws: 0 is the image of the latents' mean.
-        seed: of the first draw.
+        seed: of the draws.
         size: the shorter side that the network sees, in pixels; None: that of its training, 0: the
             image as it is.
         bands: the band to read of FITS files that have several.
@@ -122,7 +122,8 @@ def colorize(
             say(f"{image.name}: {name}", (index + len(sheet) / (samples + 1)) / len(images))
             drawn = name != "mean"
             cards = [
-                ("SEED", seed + len(sheet) - 1 if drawn else None, "seed of this draw"),
+                ("SEED", seed if drawn else None, "of the draws"),
+                ("DRAW", len(sheet) - 1 if drawn else None, "which of the seed's draws, from 0"),
                 ("TEMPERAT", temperature if drawn else 0.0, "temperature of this draw"),
             ]
             made = [*prediction_cards(bundle.hash, "colorize"), *cards]

@@ -7,7 +7,7 @@ r"""What the latents of a colour flow hold: four ways of moving through z at one
     scales         all latents zero but one level, which is drawn several times
 
 Each is done at the size that the network works at, on the whole image in one piece, and becomes one
-contact sheet. Draw i is that of ``imgturbo colorize`` with the seed ``seed + i``.
+contact sheet. Draw i is draw i of ``imgturbo colorize`` with the same seed.
 
 Ardizzone et al. 2019 (arXiv:1907.02392), section 4 and the published code.
 """
@@ -81,9 +81,9 @@ class Study:
     def _padded(self, planes: Planes) -> Tensor:
         return self.decoder.padded(torch.from_numpy(np.ascontiguousarray(planes))[None])
 
-    def draw(self, seed: int) -> list[Tensor]:
-        """Latents of a seed, finest first."""
-        noise = PositionalNoise(seed, [(0, 0)])
+    def draw(self, seed: int, number: int = 0) -> list[Tensor]:
+        """Latents of one draw of a seed, finest first."""
+        noise = PositionalNoise(seed, [(0, 0)], number)
         latents = []
         for index, shape in enumerate(self.shapes):
             dense = len(shape) == 1
@@ -169,7 +169,7 @@ def saturation(
         path: grey image.
         out: PNG.
         samples: rows.
-        seed: of the first.
+        seed: of all of them.
         overwrite: replace a file that is no sheet of ours.
         reading: ``size``, ``bands``, ``grey`` as of :func:`imgturbo.color.colorize.colorize`.
 
@@ -180,7 +180,7 @@ def saturation(
     study = _study(bundle, path, **reading)
     rows = []
     for draw in range(samples):
-        z = study.draw(seed + draw)
+        z = study.draw(seed, draw)
         rows.append([study.picture([factor * w for w in z]) for factor in _FACTORS])
     contact_sheet(out, rows, captions=[[f"{factor:.2f} z" for factor in _FACTORS]])
 
@@ -197,7 +197,7 @@ def interpolate(
     """Write a sheet of 5 × 5: a₀z₀ + a₁z₁ of two draws; arguments as :func:`saturation`."""
     _check_sheet(out, bundle, [path], overwrite)
     study = _study(bundle, path, **reading)
-    first, second = study.draw(seed), study.draw(seed + 1)
+    first, second = study.draw(seed), study.draw(seed, 1)
     steps = [math.copysign(math.sqrt(abs(u)), u) for u in _CORNERS]
     rows = [
         [study.picture([a * w + b * v for w, v in zip(first, second, strict=True)]) for b in steps]
@@ -276,7 +276,7 @@ def scales(
         row = []
         for draw in range(samples):
             z = study.zeros()
-            z[level] = study.draw(seed + draw)[level]
+            z[level] = study.draw(seed, draw)[level]
             row.append(study.picture(z))
         rows.append(row)
     labels = [f"{math.prod(shape)} numbers" for shape in study.shapes]

@@ -39,7 +39,6 @@ __all__ = ["Scored", "score_bundle"]
 _NO_FLUX = ("", "display", "Lab")
 _BRIGHT = 0.05  # of the stretched range above the sky, where a stretch has no softening
 _BATCH = 4
-_JUDGED = 64  # pixels of a tile, the fewest that the networks that judge can look at
 
 
 @dataclass
@@ -123,9 +122,7 @@ class _Beside:
         if predicted.shape != truth[0].shape:
             return
         both = getattr(network, "carry", carry)(given[1], predicted) & truth[1]
-        if self._judged and min(predicted.shape[2:]) < _JUDGED:
-            self.notes.append(f"LPIPS skipped: tiles are smaller than {_JUDGED} pixels")
-        elif self._judged:
+        if self._judged:
             self._judge(predicted.where(both, 0.0), truth[0].where(both, 0.0))
         if self._has_flux and given[0].shape[2:] == predicted.shape[2:]:
             self._sum_light(given, predicted, truth[0], both)

@@ -5,6 +5,8 @@ where it is absent and cannot be downloaded the metric is skipped with a plain m
 replaced by something else under its name. ST-LPIPS (Ghazanfari et al. 2023, arXiv 2304.04223; the
 extra ``perceptual``) carries its own weights and is reported as ``st_lpips``.
 
+Images of fewer than 32 pixels a side are skipped too: the networks' layers leave nothing of them.
+
 Both see three channels in [−1, 1]: three-band images as they are (clipped to the data range, as
 pictures are), any other number of bands one by one as grey, averaged.
 """
@@ -23,18 +25,20 @@ from imgturbo.nets.weights import MissingWeights
 __all__ = ["Unavailable", "lpips_distance", "st_lpips_distance"]
 
 _PATCH = 256  # pixels; both networks were calibrated on patches of this order
+_LEAST = 32  # pixels a side; of less than 24 a layer of ST-LPIPS cannot be computed
 
 
 class Unavailable(RuntimeError):
-    """The metric's weights are not here; the message says how to get them."""
+    """The metric cannot be had; the message says why, and how to get what is missing."""
 
 
 def lpips_distance(pred: Tensor, target: Tensor, net: str = "alex") -> Tensor:
     """LPIPS averaged over 256-pixel patches, (B,); images (B, C, H, W) with data range [0, 1].
 
     Raises:
-        Unavailable: the backbone's weights are not on this machine.
+        Unavailable: the backbone's weights are not on this machine, or the images are too small.
     """
+    _refuse_small("LPIPS", pred)
     try:
         model = load_lpips(net)
     except MissingWeights as reason:
@@ -46,13 +50,23 @@ def st_lpips_distance(pred: Tensor, target: Tensor) -> Tensor:
     """ST-LPIPS averaged over 256-pixel patches, (B,); not LPIPS, and never named so.
 
     Raises:
-        Unavailable: the extra is not installed.
+        Unavailable: the extra is not installed, or the images are too small.
     """
+    _refuse_small("ST-LPIPS", pred)
     try:
         model = load_st_lpips()
     except MissingWeights as reason:
         raise Unavailable(f"ST-LPIPS skipped: {reason}") from None
     return _over_patches(model, pred, target)
+
+
+def _refuse_small(name: str, images: Tensor) -> None:
+    height, width = images.shape[-2:]
+    if min(height, width) < _LEAST:
+        raise Unavailable(
+            f"{name} skipped: images of {width} × {height} pixels are smaller than {_LEAST} × "
+            f"{_LEAST}, the least that it is defined for"
+        )
 
 
 @torch.inference_mode()

@@ -33,7 +33,7 @@ class Applier:
         device: where it runs; the generator is moved there.
         samples: number of draws; None: the output without noise (ε = 0), the only one there is of a
             deterministic network.
-        seed: draw i uses seed + i.
+        seed: of the draws; the first has the seed itself.
         temperature: of the draws' noise; 1 is the model's own distribution.
         precision: ``"no"`` for float32, ``"bf16"`` for automatic mixed precision.
 
@@ -88,7 +88,7 @@ class Applier:
         form = torch.channels_last if stack.ndim == 4 else torch.contiguous_format
         u = torch.from_numpy(stack).to(self.device, memory_format=form)
         noises = [
-            Tempered(PositionalNoise(self.seed + draw, origins), self.temperature)
+            Tempered(PositionalNoise(self.seed, origins, draw), self.temperature)
             if self.noisy
             else None
             for draw in range(self.draws)

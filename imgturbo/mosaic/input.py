@@ -132,7 +132,7 @@ def cards_of(source: Input, bundle: Bundle, settings: Settings) -> list[tuple[st
     if settings.samples is not None:
         cards += [
             ("NSAMPLES", settings.samples, "draws of the stochastic network"),
-            ("SEED", settings.seed, "of the first draw"),
+            ("SEED", settings.seed, "of the draws"),
             ("TEMPERAT", settings.temperature, "of the draws; 1: the model's own"),
         ]
     cards += interval_cards(source.way, settings)
@@ -174,7 +174,7 @@ def fingerprint(
         "model": [bundle.hash, source.way.name],
         "ensemble": settings.ensemble,
         "sky": settings.match_sky,
-        "draws": [settings.seed, settings.precision, settings.temperature],
+        "draws of (seed, n)": [settings.seed, settings.precision, settings.temperature],
         "reduction": reduction._replace(correction=None),
         "intervals": None if correction is None else correction.name,
         **own,

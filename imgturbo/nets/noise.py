@@ -11,7 +11,11 @@ with (Y, X) the feature's absolute position on its own grid, h the 64-bit finali
 (Steele, Lea & Flood 2014, doi:10.1145/2660193.2660195), γ and π the first 64 bits of the fractions
 of the golden ratio and of π (h(0) = 0, which seed 0 must not start from), and the last line the
 transform of Box & Muller (1958). There is no state: the same seed gives the same sky for
-any windowing, batch, order, process or machine.
+any windowing, batch, order, process or machine. Draw n of a seed has for its seed
+
+    σ₀ = seed,   σₙ = the first 64 bits that numpy's SeedSequence makes of (seed, n),   n > 0,
+
+so that draws of neighbouring seeds share nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ import math
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -52,6 +57,13 @@ class Noise(Protocol):
         ...
 
 
+def _seed_of(seed: int, draw: int) -> int:
+    """σₙ, n = ``draw``."""
+    if draw == 0:
+        return seed
+    return int(np.random.SeedSequence([seed % (1 << 64), draw]).generate_state(1, np.uint64)[0])
+
+
 class FreshNoise:
     """Independent noise from torch's own generator, so that ``torch.manual_seed`` governs it."""
 
@@ -67,10 +79,11 @@ class PositionalNoise:
         origins: (B, 2) integers, y and x in image pixels of the first pixel of each window. They
             must be multiples of the generator's stride, so that windows share their grids. For
             tables of numbers they are any two integers that tell the rows apart.
+        draw: which of the seed's draws, from 0; these are independent too.
     """
 
-    def __init__(self, seed: int, origins: Tensor | Sequence[Sequence[int]]) -> None:
-        self.seed = int(seed)
+    def __init__(self, seed: int, origins: Tensor | Sequence[Sequence[int]], draw: int = 0) -> None:
+        self.seed = _seed_of(int(seed), draw)
         self.origins = torch.as_tensor(origins, dtype=torch.int64, device="cpu")
         if self.origins.ndim != 2 or self.origins.shape[1] != 2:
             raise ValueError(f"origins must be (B, 2), not {tuple(self.origins.shape)}")

@@ -110,7 +110,7 @@ def calibrate(
             bundle's are stretched anew.
         samples: N, draws a tile, 2 or more.
         temperature: standard deviation of the noise, 0 or more.
-        seed: draw n has seed + n and the tile's row: the same whatever the batches.
+        seed: draw n is a function of it, n and the tile's row: the same whatever the batches.
         limit: at most so many tiles, spread evenly.
         levels: of the central intervals, each in (0, 1).
         device: None: the first CUDA device, else the CPU.
@@ -287,7 +287,7 @@ def _draw(
     pitch = -(-side // decoder.stride) * decoder.stride
     rows = batch.z_index.cpu() * pitch
     origins = torch.stack([rows, torch.zeros_like(rows)], 1)
-    noises = [Tempered(PositionalNoise(seed + n, origins), temperature) for n in range(samples)]
+    noises = [Tempered(PositionalNoise(seed, origins, n), temperature) for n in range(samples)]
     return torch.stack([as_image(x).float() for x in decoder.draws(batch.z, noises)], 1)
 
 

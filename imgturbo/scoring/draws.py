@@ -126,7 +126,7 @@ def draw_posteriors(
         way: from observations to parameters.
         observed: (M, O).
         samples: N.
-        seed: draw n of row m has the noise of (seed + n, m), whatever the blocks.
+        seed: draw n of row m is a function of (seed, n, m), whatever the blocks.
         device: where the network computes.
         progress: called with what is being done and the fraction done.
     """
@@ -139,7 +139,7 @@ def draw_posteriors(
         block = torch.from_numpy(rows[first : first + at_once]).to(device)
         index = torch.arange(first, first + len(block))
         origins = torch.stack([index, torch.zeros_like(index)], 1)
-        noises = [PositionalNoise(seed + n, origins) for n in range(samples)]
+        noises = [PositionalNoise(seed, origins, n) for n in range(samples)]
         drawn = torch.stack(list(network.draws(block, noises)), 1).float().cpu().numpy()
         physical = way.output.stretch.inverse(drawn.reshape(-1, size).T.astype(np.float64))
         out[first : first + len(block)] = physical.T.reshape(drawn.shape)

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from imgturbo.bundle import blend, load_bundle, save_bundle
-from imgturbo.bundle import folder as module
 from imgturbo.bundle.description import function_hash
 from imgturbo.cli.main import main
 from imgturbo.config import Config
 from imgturbo.engines import settle
 from imgturbo.errors import ImgturboError
 from imgturbo.nets import build_generator
+from imgturbo.shipped import PRETRAINED
 from imgturbo.side import Side
 from imgturbo.sky import SkyImage
 from imgturbo.sky.stretch import Stretch
@@ -326,7 +326,7 @@ def test_what_half_precision_cannot_hold_is_refused(tmp_path):
 
 
 def test_shipped_bundles_are_loaded_by_name(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "PRETRAINED", tmp_path / "pretrained")
+    monkeypatch.setattr("imgturbo.shipped.PRETRAINED", tmp_path / "pretrained")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ImgturboError, match="tiny: no such bundle") as error:
         load_bundle("tiny")
@@ -403,7 +403,6 @@ def test_nothing_lies_between_unlike_bundles(tmp_path):
         blend(a, without, 0.5)
 
 
-PRETRAINED = Path(module.__file__).parent / "pretrained"
 SHIPPED = sorted(path.parent for path in PRETRAINED.glob("*/bundle.json"))
 
 

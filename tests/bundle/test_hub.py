@@ -14,12 +14,12 @@ from hub_standin import Hub
 from imgturbo.bundle import load_bundle, push
 from imgturbo.bundle.card import front_matter, model_card, with_front_matter
 from imgturbo.bundle.description import read_description
-from imgturbo.bundle.folder import PRETRAINED
 from imgturbo.bundle.hub import pull
 from imgturbo.cli.main import main
 from imgturbo.describe import describe
 from imgturbo.errors import ImgturboError
 from imgturbo.remote import is_hub_address
+from imgturbo.shipped import PRETRAINED
 
 pytest.importorskip("huggingface_hub")
 

@@ -46,6 +46,14 @@ def test_a_config_may_be_left_out(tmp_path):
     named = tmp_path / "a=b.yaml"
     named.touch()
     assert config_and_overrides(None, None) == (None, [])
-    assert config_and_overrides(Path("c.yaml"), ["a=1"]) == (Path("c.yaml"), ["a=1"])
-    assert config_and_overrides(Path("a=1"), ["b=2"]) == (None, ["a=1", "b=2"])
-    assert config_and_overrides(named, None) == (named, [])
+    assert config_and_overrides("c.yaml", ["a=1"]) == (Path("c.yaml"), ["a=1"])
+    assert config_and_overrides("a=1", ["b=2"]) == (None, ["a=1", "b=2"])
+    assert config_and_overrides(str(named), None) == (named, [])
+    assert config_and_overrides("runs/a=1/c.yaml", None) == (Path("runs/a=1/c.yaml"), [])
+
+
+@pytest.mark.parametrize(
+    "word", ["train.out=/tmp/run", "prepare.out=here/tiles.zarr", "data.tiles=s3://a/b", "a=./b"]
+)
+def test_a_value_that_is_a_path_makes_no_config(word):
+    assert config_and_overrides(word, ["seed=1"]) == (None, [word, "seed=1"])

@@ -44,11 +44,13 @@ def test_no_temperature_no_variety(bundle, tmp_path):
     assert np.abs(read(cold[0]) - read(cold[2])).max() < 1e-2
 
 
-def test_a_draw_is_named_by_its_seed(bundle, tmp_path):
+def test_a_draw_is_named_by_its_seed_and_number(bundle, tmp_path):
     path = grey_picture(tmp_path / "grey.png")
     three = colorize(bundle, [path], tmp_path / "three", samples=3, seed=4)
-    one = colorize(bundle, [path], tmp_path / "one", samples=1, seed=6)
-    assert np.array_equal(read(three[2]), read(one[0]))
+    one = colorize(bundle, [path], tmp_path / "one", samples=1, seed=4)
+    other = colorize(bundle, [path], tmp_path / "other", samples=1, seed=5)
+    assert np.array_equal(read(three[0]), read(one[0]))
+    assert not any(np.array_equal(read(made), read(other[0])) for made in three[:3])
 
 
 def test_windows_agree_with_the_whole(bundle, tmp_path):
@@ -99,7 +101,8 @@ def test_fluxes_keep_their_coordinates_and_their_holes(bundle, tmp_path):
     assert np.array_equal(picture.valid[::-1], made.valid)
     assert made.data[:, 10:14, 20:24].mean() > made.data[:, made.valid].mean() + 0.2
     header = fits.getheader(written[1])
-    assert (header["MODEL"], header["SEED"], header["TEMPERAT"]) == (bundle.hash, 0, 1.0)
+    assert (header["MODEL"], header["SEED"], header["DRAW"]) == (bundle.hash, 0, 0)
+    assert header["TEMPERAT"] == 1.0
 
 
 def test_full_size_keeps_the_range_of_colours():

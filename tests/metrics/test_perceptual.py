@@ -30,13 +30,13 @@ def seen(monkeypatch):
 @pytest.mark.parametrize("bands", [1, 2, 3, 4])
 def test_three_bands_are_one_picture_and_others_are_grey_ones(seen, distance, bands):
     torch.manual_seed(0)
-    pred, target = 3 * torch.rand(2, 2, bands, 20, 31) - 1  # clipped as pictures are
+    pred, target = 3 * torch.rand(2, 2, bands, 32, 41) - 1  # clipped as pictures are
     expected = 2 * (pred.clamp(0, 1) - target.clamp(0, 1)).abs().mean((1, 2, 3))
     torch.testing.assert_close(distance(pred, target), expected)
     assert len(seen) == 2
     for images in seen:
         for one in images:
-            assert one.shape == (1 if bands == 3 else bands, 3, 20, 31)
+            assert one.shape == (1 if bands == 3 else bands, 3, 32, 41)
             assert (one.min(), one.max()) == (-1, 1)
             if bands != 3:
                 assert torch.equal(one[:, 0], one[:, 1])
@@ -73,4 +73,13 @@ def test_missing_weights_skip_the_metric_by_name(monkeypatch, distance, loader):
     monkeypatch.setattr(perceptual, loader, missing)
     name = "ST-LPIPS" if "st" in loader else "LPIPS"
     with pytest.raises(Unavailable, match=f"^{name} skipped: get them"):
-        distance(torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8))
+        distance(torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32))
+
+
+@pytest.mark.parametrize("distance", [lpips_distance, st_lpips_distance])
+@pytest.mark.parametrize(("height", "width"), [(19, 19), (31, 256), (300, 31)])
+def test_small_images_skip_the_metric_by_name(seen, distance, height, width):
+    images = torch.rand(2, 1, height, width)
+    with pytest.raises(Unavailable, match=rf"LPIPS skipped: images of {width} × {height} pixels"):
+        distance(images, images)
+    assert not seen

@@ -138,10 +138,10 @@ def test_an_image_of_nothing_is_nothing(generator):
 def test_samples_have_a_mean_and_a_deviation():
     generator = lively(*GENERATORS["unet-noise"])
     image = sky(1, 61, 47)
-    draws = np.stack(
-        [translate_array(generator, image, samples=1, seed=4 + i).mean for i in range(5)]
-    )
-    planes = translate_array(generator, image, samples=5, seed=4)
+    planes = translate_array(generator, image, samples=5, seed=4, keep_draws=True)
+    draws = np.stack(planes.draws)
+    alone = translate_array(generator, image, samples=1, seed=4).mean
+    np.testing.assert_allclose(draws[0], alone, atol=1e-5 * np.ptp(draws))
     np.testing.assert_allclose(planes.mean, draws.mean(0), atol=1e-5 * np.ptp(draws))
     np.testing.assert_allclose(planes.std, draws.std(0, ddof=1), atol=1e-5 * np.ptp(draws))
     assert planes.std.mean() > 0

@@ -156,6 +156,18 @@ def test_far_positions_do_not_repeat():
     assert not torch.equal(near, far)
 
 
+def test_draws_of_neighbouring_seeds_share_nothing():
+    """Had draw n the seed + n, all but one of the draws of seed 1 would be those of seed 2."""
+    draws = {
+        (seed, n): PositionalNoise(seed, [[0, 0]], n)(0, (1, 1, 4, 4), 1, LIKE)
+        for seed in (-1, 0, 1, 2, 2**32)
+        for n in range(6)
+    }
+    assert len({tuple(draw.flatten().tolist()) for draw in draws.values()}) == len(draws)
+    assert torch.equal(draws[2, 3], PositionalNoise(2, [[0, 0]], 3)(0, (1, 1, 4, 4), 1, LIKE))
+    assert torch.equal(draws[2, 0], PositionalNoise(2, [[0, 0]])(0, (1, 1, 4, 4), 1, LIKE))
+
+
 def test_dtype_follows_the_features():
     for dtype in (torch.float64, torch.float32, torch.bfloat16):
         assert PositionalNoise(0, [[0, 0]])(0, (1, 1, 2, 2), 1, LIKE.to(dtype)).dtype == dtype

@@ -24,10 +24,10 @@ import torch
 
 from imgturbo import __version__
 from imgturbo.bundle import Bundle, load_bundle
-from imgturbo.bundle.folder import PRETRAINED
 from imgturbo.bundle.settings import Settings
 from imgturbo.errors import ImgturboError
 from imgturbo.remote import readable
+from imgturbo.shipped import PRETRAINED
 from imgturbo.stopping import Stopped
 
 if TYPE_CHECKING:
