@@ -17,6 +17,8 @@ from imgturbo.cli.options import (
     Overwrite,
     Readable,
     SimulatorOptions,
+    SourceUnit,
+    TargetUnit,
     config_and_overrides,
     names,
     simulator_options,
@@ -176,6 +178,8 @@ def prepare(
     target_bands: Annotated[
         Names | None, names("--target-bands", "The same of the target.")
     ] = None,
+    source_unit: SourceUnit = "",
+    target_unit: TargetUnit = "",
     out: Annotated[
         Path | None, typer.Option(help="The tile store to write (DIR.zarr).", **WRITE)
     ] = None,
@@ -202,9 +206,10 @@ def prepare(
     from imgturbo.report.tables import prepare_table
 
     config, values = config_and_overrides(config, overrides)
-    if config is not None and (source_bands or target_bands):
+    if config is not None and (source_bands or target_bands or source_unit or target_unit):
         raise ImgturboError(
-            f"prepare: {config} names its own fields; put source_bands and target_bands there"
+            f"prepare: {config} names its own fields; put source_bands, target_bands, source_unit "
+            "and target_unit there"
         )
     if config is not None and (source or target):
         raise ImgturboError(
@@ -221,6 +226,8 @@ def prepare(
                 target=target or [],
                 source_bands=list(source_bands or ()),
                 target_bands=list(target_bands or ()),
+                source_unit=source_unit,
+                target_unit=target_unit,
             )
         ]
     else:
