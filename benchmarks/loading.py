@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--tiles", type=Path, help="a store; left out: noise")
     parser.add_argument("--bands", type=int, nargs=2, default=(3, 3))
     parser.add_argument("--batches", type=int, default=40)
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     config = load_config(options.config, options.overrides)
     with tempfile.TemporaryDirectory() as folder:
         tiles = options.tiles

@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument("--bands", type=int, nargs=2, default=(3, 3))
     parser.add_argument("--steps", type=int, default=3, help="rounds that count")
     parser.add_argument("--json", type=Path, help="write the figures here")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     config = load_config(options.config, options.overrides)
     crop = options.crop or config.data.crop or config.prepare.tile.size
     with tempfile.TemporaryDirectory() as folder:

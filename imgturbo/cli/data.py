@@ -17,6 +17,8 @@ from imgturbo.cli.options import (
     Overwrite,
     Readable,
     SimulatorOptions,
+    SourceUnit,
+    TargetUnit,
     config_and_overrides,
     names,
     simulator_options,
@@ -174,6 +176,8 @@ def prepare(
     target_bands: Annotated[
         Names | None, names("--target-bands", "The same of the target.")
     ] = None,
+    source_unit: SourceUnit = "",
+    target_unit: TargetUnit = "",
     out: Annotated[
         Path | None, typer.Option(help="The tile store to write (DIR.zarr).", **WRITE)
     ] = None,
@@ -200,9 +204,10 @@ def prepare(
     from imgturbo.report.tables import prepare_table
 
     file, values = config_and_overrides(config, overrides)
-    if file is not None and (source_bands or target_bands):
+    if file is not None and (source_bands or target_bands or source_unit or target_unit):
         raise ImgturboError(
-            f"prepare: {file} names its own fields; put source_bands and target_bands there"
+            f"prepare: {file} names its own fields; put source_bands, target_bands, source_unit "
+            "and target_unit there"
         )
     if file is not None and (source or target):
         raise ImgturboError(
@@ -219,6 +224,8 @@ def prepare(
                 target=target or [],
                 source_bands=list(source_bands or ()),
                 target_bands=list(target_bands or ()),
+                source_unit=source_unit,
+                target_unit=target_unit,
             )
         ]
     else:

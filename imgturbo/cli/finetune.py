@@ -16,6 +16,8 @@ from imgturbo.cli.options import (
     Names,
     Overrides,
     Readable,
+    SourceUnit,
+    TargetUnit,
     names,
 )
 from imgturbo.cli.output import say
@@ -52,6 +54,8 @@ def finetune(
     target_bands: Annotated[
         Names | None, names("--target-bands", "The same of the target.")
     ] = None,
+    source_unit: SourceUnit = "",
+    target_unit: TargetUnit = "",
     config: Annotated[
         Readable | None,
         typer.Option(help="YAML laid over the defaults; more pairs, other settings.", **READ),
@@ -61,7 +65,7 @@ def finetune(
     ] = False,
     as_json: JsonOutput = False,
 ) -> None:
-    """Train a bundle on with your own few pairs; what is kept is never worse on held-out sky.
+    """Train a bundle on with your own few pairs; what is kept scores no worse on held-out sky.
 
     imgturbo finetune --bundle smacs0723-fidelity --source hubble.png --target webb.png --out tuned
 
@@ -84,6 +88,8 @@ def finetune(
             unpaired=unpaired,
             source_bands=source_bands or (),
             target_bands=target_bands or (),
+            source_unit=source_unit,
+            target_unit=target_unit,
             config=config,
             overrides=overrides or (),
             resume=not fresh,

@@ -34,6 +34,8 @@ __all__ = [
     "Readable",
     "Seed",
     "SimulatorOptions",
+    "SourceUnit",
+    "TargetUnit",
     "Temperature",
     "WRITE",
     "Window",
@@ -119,6 +121,11 @@ Seed = Annotated[
     int,
     typer.Option("--seed", min=0, max=1 << 32, help="Of the draws: the same seed, the same draws."),
 ]
+SourceUnit = Annotated[
+    str,
+    typer.Option("--source-unit", help="Of source files without BUNIT: electron/s, MJy/sr, nJy …"),
+]
+TargetUnit = Annotated[str, typer.Option("--target-unit", help="The same of the target files.")]
 SimulatorOptions = Annotated[
     list[str] | None,
     typer.Option("--option", metavar="KEY=VALUE", help="Of the simulator; repeat it."),

@@ -12,6 +12,7 @@ field that neither training nor choice has seen says more (``imgturbo evaluate``
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -88,8 +89,24 @@ class FineTuned:
             "held_out": self.before.samples,
             "before": self.before.content(),
             "after": self.after.content(),
-            "notes": list(dict.fromkeys([*self.before.notes, *self.after.notes])),
+            "notes": list(dict.fromkeys([*self.before.notes, *self.after.notes, *self._worse()])),
         }
+
+    def _worse(self) -> list[str]:
+        """Fluxes that are further off than before, which the score that chose did not see."""
+        assert self.before is not None
+        assert self.after is not None
+        old, new = self.before.scores, self.after.scores
+        lines = []
+        for name in (name for name in new if "/flux_bias/" in name and name in old):
+            error = name.replace("flux_bias", "flux_error")
+            if abs(new[name]) - abs(old[name]) > 2 * math.hypot(new[error], old[error]):
+                lines.append(
+                    f"{name.replace('/flux_bias/', ': flux bias ')} went from {old[name]:+.1%} to "
+                    f"{new[name]:+.1%}, which the score that chose does not see; more pairs help, "
+                    "or a distance of fluxes (objective.distance.x_tilde='{flux: 1}')"
+                )
+        return lines
 
 
 def finetune(
@@ -102,6 +119,8 @@ def finetune(
     unpaired: bool = False,
     source_bands: Sequence[str] = (),
     target_bands: Sequence[str] = (),
+    source_unit: str = "",
+    target_unit: str = "",
     config: Path | str | None = None,
     overrides: Sequence[str] = (),
     resume: bool = True,
@@ -119,6 +138,7 @@ def finetune(
         tiles: a finished tile store instead of files.
         unpaired: source and target are not the same sky.
         source_bands, target_bands: names of the bands, where headers lie.
+        source_unit, target_unit: of files whose headers state none, such as ``"electron/s"``.
         config: YAML laid over the defaults; its ``prepare.fields`` may name more pairs.
         overrides: ``section.key=value``.
         resume: go on with an interrupted run.
@@ -140,6 +160,8 @@ def finetune(
         not unpaired,
         source_bands,
         target_bands,
+        source_unit,
+        target_unit,
     )
     settings = settings_for(bundle, given, out, config, overrides)
     stores = [path for path in (given.tiles, settings.data.tiles) if path is not None]

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from imgturbo.bundle import Bundle
 from imgturbo.config import (
@@ -50,6 +51,7 @@ class Given:
         tiles: a finished tile store instead of them; None: the files are prepared.
         paired: whether source and target are the same sky.
         source_bands, target_bands: what bands are called where headers lie.
+        source_unit, target_unit: of files whose headers state none.
     """
 
     source: Sequence[Path] = ()
@@ -58,6 +60,8 @@ class Given:
     paired: bool = True
     source_bands: Sequence[str] = ()
     target_bands: Sequence[str] = ()
+    source_unit: str = ""
+    target_unit: str = ""
 
 
 def settings_for(
@@ -167,16 +171,20 @@ def _preparation(bundle: Bundle, given: Given, out: Path) -> PrepareConfig:
 
 def _fields(given: Given) -> list[FieldConfig]:
     """One patch of sky; of an unpaired set two, each with a side alone."""
-    bands = {"source_bands": list(given.source_bands), "target_bands": list(given.target_bands)}
+    sides: dict[str, dict[str, Any]] = {
+        side: {
+            side: list(getattr(given, side)),
+            f"{side}_bands": list(getattr(given, f"{side}_bands")),
+            f"{side}_unit": getattr(given, f"{side}_unit"),
+        }
+        for side in ("source", "target")
+        if getattr(given, side)
+    }
     if given.paired:
         return [
-            FieldConfig(name="pairs", source=list(given.source), target=list(given.target), **bands)
+            FieldConfig(name="pairs", **{k: v for own in sides.values() for k, v in own.items()})
         ]
-    return [
-        FieldConfig(name=side, **{side: list(getattr(given, side)), f"{side}_bands": names})
-        for side, names in (("source", given.source_bands), ("target", given.target_bands))
-        if getattr(given, side)
-    ]
+    return [FieldConfig(name=side, **own) for side, own in sides.items()]
 
 
 def _tables(bundle: Bundle, source: list[Path], target: list[Path], paired: bool) -> TablesConfig:

@@ -16,6 +16,7 @@ SExtractor's manual (weight maps).
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -227,7 +228,8 @@ def files_beside(path: Path) -> Iterator[tuple[Kind, Path]]:
 def _present(path: Path, start: str, bases: Iterable[str], end: str) -> Callable[[str], bool]:
     """Whether a name is there beside a file."""
     if not isinstance(path, Remote):
-        return lambda name: path.with_name(name).is_file()
+        folder = path.parent
+        return lambda name: os.path.isfile(os.path.join(folder, name))  # of some hundred names
     listed = path.siblings(start)
     if listed is None:
         asked = [f"{base}{mark}{end}" for base in bases for mark in _ASKED]

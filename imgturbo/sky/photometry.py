@@ -207,8 +207,8 @@ def check_resizable(unit: Unit, what: str) -> None:
     stated = "states no unit" if unit.kind == "none" else f"is in {unit.name!r}, an unknown unit"
     raise ImgturboError(
         f"{what}: {stated}, so what a pixel of another size holds cannot be told; set BUNIT to a "
-        "flux per pixel (nJy, electron/s, count) or a brightness (MJy/sr, Jy/beam), or in prepare "
-        "'source_unit' and 'target_unit'"
+        "flux per pixel (nJy, electron/s, count) or a brightness (MJy/sr, Jy/beam), or say it to "
+        "prepare and finetune by --source-unit and --target-unit (of a config 'source_unit', …)"
     )
 
 

@@ -7,7 +7,28 @@ import json
 import pytest
 
 from imgturbo.bundle import load_bundle
+from imgturbo.errors import ImgturboError
 from imgturbo.training import best
+
+
+def test_units_that_headers_lack_are_given_at_the_command_line(run, job, tmp_path, monkeypatch):
+    seen = []
+
+    def stop(asked, **_):
+        seen.extend(asked.fields)
+        raise ImgturboError("enough")
+
+    monkeypatch.setattr("imgturbo.finetuning.run.prepare", stop)
+    monkeypatch.setattr("data_prep.prepare.prepare", stop)
+    units = ("--source-unit", "electron/s", "--target-unit", "MJy/sr")
+    sides = [f"--source={p}" for p in job.source] + [f"--target={p}" for p in job.target]
+    for words in (("finetune", "--bundle", job.bundle), ("prepare",)):
+        status, _, err = run(*words, *sides, *units, "--out", tmp_path / "out")
+        assert (status, err) == (2, "error: enough\n")
+    assert [(f.source_unit, f.target_unit) for f in seen] == [("electron/s", "MJy/sr")] * 2
+    status, _, err = run("prepare", job.config, *units)
+    assert status == 2
+    assert "put source_bands, target_bands, source_unit and target_unit there" in err
 
 
 @pytest.mark.slow

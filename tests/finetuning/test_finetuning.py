@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,10 +17,11 @@ from imgturbo.bundle import load_bundle
 from imgturbo.config import Config, load_config
 from imgturbo.data import TileStore
 from imgturbo.errors import ImgturboError
-from imgturbo.finetuning import finetune
+from imgturbo.finetuning import FineTuned, finetune
+from imgturbo.finetuning.compare import Scored
 from imgturbo.finetuning.tiles import onto_sides
 from imgturbo.sky.stretch import Stretch
-from imgturbo.training import best, train
+from imgturbo.training import TrainResult, best, train
 from imgturbo.training.checkpoint import Checkpoints
 
 UNET = {"decoder": {"kind": "unet", "width": 4, "depth": 1, "blocks": 1}}
@@ -293,3 +295,17 @@ def test_a_table_is_tuned_from_one_file(tmp_path):
     assert made.target == start.target
     assert done.after.scores["forward/psnr"] > done.before.scores["forward/psnr"]
     assert not [name for name in done.after.scores if "lpips" in name or "flux" in name]
+
+
+def test_fluxes_that_got_worse_are_said():
+    """Whatever score chose: PSNR rises while a faint galaxy's light is lost."""
+    before = {"forward/flux_bias/A": -0.02, "forward/flux_error/A": 0.01,
+              "forward/flux_bias/B": 0.3, "forward/flux_error/B": 0.01}  # fmt: skip
+    after = {**before, "forward/flux_bias/A": -0.09, "forward/flux_bias/B": -0.1}
+    run = TrainResult(Path("run"), 1, True, 0.1, {}, 1, None)
+    done = FineTuned(None, run, "hash", Scored(before, 2), Scored(after, 2, ["else"]))
+    notes = done.content()["notes"]
+    assert notes[0] == "else"
+    assert [note.partition(", which")[0] for note in notes[1:]] == [
+        "forward: flux bias A went from -2.0% to -9.0%"
+    ]

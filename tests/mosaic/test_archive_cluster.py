@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -53,6 +55,17 @@ def client():
         patch.setenv("SOURCE_DATE_EPOCH", DATE)
         with cluster("local", 2) as made:
             yield made
+
+
+def test_two_clusters_at_a_time_have_nothing_to_say_of_each_other():
+    """Nor do schedulers of other programs: under warnings as errors a port taken was no cluster."""
+    with socket.socket() as taken:
+        with contextlib.suppress(OSError):  # then somebody else has it, and that will do
+            taken.bind(("0.0.0.0", 8787))
+            taken.listen()
+        with cluster("local", 1) as made:
+            (place,) = made.scheduler_info()["services"].values()
+            assert place != 8787
 
 
 # ------------------------------------------------------------------- on two local workers

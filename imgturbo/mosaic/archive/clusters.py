@@ -35,6 +35,8 @@ SLURM = "partition=gpu,gres=gpu:1,time=02:00:00,cores=4,memory=32GB"
 _MEMORY = 2 << 30  # bytes that a worker on CPUs should find
 _PATIENCE = 30  # seconds until a scheduler has answered
 _OWN = {"partition": "queue", "account": "account", "time": "walltime", "memory": "memory"}
+# Even without a dashboard a scheduler serves its state, at one port, of which a second one warns.
+_NO_DASHBOARD: Mapping[str, Any] = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
 _QUIET = ("distributed", "distributed.nanny", "distributed.worker", "distributed.scheduler")
 
 
@@ -96,6 +98,7 @@ def _local(dask: ModuleType, jobs: int | None) -> Iterator[Any]:
                 processes=True,
                 memory_limit=None,  # windows keep within bounds by themselves
                 dashboard_address=None,
+                scheduler_kwargs=_NO_DASHBOARD,
                 local_directory=scratch,
                 silence_logs=logging.CRITICAL,
                 env={"OMP_NUM_THREADS": threads},
@@ -143,7 +146,7 @@ def slurm_keywords(words: str) -> dict[str, Any]:
         "processes": 1,
         "job_extra_directives": [f"--{key}={value}" for key, value in given.items()],
         "job_script_prologue": [f"export OMP_NUM_THREADS={cores}"],
-        "scheduler_options": {"dashboard": False},
+        "scheduler_options": dict(_NO_DASHBOARD),
         "worker_extra_args": ["--no-dashboard"],
         "log_directory": None,
     }
