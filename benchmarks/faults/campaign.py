@@ -17,8 +17,10 @@ alarm is heard, costs that number alone. An input ends as
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
+import math
 import os
 import queue
 import random
@@ -30,10 +32,11 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -242,6 +245,7 @@ def run(
     workers: int = 1,
     batch: int = 500,
     limits: Limits | None = None,
+    minutes: float = math.inf,
 ) -> list[Result]:
     """Try ``count`` inputs of a campaign, in children; what they gave, by number.
 
@@ -251,6 +255,7 @@ def run(
         workers: children at a time.
         batch: inputs a child.
         limits: of each input.
+        minutes: after which no other input is tried; what was tried by then counts.
 
     Raises:
         RuntimeError: a child ended before its first input: the campaign itself is broken.
@@ -260,12 +265,17 @@ def run(
         todo.put(range(start, min(start + batch, first + count)))
     found: list[Result] = []
     broken: list[BaseException] = []
+    end = time.monotonic() + 60 * minutes
 
     def work() -> None:
         try:
-            while not broken:
-                for result in _batch(name, seed, todo.get_nowait(), limits or Limits()):
-                    found.append(result)
+            while not broken and time.monotonic() < end:
+                trying = _batch(name, seed, todo.get_nowait(), limits or Limits())
+                with contextlib.closing(trying):
+                    for result in trying:
+                        found.append(result)
+                        if broken or time.monotonic() > end:
+                            break
         except queue.Empty:
             return
         except BaseException as error:
@@ -281,7 +291,7 @@ def run(
     return sorted(found, key=lambda result: result.number)
 
 
-def _batch(name: str, seed: int, numbers: range, limits: Limits) -> Iterator[Result]:
+def _batch(name: str, seed: int, numbers: range, limits: Limits) -> Generator[Result, None, None]:
     """A child after the other, until every number has been tried."""
     while numbers:
         folder = Path(tempfile.mkdtemp(prefix="imgturbo-faults-"))
@@ -315,12 +325,16 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     paths = os.pathsep.join(path for path in (str(ROOT), *sys.path) if path)
     what = [name, seed, numbers.start, numbers.stop, folder]
-    return subprocess.Popen(
+    child = subprocess.Popen(
         [sys.executable, "-X", "faulthandler", "-c", _CHILD, *map(str, what),
          json.dumps(asdict(limits))],
         env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "TMPDIR": str(folder)},
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True,
     )  # fmt: skip
+    with contextlib.suppress(OSError, IndexError):  # Linux gives a new session a priority anew
+        nice = Path("/proc/self/autogroup").read_text().split()[-1]
+        Path(f"/proc/{child.pid}/autogroup").write_text(nice)
+    return child
 
 
 def _lines(child: subprocess.Popen[bytes], limits: Limits) -> Iterator[bytes | None]:
@@ -393,6 +407,7 @@ def main(name: str, about: str | None, count: int, limits: Limits | None = None)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1, help="children at a time")
     parser.add_argument("--batch", type=int, default=500, help="inputs a child")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="try no more after them")
     parser.add_argument("--only", type=int, metavar="NUMBER", help="that input, in this process")
     parser.add_argument("--folder", type=Path, help="where --only leaves its input")
     o = parser.parse_args()
@@ -405,7 +420,7 @@ def main(name: str, about: str | None, count: int, limits: Limits | None = None)
         result = one(campaign, campaign.build(folder), o.seed, o.only, folder, limits)
         print(*result.recipe, result.detail, result.outcome, f"left in {folder}", sep="\n")
         sys.exit(result.defect)
-    results = run(name, o.count, o.seed, o.first, o.workers, o.batch, limits)
+    results = run(name, o.count, o.seed, o.first, o.workers, o.batch, limits, o.minutes)
     found = report(results)
     print(*([found] if found else []), last_line(name, o.seed, results), sep="\n")
     sys.exit(any(result.defect for result in results))

@@ -3,6 +3,10 @@
     python -m benchmarks.faults.kills --job train --processes 2 --count 25 --seed 0
     python -m benchmarks.faults.kills --job translate --signal TERM --count 10
 
+Four sittings of five are forked from this process, in which all is loaded, so that a sitting is the
+job and not its imports; the fifth starts an interpreter of its own, as a launcher's always do, and
+may be killed while that loads.
+
 A chain of sittings is ended, each at a random moment, until one comes to its end. That end must be
 bit-identical to that of a job that was left alone; after each sitting nothing half-written has a
 final name, nobody of its processes lives on for more than ten seconds, and SIGTERM and SIGINT have
@@ -12,6 +16,7 @@ said in a line how to go on.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import random
@@ -20,7 +25,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import Popen
@@ -29,12 +35,21 @@ from typing import Any
 import psutil
 import yaml
 
-from benchmarks.faults.small import command, launch, make_bundle, make_sky, make_training
+from benchmarks.faults.small import (
+    ENVIRONMENT,
+    command,
+    launch,
+    make_bundle,
+    make_sky,
+    make_training,
+)
+from imgturbo.cli.main import main as cli
 from imgturbo.files import sha256
 
 ORPHANS = 10.0  # seconds that a process may outlive the one it works for
 PATIENCE = 120.0  # seconds until a sitting that was told to stop has stopped
 STEPS = 30
+COLD = 0.2  # share of the sittings of one process that load all anew
 _LONGEST = 40  # sittings of a chain, the last of which is left alone
 
 
@@ -141,6 +156,76 @@ def _undated(path: Path) -> list[bytes]:
     return [card for card in cards if not card.startswith((b"DATE    ", b"CHECKSUM"))]
 
 
+# ------------------------------------------------------------------------------- the sittings
+
+
+class Forked:
+    """A command of this process's own fork, which can be waited for as a Popen."""
+
+    def __init__(self, words: Sequence[str], log: Path) -> None:
+        self.returncode: int | None = None
+        sys.stdout.flush()
+        self.pid = os.fork()
+        if not self.pid:
+            status = 70
+            try:
+                status = self._run(words, log)
+            finally:
+                os._exit(status)
+
+    def _run(self, words: Sequence[str], log: Path) -> int:
+        os.setsid()
+        with log.open("wb") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        os.environ.update(ENVIRONMENT)
+        try:
+            cli(words)
+        except SystemExit as ended:
+            code = ended.code
+        except BaseException:
+            traceback.print_exc()
+            code = 1
+        sys.stdout.flush()
+        sys.stderr.flush()
+        return code if isinstance(code, int) else int(code is not None)
+
+    def poll(self) -> int | None:
+        """Its status, once it has ended."""
+        return self._waited(os.WNOHANG)
+
+    def wait(self) -> int:
+        """Its status, as soon as it has ended."""
+        found = self._waited(0)
+        assert found is not None
+        return found
+
+    def _waited(self, how: int) -> int | None:
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, how)
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+
+Process = Popen[bytes] | Forked
+
+
+def _sit(words: Sequence[str], log: Path, cold: bool) -> Process:
+    """Start a sitting."""
+    if cold or words[:3] != [sys.executable, "-m", "imgturbo"]:
+        return launch(words, log)
+    return Forked(words[3:], log)
+
+
+def _load(job: str) -> None:
+    """Import what a job imports, and start nothing."""
+    for name in {"train": ("imgturbo.training.loop", "accelerate", "imgturbo.engines.table"),
+                 "translate": ("imgturbo.mosaic.files",),
+                 "prepare": ("data_prep.prepare",)}[job]:  # fmt: skip
+        importlib.import_module(name)
+
+
 # ---------------------------------------------------------------------------------- the kills
 
 
@@ -151,7 +236,7 @@ def kills(
     whole, found = base / "whole", Found()
     whole.mkdir()
     started = time.monotonic()
-    process = launch(job.words(whole), base / "whole.log")
+    process = _sit(job.words(whole), base / "whole.log", processes > 1)
     first = None
     while process.poll() is None:
         if first is None and (whole / job.begun).exists():
@@ -167,7 +252,8 @@ def kills(
         for sitting in range(_LONGEST):
             before = (folder / job.begun).exists()
             log = folder / f"log{sitting}.txt"
-            process = launch(job.words(folder), log)
+            cold = processes > 1 or rng.random() < COLD
+            process = _sit(job.words(folder), log, cold)
             if found.kills >= count or sitting == _LONGEST - 1:
                 process.wait()
             early = rng.random() < 0.25
@@ -197,7 +283,7 @@ def kills(
     return found
 
 
-def _begun(process: Popen[bytes], folder: Path, job: Job, patience: float) -> float:
+def _begun(process: Process, folder: Path, job: Job, patience: float) -> float:
     """Wait until there is work to lose; 0 seconds more to wait."""
     end = time.monotonic() + patience
     while process.poll() is None and time.monotonic() < end and not (folder / job.begun).exists():
@@ -205,14 +291,14 @@ def _begun(process: Popen[bytes], folder: Path, job: Job, patience: float) -> fl
     return 0
 
 
-def _wait(process: Popen[bytes], seconds: float) -> None:
+def _wait(process: Process, seconds: float) -> None:
     end = time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < end:
         time.sleep(0.002)
 
 
 def _end(
-    process: Popen[bytes],
+    process: Process,
     number: int,
     processes: int,
     rng: random.Random,
@@ -255,7 +341,7 @@ def _words(process: psutil.Process) -> list[str]:
         return []
 
 
-def _judge(process: Popen[bytes], number: int, processes: int, log: Path, found: Found) -> None:
+def _judge(process: Process, number: int, processes: int, log: Path, found: Found) -> None:
     """A job that was told to stop says so, and leaves no traceback."""
     if number == signal.SIGKILL or processes > 1:  # a launcher has its own words
         return
@@ -279,13 +365,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     o = parser.parse_args()
     base = Path(tempfile.mkdtemp(prefix="imgturbo-kills-"))
+    started = time.monotonic()
+    _load(o.job)
     job = JOBS[o.job](base, o.processes)
     number = signal.Signals[f"SIG{o.signal}"]
     found = kills(job, base, o.count, random.Random(o.seed), number, o.processes)
     print(
         f"kills: {o.job}, {o.processes} processes, SIG{o.signal}, seed {o.seed}: {found.kills} "
         f"kills in {found.chains} chains, {found.resumed} with work to go on from, "
-        f"{len(found.problems)} problems"
+        f"{len(found.problems)} problems, {time.monotonic() - started:.0f} s"
     )
     if not found.problems:
         shutil.rmtree(base)

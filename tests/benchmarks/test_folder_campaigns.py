@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks/ is not installed
 
-from benchmarks.faults import bundles, checkpoints, tiles
+from benchmarks.faults import bundles, checkpoints, tables, tiles
 from benchmarks.faults.campaign import Limits, one, report
 from benchmarks.faults.edits import JUNK, edit_json
 from imgturbo.data import store
@@ -20,7 +20,9 @@ from imgturbo.data import store
 NO_LIMIT = Limits(seconds=60, growth=4000)  # a busy machine is no defect
 
 
-@pytest.mark.parametrize(("campaign", "count"), [(tiles, 16), (bundles, 30), (checkpoints, 24)])
+@pytest.mark.parametrize(
+    ("campaign", "count"), [(tiles, 16), (bundles, 30), (checkpoints, 24), (tables, 60)]
+)
 def test_damage_is_one_line_and_never_read_as_good(campaign, count, tmp_path, monkeypatch):
     for name in ("_CHUNK_BYTES", "_SHARD_BYTES"):  # which the campaign makes small
         monkeypatch.setattr(store, name, getattr(store, name))

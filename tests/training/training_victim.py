@@ -9,13 +9,21 @@ HARM is one of
     rename:N   SIGKILL right after the N-th checkpoint got its name, before the pointers and pruning
     prune:N    SIGKILL when the N-th old checkpoint is half deleted
     term:N     SIGTERM to itself before update N
+
+    python training_victim.py --in-turn CONFIG HARM CONFIG HARM …
+
+does so once for each pair, in forks of one process that has loaded all, and prints ``== STATUS``
+after each. HARM may then also be empty, or ``outside:N``: SIGKILL at any moment after N lines of
+the log.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -83,11 +91,36 @@ def arm(harm: str) -> None:
         raise ValueError(harm)
 
 
-if __name__ == "__main__":
-    config, *harms = sys.argv[1:]
-    best.write_samples = lambda *_, **__: None  # drawing takes longer than the training
+def run(config: str, *harms: str) -> None:
     for harm in harms:
         what, _, rank = harm.partition("@")
         if int(rank or 0) == int(os.environ.get("RANK", "0")):
             arm(what)
     main(["train", config])
+
+
+def in_turn(config: str, harm: str) -> int:
+    """A sitting in a fork; its status, negative if a signal ended it."""
+    sys.stdout.flush()
+    victim = os.fork()
+    if not victim:
+        run(config, *([harm] if harm and not harm.startswith("outside") else []))
+    if harm.startswith("outside"):
+        log, lines = Path(config).parent / "run" / "metrics.jsonl", int(harm.partition(":")[2])
+        end = time.monotonic() + 200
+        while time.monotonic() < end and not (
+            log.exists() and log.read_text().count("\n") >= lines
+        ):
+            time.sleep(0.005)
+        time.sleep(random.uniform(0, 0.03))
+        os.kill(victim, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(victim, 0)[1])
+
+
+if __name__ == "__main__":
+    best.write_samples = lambda *_, **__: None  # drawing takes longer than the training
+    if sys.argv[1] == "--in-turn":
+        for config, harm in zip(sys.argv[2::2], sys.argv[3::2], strict=True):
+            print(f"== {in_turn(config, harm)}", flush=True)
+    else:
+        run(*sys.argv[1:])
