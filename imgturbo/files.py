@@ -232,21 +232,21 @@ def sync(path: Path | int) -> None:
                 sync(Path(parent, name))
             _sync_entries(Path(parent))
     else:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        _sync_one(path)
+
+
+def _sync_one(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _sync_entries(folder: Path) -> None:
     """Make the names in a folder durable; file systems that cannot do that say so."""
     try:
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        _sync_one(folder)
     except OSError as error:
         if error.errno not in _NO_SUCH_SYNC:
             raise

@@ -115,7 +115,9 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
     free_report(out / "report", [], overwrite=False)
     for path, mark in (*left.values(), *((path, TRANSLATED) for path in predictions.values())):
         free_place(path, mark=mark, remedy="move it, or choose another --out")
-    pairs = _simulate((*held_out, *training), work / "sky", config.seed)
+    # A worker takes seconds to start, which the small skies of the short form do not repay.
+    at_once = 1 if quick else 2
+    pairs = _simulate((*held_out, *training), work / "sky", config.seed, at_once)
 
     config.prepare.fields = [_field(sky.name, pairs[sky.name]) for sky in training]
     with task("preparing tiles") as progress:
@@ -192,12 +194,14 @@ def _report(
     return page
 
 
-def _simulate(skies: Sequence[_Sky], out: Path, seed: int) -> dict[str, SimulatedPair]:
-    """All skies, two at a time; a sky takes seconds on one core."""
+def _simulate(
+    skies: Sequence[_Sky], out: Path, seed: int, at_once: int
+) -> dict[str, SimulatedPair]:
+    """All skies, some at once; a sky takes seconds on one core."""
     pairs = {}
     with (
         task("simulating skies") as progress,
-        workers(min(2, len(skies))) as pool,
+        workers(at_once) as pool,
     ):
         jobs = {pool.submit(sky.simulate, out, seed): sky.name for sky in skies}
         for done, job in enumerate(as_completed(jobs), start=1):

@@ -94,9 +94,11 @@ class NAFNet(UShaped, ImageGenerator):
         self.make_end(norm, config.width, in_channels, out_channels, shuffled=shuffled)
         shrink(self.last)
         self.colours = nn.Conv2d(in_channels, out_channels, 1)
-        same = torch.eye(out_channels) if in_channels == out_channels else None
-        mean = torch.full((out_channels, in_channels), 1 / in_channels)
-        self._set_colours(mean if same is None else same, torch.zeros(out_channels))
+        matrix = torch.full((out_channels, in_channels), 1 / in_channels)
+        if in_channels == out_channels:
+            # Not by torch.eye, which on the meta device (shapes alone) takes torch seconds.
+            matrix = torch.zeros(out_channels, out_channels).fill_diagonal_(1)
+        self._set_colours(matrix, torch.zeros(out_channels))
 
     def make_finest(self) -> None:
         config = self.config

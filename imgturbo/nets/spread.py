@@ -45,9 +45,11 @@ class Spread(nn.Module):
         self.side = side
         self.direct = direct
         self.light = nn.Conv2d(channels, 2 * maps, 1)
-        away = torch.arange(side) - side // 2
-        halo = START / (1 + torch.hypot(away[:, None].float(), away.float())).square()
-        self.kernels = nn.Parameter(halo.repeat(maps, 1, 1))
+        self.kernels = nn.Parameter(torch.empty(maps, side, side))
+        if not self.kernels.is_meta:  # there nothing is filled, and arange takes torch seconds
+            away = torch.arange(side) - side // 2
+            halo = START / (1 + torch.hypot(away[:, None].float(), away.float())).square()
+            self.kernels.data.copy_(halo)
         self.out = nn.Conv2d(maps, channels, 1)
 
     def forward(self, h: Tensor) -> Tensor:
@@ -61,9 +63,13 @@ class Spread(nn.Module):
     def convolved(self, light: Tensor) -> Tensor:
         """K ∗ light, (B, maps, h, w) → (B, maps, h, w)."""
         kernels, middle = (self.kernels / self.side).to(light.dtype), self.side // 2
-        if self.direct:
-            return F.conv2d(light, kernels[:, None], padding=middle, groups=len(kernels))
         height, width = light.shape[-2:]
+        if self.direct:
+            # What is farther from a kernel's middle than the image is long meets zeros alone.
+            down, along = min(middle, height - 1), min(middle, width - 1)
+            kernels = kernels[:, middle - down : middle + down + 1]
+            kernels = kernels[:, None, :, middle - along : middle + along + 1]
+            return F.conv2d(light, kernels, padding=(down, along), groups=len(kernels))
         size = [fast_size(height + self.side - 1), fast_size(width + self.side - 1)]
         # torch's convolutions are correlations: the kernel is turned by 180° to do the same.
         product = torch.fft.rfft2(light.contiguous(), s=size) * torch.fft.rfft2(

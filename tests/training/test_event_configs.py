@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import signal
-
 import numpy as np
 import pytest
 import torch
-from training_standins import contents, logged
+from training_standins import contents, logged, stop_at
 
 from data_prep.prepare import prepare
 from imgturbo.bundle import load_bundle
@@ -23,7 +20,7 @@ from imgturbo.nets.generator import TableGenerator
 from imgturbo.scoring.events import evaluate_events, score_events
 from imgturbo.side import Side
 from imgturbo.sky.stretch import Stretch
-from imgturbo.training import loop, train
+from imgturbo.training import train
 from imgturbo.training.checkpoint import Checkpoints
 
 pytest.importorskip("h5py", reason="files of events need h5py (the extra 'hep')")
@@ -68,18 +65,6 @@ def config_of(name: str, events, folder, **settings) -> Config:
         "trackers": ["jsonl"], "out": str(folder / "run"),
     } | settings  # fmt: skip
     return Config.model_validate(tree)
-
-
-def stop_at(monkeypatch, step: int) -> None:
-    """A SIGTERM from outside arrives while this update is being made."""
-    real = loop._update
-
-    def update(state, batches, stop):
-        if state.progress.step == step:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return real(state, batches, stop)
-
-    monkeypatch.setattr(loop, "_update", update)
 
 
 @pytest.mark.slow

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import signal
-
 import numpy as np
 import pytest
 import torch
-from training_standins import TILE, contents, logged, make_tiles, tiny
+from training_standins import TILE, contents, logged, make_tiles, stop_at, tiny
 
 from imgturbo.bundle import load_bundle
 from imgturbo.config import Config, ObjectiveConfig
@@ -16,7 +13,7 @@ from imgturbo.data import open_source
 from imgturbo.engines import build_trainable, settle
 from imgturbo.errors import ImgturboError
 from imgturbo.nets.operators import observer
-from imgturbo.training import loop, train
+from imgturbo.training import train
 from imgturbo.training.checkpoint import Checkpoints
 from imgturbo.turbo.terms import OUTPUTS
 
@@ -51,17 +48,6 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("observed")
     make_tiles(folder / "tiles.zarr", holes=0)
     return folder
-
-
-def stop_at(monkeypatch, step):
-    real = loop._update
-
-    def update(state, batches, stop):
-        if state.progress.step == step:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return real(state, batches, stop)
-
-    monkeypatch.setattr(loop, "_update", update)
 
 
 @pytest.mark.parametrize(("operator", "objective"), [("blur", "turbo"), ("learnt", "direct")])

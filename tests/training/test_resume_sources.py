@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from training_standins import contents, logged
+from training_standins import contents, logged, stop_at
 
 from imgturbo.bundle import load_bundle
 from imgturbo.config import Config
@@ -19,7 +17,7 @@ from imgturbo.errors import ImgturboError
 from imgturbo.side import Side
 from imgturbo.simulators import Linear
 from imgturbo.sky.stretch import Stretch
-from imgturbo.training import loop, train
+from imgturbo.training import train
 from imgturbo.training.checkpoint import Checkpoints
 
 STEPS = 9
@@ -87,18 +85,6 @@ def folder(tmp_path):
     make_tables(tmp_path / "targets", source=False)
     make_tables(tmp_path / "pairs", source=True)
     return tmp_path
-
-
-def stop_at(monkeypatch, step: int) -> None:
-    """A SIGTERM from outside arrives while this update is being made."""
-    real = loop._update
-
-    def update(state, batches, stop):
-        if state.progress.step == step:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return real(state, batches, stop)
-
-    monkeypatch.setattr(loop, "_update", update)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

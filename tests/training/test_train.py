@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 from dataclasses import replace
 
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from training_standins import SIDES, contents, logged, make_tiles, tiny
+from training_standins import SIDES, contents, logged, make_tiles, stop_at, tiny
 
 from imgturbo.bundle import load_bundle
 from imgturbo.errors import ImgturboError
@@ -28,18 +27,6 @@ def tiles(tmp_path):
 def no_pictures(monkeypatch):
     """Drawing takes longer than all the rest."""
     monkeypatch.setattr(best, "write_samples", lambda *_, **__: None)
-
-
-def stop_at(monkeypatch, step: int) -> None:
-    """A SIGTERM from outside arrives while this update is being made."""
-    real = loop._update
-
-    def update(state, batches, stop):
-        if state.progress.step == step:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return real(state, batches, stop)
-
-    monkeypatch.setattr(loop, "_update", update)
 
 
 def test_a_run_leaves_what_it_promises(tmp_path, tiles):
