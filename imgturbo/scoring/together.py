@@ -8,7 +8,7 @@ the prediction's grid and back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
 from imgturbo.mosaic.matching import nameless
-from imgturbo.sky import FluxScale, SkyImage, open_sky, read_sky, resample
+from imgturbo.sky import FluxScale, SkyImage, SkyReader, open_sky, resample
 from imgturbo.sky.bands import ascii_name, stem
 from imgturbo.sky.frames import same_grid
 from imgturbo.sky.overlap import require_common
 
 __all__ = [
+    "Empty",
     "Image",
     "Matched",
     "as_sky",
@@ -31,11 +32,17 @@ __all__ = [
     "in_unit_of",
     "name_of",
     "on_grid",
+    "row_strips",
     "there_and_back",
     "with_bands_of",
 ]
 
 Image = SkyImage | NDArray[Any] | Path | str | Sequence[Path | str]
+
+Empty = Callable[[tuple[int, ...], Any], NDArray[Any]]
+"""Where arrays come from: ``numpy.empty``, or what keeps large ones out of the memory."""
+
+_STRIP = 1 << 21  # pixels that are read in one go
 
 
 @dataclass
@@ -59,18 +66,47 @@ def name_of(image: SkyImage, role: str = "") -> str:
     return f"the {role}'s array" if role else "the array"
 
 
-def as_sky(image: Image, role: str, names: Sequence[str] | None = None) -> SkyImage:
+def as_sky(
+    image: Image, role: str, names: Sequence[str] | None = None, empty: Empty = np.empty
+) -> SkyImage:
     """An image of whatever is given, its bands called ``names`` if headers lie.
+
+    Args:
+        image: what is given.
+        role: what it is, for messages.
+        names: of its bands.
+        empty: makes the arrays of what is read of files.
 
     Raises:
         ImgturboError: an array of another shape, names of another number, no common pixel.
     """
-    sky = _opened(image, role, names)
-    require_common([np.isfinite(sky.data)], sky.bands, name_of(sky, role))
+    sky = _opened(image, role, names, empty)
+    blocks = (np.isfinite(sky.data[:, rows]) for rows in row_strips(sky.valid.shape))
+    require_common(blocks, sky.bands, name_of(sky, role))
     return sky
 
 
-def _opened(image: Image, role: str, names: Sequence[str] | None) -> SkyImage:
+def row_strips(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Rows of an image (H, W), some at a time."""
+    tall = max(1, _STRIP // max(1, shape[1]))
+    for top in range(0, max(1, shape[0]), tall):
+        yield slice(top, min(shape[0], top + tall))
+
+
+def _read(reader: SkyReader, empty: Empty) -> SkyImage:
+    """All of an image, some rows at a time."""
+    shape = reader.shape
+    strips = list(row_strips(shape[1:]))
+    if len(strips) == 1:
+        return reader.read()
+    data, valid = empty(shape, np.float32), empty(shape[1:], np.bool_)
+    for rows in strips:
+        part = reader.read(rows)
+        data[:, rows], valid[rows] = part.data, part.valid
+    return replace(part, data=data, valid=valid, wcs=reader.wcs, zeropoints=reader.zeropoints)
+
+
+def _opened(image: Image, role: str, names: Sequence[str] | None, empty: Empty) -> SkyImage:
     if isinstance(image, SkyImage):
         return image if names is None else _renamed(image, names)
     if isinstance(image, np.ndarray):
@@ -80,7 +116,8 @@ def _opened(image: Image, role: str, names: Sequence[str] | None) -> SkyImage:
             raise ImgturboError(f"{role}: an array must be (C, H, W) or (H, W), not {image.shape}")
         sky = SkyImage.from_array(image)
         return sky if names is None else _renamed(sky, names)
-    return read_sky(image, names=names)
+    with open_sky(image, names=names) as reader:
+        return _read(reader, empty)
 
 
 def _renamed(image: SkyImage, names: Sequence[str]) -> SkyImage:
@@ -99,6 +136,7 @@ def on_grid(
     done: Matched,
     given: Image | None = None,
     names: Sequence[str] | None = None,
+    empty: Empty = np.empty,
 ) -> SkyImage:
     """``image`` on the pixel grid of ``grid``; without a unit of its own, in the other's.
 
@@ -110,6 +148,7 @@ def on_grid(
         given: what ``image`` was read of. Files are read again, so that bands on several grids are
             moved once.
         names: of the bands of ``given``, if headers lie.
+        empty: makes the arrays of what is read.
 
     Raises:
         ImgturboError: sizes differ, and without a WCS on both sides nothing connects them.
@@ -139,7 +178,7 @@ def on_grid(
         return resample(image, grid.wcs, grid.shape[1:])
     with open_sky(given, unit=grid.unit, names=names) as reader:
         on = reader.on(grid.wcs, grid.shape[1:], name=name_of(grid))
-        return on.read().select(image.bands)
+        return _read(on, empty).select(image.bands)
 
 
 def _grid_line(image: SkyImage) -> str:
@@ -188,11 +227,15 @@ def _nameless(image: SkyImage) -> bool:
     return nameless(image.bands, stems, image.named)
 
 
-def in_unit_of(reference: SkyImage, image: SkyImage) -> SkyImage:
-    """``image`` in the flux unit of ``reference``, band by band."""
+def in_unit_of(reference: SkyImage, image: SkyImage, empty: Empty = np.empty) -> SkyImage:
+    """``image`` in the flux unit of ``reference``, band by band; ``empty`` makes its array."""
     factors = flux_factors(image.scales, reference)
     if factors is not None:
-        data = image.data * factors
+        data = image.data
+        if (factors != 1).any():
+            data = empty(image.shape, np.float32)
+            for rows in row_strips(image.valid.shape):
+                data[:, rows] = image.data[:, rows] * factors
         return replace(image, data=data, unit=reference.unit, zeropoints=reference.zeropoints)
     if not image.unit or not reference.unit:
         return image  # an array, or a header without BUNIT: the user's word is taken
