@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from photutils.segmentation import SegmentationImage, SourceCatalog, detect_sources
 from scipy.ndimage import gaussian_filter
 
-__all__ = ["NAMES", "Shape", "can_measure", "ellipticity", "outline", "shape_of"]
+__all__ = ["NAMES", "NOTHING", "Shape", "can_measure", "ellipticity", "outline", "shape_of"]
 
 Array = NDArray[np.float64]
 
@@ -46,7 +46,8 @@ class Shape(NamedTuple):
     asymmetry: float
 
 
-_NOTHING = Shape(*[float("nan")] * 4)
+NOTHING = Shape(*[float("nan")] * 4)
+"""Of what could not be measured."""
 
 
 def can_measure() -> bool:
@@ -94,9 +95,9 @@ def shape_of(stamp: Array, source: SegmentationImage, sigma: float) -> Shape:
         try:
             found = SourceMorphology(stamp, source, 1, weightmap=np.full(stamp.shape, sigma))
         except Exception:  # a fit of a shape that is none may end anyhow
-            return _NOTHING
+            return NOTHING
     if found.flag > _GOOD:
-        return _NOTHING
+        return NOTHING
     index = float(found.sersic_n)
     known = found.flag_sersic == 0 and _INDICES[0] < index < _INDICES[1]
     return Shape(
