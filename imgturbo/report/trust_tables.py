@@ -176,7 +176,7 @@ def _noise(numbers: Numbers) -> Table | None:
     if found is None:
         return None
     rows = [
-        [band, _number(found["noise"][band], 1), _number(found["negative"][band], 1)]
+        [band, _said(found["noise"][band], 1), _said(found["negative"][band], 1)]
         for band in found["noise"]
     ]
     return Table(

@@ -28,6 +28,7 @@ from scipy.ndimage import gaussian_filter
 
 from imgturbo.errors import ImgturboError
 from imgturbo.metrics.detection import count_peaks, mutual
+from imgturbo.metrics.estimates import as_json, rate
 from imgturbo.metrics.recovery import depth, shares
 from imgturbo.scoring.ceiling import noise_like
 from imgturbo.scoring.trust.held import sampled
@@ -50,7 +51,7 @@ def blank(scene: Scene, translate: Translate, seed: int = 0) -> dict[str, Any]:
     """Sources per square arcmin (per image without coordinates) of noise and of a negative sky.
 
     Returns:
-        ``{"unit", "noise": {band: number}, "negative": {band: number}}``.
+        ``{"unit", "noise": {band: estimate}, "negative": {band: estimate}}``.
     """
     source = scene.images["source"]
     level = scene.level["source"][:, None, None]
@@ -61,7 +62,9 @@ def blank(scene: Scene, translate: Translate, seed: int = 0) -> dict[str, Any]:
         shown = np.where(scene.valid, data, np.nan).astype(np.float32)
         made = translate(replace(source, data=shown, valid=scene.valid))
         result[name] = {
-            band: count_peaks(_less(plane, scene.valid), float(sigma), scene.valid) / (area or 1.0)
+            band: as_json(
+                rate(count_peaks(_less(plane, scene.valid), float(sigma), scene.valid), area or 1.0)
+            )
             for band, plane, sigma in zip(made.bands, made.data, scene.noise, strict=True)
         }
     return result

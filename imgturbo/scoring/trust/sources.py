@@ -29,6 +29,7 @@ from imgturbo.metrics.detection import (
     sky_noise,
     sources_above,
 )
+from imgturbo.metrics.estimates import as_json, rate
 from imgturbo.metrics.fluxes import aperture_fluxes
 from imgturbo.metrics.recovery import LEVEL, Share, common_depth, depth, shares
 from imgturbo.scoring.trust.held import HALO, at_places, held, pieces, sampled
@@ -276,7 +277,7 @@ def recovery(scene: Scene, true: Catalogue, found: Catalogue) -> dict[str, Any]:
         "found": len(found),
         "matched": int(true.matched.sum()),
         "invented": invented,
-        "invented_per_arcmin2": invented / scene.area if scene.area else None,
+        "invented_per_arcmin2": as_json(rate(invented, scene.area)) if scene.area else None,
         "chance": 1 - math.exp(-math.pi * RADIUS**2 * density),
         "level": LEVEL,
         "bands": by_band,

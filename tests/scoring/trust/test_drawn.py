@@ -132,6 +132,6 @@ def test_what_is_made_of_noise_is_counted():
 
     honest, inventive = (blank(scene, f) for f in (lambda image: image, inventing))
     for band in BANDS:
-        assert honest["noise"][band] < 1 / scene.area
+        assert honest["noise"][band]["value"] < 1 / scene.area
         planted = len(WHERE[1::40]) / scene.area
-        assert inventive["noise"][band] == pytest.approx(planted, rel=0.2)
+        assert inventive["noise"][band]["value"] == pytest.approx(planted, rel=0.2)
