@@ -96,7 +96,11 @@ def look_at(
         ImgturboError: images that cannot be brought together, a table without places, a bundle
             without a source image.
     """
-    if source is None and (bundle is not None or psf is not None):
+    if bundle is None and (psf is not None or draws):
+        raise ImgturboError(
+            "sources are put in (--psf) and draws made (--draws) by a model; give --bundle as well"
+        )
+    if source is None and bundle is not None:
         raise ImgturboError("a bundle is given and no source image; give --source FILE as well")
     progress("bringing the images together", 0.0)
     scene = bring_together(prediction, truth, source, bands)
@@ -206,6 +210,10 @@ def _by_bundle(
     def translate(image: SkyImage) -> SkyImage:
         return _like(scene, bundle.translate(image).mean)
 
+    if bundle.direction().generator.stochastic:
+        scene.notes.append(
+            "what the model makes of noise and of sources put in is its answer without own noise"
+        )
     progress("what it makes of noise", 0.65)
     done: dict[str, Any] = {"nulls": blank(scene, translate)}
     if psf is None:
