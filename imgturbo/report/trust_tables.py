@@ -47,7 +47,6 @@ def _light(numbers: Numbers) -> Table | None:
             [
                 band,
                 _said(own["total"]),
-                _said(other.get("total")),
                 _number(own["sky"]["in_sigma"], 3),
                 _said(own["scatter"]),
                 _said(other.get("scatter")),
@@ -56,7 +55,7 @@ def _light(numbers: Numbers) -> Table | None:
                 str(own["scatter"]["n"]),
             ]
         )
-    columns = ["band", "all light", "(affine)", "sky off by (σ)", "scatter (mag)", "(affine)"]
+    columns = ["band", "all light", "sky off by (σ)", "scatter (mag)", "(affine)"]
     return Table(
         "Fluxes in all",
         "All light: Σ predicted / Σ true over the field, its error by blocks of sky. Scatter: of "

@@ -11,7 +11,8 @@ r"""What a translator makes of nothing, and of sources that were put in.
 
 A source is three connected pixels above 5 σ of the truth's noise for the first two, as in
 :func:`imgturbo.metrics.detection.count_peaks`; for the third, one that is found within two pixels
-of where it was put and was not there before.
+of where it was put, by the threshold of the truth's own sources, and was not there before. (By the
+noise of a prediction, which is smooth, the faintest bump would count.)
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from imgturbo.metrics.recovery import depth, shares
 from imgturbo.scoring.ceiling import noise_like
 from imgturbo.scoring.trust.held import sampled
 from imgturbo.scoring.trust.scene import Scene
-from imgturbo.scoring.trust.sources import as_bins, look_for, magnitude_edges
+from imgturbo.scoring.trust.sources import as_bins, look_for, magnitude_edges, threshold_of
 from imgturbo.sky import SkyImage
 
 __all__ = ["Translate", "blank", "injected"]
@@ -112,7 +113,7 @@ def injected(
     magnitude = random.uniform(*magnitudes, len(places))
     models = _galaxies(len(places), random)
     star = np.array([model is None for model in models])
-    before, threshold = _looked_for(scene, translate(source))
+    before, threshold = _looked_for(scene, translate(source), threshold_of(scene))
     data = source.data.copy()
     for band, zero in enumerate(source.zeropoints):
         assert zero is not None  # looked at above

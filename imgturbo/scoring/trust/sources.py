@@ -44,6 +44,7 @@ __all__ = [
     "look_for",
     "magnitude_edges",
     "recovery",
+    "threshold_of",
 ]
 
 Array = NDArray[np.float64]
@@ -124,7 +125,7 @@ def catalogue_of(scene: Scene, truth: Path | None = None) -> tuple[Catalogue | N
 def _true_sources(scene: Scene, wanted: bool) -> tuple[Array, float, Array]:
     """Those of the truth, their threshold, and those down to 3 σ; none but it if not ``wanted``."""
     smooth = _filtered(scene.light["truth"], scene.noise, scene.valid)
-    threshold = SIGNIFICANCE * sky_noise(sampled(smooth[None], scene.valid)[0])
+    threshold = _threshold(smooth, scene.valid)
     if not wanted:
         return np.zeros((0, 2)), threshold, np.zeros((0, 2))
     true, faint = (_above(smooth, share * threshold, scene.valid) for share in (1.0, _DEEPER))
@@ -154,8 +155,20 @@ def look_for(
     """
     smooth = _filtered(light, noise, valid)
     if threshold is None:
-        threshold = SIGNIFICANCE * sky_noise(sampled(smooth[None], valid)[0])
+        threshold = _threshold(smooth, valid)
     return _above(smooth, threshold, valid), threshold
+
+
+def threshold_of(scene: Scene) -> float | None:
+    """5 σ of the truth, by which sources are looked for everywhere; None without a truth."""
+    if "truth" not in scene.light:
+        return None
+    smooth = _filtered(scene.light["truth"], scene.noise, scene.valid)
+    return _threshold(smooth, scene.valid)
+
+
+def _threshold(smooth: NDArray[np.float32], valid: Mask) -> float:
+    return SIGNIFICANCE * sky_noise(sampled(smooth[None], valid)[0])
 
 
 def _filtered(light: NDArray[np.floating], noise: Array, valid: Mask) -> NDArray[np.float32]:
