@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgturbo.remote import readable
-from imgturbo.scoring.together import Empty, row_strips
+from imgturbo.scoring.held import held, strips
 from imgturbo.sky.hdus import Hdu, hdus_of
 
 __all__ = ["Ends", "file_ends", "file_intervals", "file_plane", "interval_names"]
@@ -89,18 +89,13 @@ def file_ends(path: Path | str, order: Sequence[int], shape: tuple[int, ...]) ->
 
 
 def file_plane(
-    path: Path | str,
-    name: str,
-    order: Sequence[int],
-    shape: tuple[int, ...],
-    empty: Empty = np.empty,
+    path: Path | str, name: str, order: Sequence[int], shape: tuple[int, ...]
 ) -> NDArray[np.float32] | None:
     """A further plane of a file, such as STD, (C, H, W); None where it has none of that shape.
 
     Args:
         path, order, shape: see :func:`file_ends`.
         name: of the extension.
-        empty: makes the array.
 
     Raises:
         ImgturboError: the file cannot be read.
@@ -111,9 +106,9 @@ def file_plane(
         images = {hdu.ver: hdu for hdu in hdus if hdu.name == name and hdu.shape == tuple(shape)}
         if not all(band + 1 in images for band in order):
             return None
-        planes = empty((len(order), *shape), np.float32)
+        planes = held((len(order), *shape))
         for plane, band in zip(planes, order, strict=True):
-            for rows in row_strips(shape):
+            for rows in strips(shape):
                 plane[rows] = images[band + 1].window(_ALL, rows, slice(None))
         return planes
 
@@ -137,7 +132,7 @@ def file_intervals(
     result = {}
     for ends in file_ends(path, order, truth.shape[1:]):
         hits = pixels = 0
-        for rows in row_strips(truth.shape[1:]):
+        for rows in strips(truth.shape[1:]):
             inside, known = ends.inside(truth[:, rows], rows)
             known &= valid[rows]
             hits += int((inside & known).sum())

@@ -3,12 +3,13 @@
 What is done to an image before it is scored is part of its score. Bands go by their names, and
 names that differ are refused. Another grid is reached by interpolation, which blurs, and a score
 then judges the blur too; how much of it, a perfect prediction tells, the target itself brought to
-the prediction's grid and back.
+the prediction's grid and back. What is read of large files lies in scratch files
+(:mod:`imgturbo.scoring.held`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,13 @@ from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
 from imgturbo.mosaic.matching import nameless
+from imgturbo.scoring.held import held, strips
 from imgturbo.sky import FluxScale, SkyImage, SkyReader, open_sky, resample
 from imgturbo.sky.bands import ascii_name, stem
 from imgturbo.sky.frames import same_grid
 from imgturbo.sky.overlap import require_common
 
 __all__ = [
-    "Empty",
     "Image",
     "Matched",
     "as_sky",
@@ -32,17 +33,11 @@ __all__ = [
     "in_unit_of",
     "name_of",
     "on_grid",
-    "row_strips",
     "there_and_back",
     "with_bands_of",
 ]
 
 Image = SkyImage | NDArray[Any] | Path | str | Sequence[Path | str]
-
-Empty = Callable[[tuple[int, ...], Any], NDArray[Any]]
-"""Where arrays come from: ``numpy.empty``, or what keeps large ones out of the memory."""
-
-_STRIP = 1 << 21  # pixels that are read in one go
 
 
 @dataclass
@@ -66,47 +61,35 @@ def name_of(image: SkyImage, role: str = "") -> str:
     return f"the {role}'s array" if role else "the array"
 
 
-def as_sky(
-    image: Image, role: str, names: Sequence[str] | None = None, empty: Empty = np.empty
-) -> SkyImage:
+def as_sky(image: Image, role: str, names: Sequence[str] | None = None) -> SkyImage:
     """An image of whatever is given, its bands called ``names`` if headers lie.
 
     Args:
         image: what is given.
         role: what it is, for messages.
         names: of its bands.
-        empty: makes the arrays of what is read of files.
 
     Raises:
         ImgturboError: an array of another shape, names of another number, no common pixel.
     """
-    sky = _opened(image, role, names, empty)
-    blocks = (np.isfinite(sky.data[:, rows]) for rows in row_strips(sky.valid.shape))
+    sky = _opened(image, role, names)
+    blocks = (np.isfinite(sky.data[:, rows]) for rows in strips(sky.valid.shape))
     require_common(blocks, sky.bands, name_of(sky, role))
     return sky
 
 
-def row_strips(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Rows of an image (H, W), some at a time."""
-    tall = max(1, _STRIP // max(1, shape[1]))
-    for top in range(0, max(1, shape[0]), tall):
-        yield slice(top, min(shape[0], top + tall))
-
-
-def _read(reader: SkyReader, empty: Empty) -> SkyImage:
+def _read(reader: SkyReader) -> SkyImage:
     """All of an image, some rows at a time."""
     shape = reader.shape
-    strips = list(row_strips(shape[1:]))
-    if len(strips) == 1:
-        return reader.read()
-    data, valid = empty(shape, np.float32), empty(shape[1:], np.bool_)
-    for rows in strips:
+    parts = strips(shape[1:])
+    data, valid = held(shape), held(shape[1:], np.bool_)
+    for rows in parts:
         part = reader.read(rows)
         data[:, rows], valid[rows] = part.data, part.valid
     return replace(part, data=data, valid=valid, wcs=reader.wcs, zeropoints=reader.zeropoints)
 
 
-def _opened(image: Image, role: str, names: Sequence[str] | None, empty: Empty) -> SkyImage:
+def _opened(image: Image, role: str, names: Sequence[str] | None) -> SkyImage:
     if isinstance(image, SkyImage):
         return image if names is None else _renamed(image, names)
     if isinstance(image, np.ndarray):
@@ -117,7 +100,7 @@ def _opened(image: Image, role: str, names: Sequence[str] | None, empty: Empty) 
         sky = SkyImage.from_array(image)
         return sky if names is None else _renamed(sky, names)
     with open_sky(image, names=names) as reader:
-        return _read(reader, empty)
+        return _read(reader)
 
 
 def _renamed(image: SkyImage, names: Sequence[str]) -> SkyImage:
@@ -136,7 +119,6 @@ def on_grid(
     done: Matched,
     given: Image | None = None,
     names: Sequence[str] | None = None,
-    empty: Empty = np.empty,
 ) -> SkyImage:
     """``image`` on the pixel grid of ``grid``; without a unit of its own, in the other's.
 
@@ -148,7 +130,6 @@ def on_grid(
         given: what ``image`` was read of. Files are read again, so that bands on several grids are
             moved once.
         names: of the bands of ``given``, if headers lie.
-        empty: makes the arrays of what is read.
 
     Raises:
         ImgturboError: sizes differ, and without a WCS on both sides nothing connects them.
@@ -178,7 +159,7 @@ def on_grid(
         return resample(image, grid.wcs, grid.shape[1:])
     with open_sky(given, unit=grid.unit, names=names) as reader:
         on = reader.on(grid.wcs, grid.shape[1:], name=name_of(grid))
-        return _read(on, empty).select(image.bands)
+        return _read(on).select(image.bands)
 
 
 def _grid_line(image: SkyImage) -> str:
@@ -227,14 +208,14 @@ def _nameless(image: SkyImage) -> bool:
     return nameless(image.bands, stems, image.named)
 
 
-def in_unit_of(reference: SkyImage, image: SkyImage, empty: Empty = np.empty) -> SkyImage:
-    """``image`` in the flux unit of ``reference``, band by band; ``empty`` makes its array."""
+def in_unit_of(reference: SkyImage, image: SkyImage) -> SkyImage:
+    """``image`` in the flux unit of ``reference``, band by band."""
     factors = flux_factors(image.scales, reference)
     if factors is not None:
         data = image.data
         if (factors != 1).any():
-            data = empty(image.shape, np.float32)
-            for rows in row_strips(image.valid.shape):
+            data = held(image.shape)
+            for rows in strips(image.valid.shape):
                 data[:, rows] = image.data[:, rows] * factors
         return replace(image, data=data, unit=reference.unit, zeropoints=reference.zeropoints)
     if not image.unit or not reference.unit:

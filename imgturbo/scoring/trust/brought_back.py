@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from imgturbo.metrics.detection import sky_noise
-from imgturbo.scoring.trust.held import Piece, held, pieces, sampled
+from imgturbo.scoring.held import Piece, held, pieces, sampled
 from imgturbo.scoring.trust.scene import Scene
 
 __all__ = ["brought_back"]

@@ -21,7 +21,7 @@ from imgturbo.report.headline import COLUMNS, headline_rows
 from imgturbo.report.page import MARK, Mark, Page, binned, step_of, write_page
 from imgturbo.report.trust import trust_figures
 from imgturbo.report.trust_tables import trust_tables
-from imgturbo.scoring.trust.held import forget, sampled, strips
+from imgturbo.scoring.held import forget, sampled, strips
 from imgturbo.scoring.trust.report import Findings
 from imgturbo.scoring.trust.scene import Role, Scene
 from imgturbo.scoring.trust.sources import Catalogue

@@ -25,7 +25,7 @@ from imgturbo.metrics.baselines import affine_map
 from imgturbo.metrics.detection import sky_noise
 from imgturbo.metrics.estimates import as_json, bootstrap, median, scatter
 from imgturbo.metrics.shapes import encircled, growth
-from imgturbo.scoring.trust.held import at_places, forget, sampled, strips
+from imgturbo.scoring.held import at_places, forget, sampled, strips
 from imgturbo.scoring.trust.scene import Role, Scene
 from imgturbo.scoring.trust.sources import Catalogue, magnitude_edges
 

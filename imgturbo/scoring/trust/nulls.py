@@ -32,7 +32,7 @@ from imgturbo.metrics.detection import count_peaks, mutual
 from imgturbo.metrics.estimates import as_json, rate
 from imgturbo.metrics.recovery import depth, shares
 from imgturbo.scoring.ceiling import noise_like
-from imgturbo.scoring.trust.held import sampled
+from imgturbo.scoring.held import sampled
 from imgturbo.scoring.trust.scene import Scene
 from imgturbo.scoring.trust.sources import as_bins, look_for, magnitude_edges, threshold_of
 from imgturbo.sky import SkyImage

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from imgturbo.metrics.estimates import as_json, bootstrap, median, scatter
 from imgturbo.metrics.morphology import NAMES, NOTHING, can_measure, ellipticity, outline, shape_of
 from imgturbo.metrics.shapes import Stars, encircled, fit_stars, isolated
-from imgturbo.scoring.trust.held import at_places, forget
+from imgturbo.scoring.held import at_places, forget
 from imgturbo.scoring.trust.light import grown
 from imgturbo.scoring.trust.scene import Role, Scene
 from imgturbo.scoring.trust.sources import Catalogue
@@ -136,7 +136,7 @@ def _shapes(
 ) -> dict[str, dict[str, Any] | None]:
     """Of the brightest sources, what differs of each of these names; None is not measured."""
     able = len(names) > 1 and can_measure()
-    pairs = []
+    pairs: list[list[list[float]]] = []
     for number, place in enumerate(zip(np.rint(x), np.rint(y), strict=True)):
         if len(pairs) == _MOST_SHAPES:
             break

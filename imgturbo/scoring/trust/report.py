@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
+from imgturbo.scoring.held import HALO, forget, held, pieces
 from imgturbo.scoring.intervals import file_plane
 from imgturbo.scoring.together import Image, Matched, in_unit_of, on_grid, with_bands_of
 from imgturbo.scoring.trust.brought_back import brought_back
 from imgturbo.scoring.trust.drawn import Drawn, against_truth, look_at_draws, reliability
-from imgturbo.scoring.trust.held import HALO, forget, held, pieces
 from imgturbo.scoring.trust.light import photometry
 from imgturbo.scoring.trust.nulls import blank, injected
 from imgturbo.scoring.trust.points import points
@@ -163,7 +163,7 @@ def look_at(
             std[:, *where] = drawn.std
             forget()
     elif scene.order is not None and isinstance(prediction, str | Path):
-        std = file_plane(prediction, "STD", scene.order, scene.valid.shape, held)
+        std = file_plane(prediction, "STD", scene.order, scene.valid.shape)
     return Findings(numbers, scene, true, found, apart, exists, std)
 
 

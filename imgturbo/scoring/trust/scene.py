@@ -5,7 +5,7 @@ own bands on that grid. From each the local background is subtracted, in boxes t
 galaxies (photutils), so that fluxes in circles are those of sources and the sky's level is a figure
 of its own. The noise of a pixel is that of the truth, or of the prediction where there is no truth
 or one without noise, as of a simulation. Large arrays lie in scratch files
-(:mod:`imgturbo.scoring.trust.held`).
+(:mod:`imgturbo.scoring.held`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
 from imgturbo.metrics.detection import local_background, sky_noise
+from imgturbo.scoring.held import HALO, held, pieces, sampled
 from imgturbo.scoring.together import (
     Image,
     Matched,
@@ -28,7 +29,6 @@ from imgturbo.scoring.together import (
     on_grid,
     with_bands_of,
 )
-from imgturbo.scoring.trust.held import HALO, held, pieces, sampled
 from imgturbo.sky import SkyImage
 from imgturbo.sky.units import DISPLAY
 
@@ -145,18 +145,18 @@ def bring_together(
         ImgturboError: bands, units or grids that cannot be reconciled, or no common valid pixel.
     """
     done = Matched()
-    seen = as_sky(prediction, "prediction", bands, held)
+    seen = as_sky(prediction, "prediction", bands)
     images, order = {"prediction": seen}, tuple(range(len(seen.bands)))
     if truth is not None:
-        true = as_sky(truth, "truth", None, held)
+        true = as_sky(truth, "truth")
         chosen = with_bands_of(true, seen, done)
         order = tuple(seen.bands.index(band) for band in chosen.bands)
-        made = on_grid(chosen, true, "prediction", done, prediction, bands, held)
-        images = {"prediction": made, "truth": in_unit_of(made, true, held)}
+        made = on_grid(chosen, true, "prediction", done, prediction, bands)
+        images = {"prediction": made, "truth": in_unit_of(made, true)}
     grid = images.get("truth", images["prediction"])
     if source is not None:
-        given = as_sky(source, "source", None, held)
-        images["source"] = on_grid(given, grid, "source", done, source, None, held)
+        given = as_sky(source, "source")
+        images["source"] = on_grid(given, grid, "source", done, source)
     valid = _common(images)
     if not valid.any():
         names = ", ".join(name_of(image, role) for role, image in images.items())

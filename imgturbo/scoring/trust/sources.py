@@ -32,7 +32,7 @@ from imgturbo.metrics.detection import (
 from imgturbo.metrics.estimates import as_json, rate
 from imgturbo.metrics.fluxes import aperture_fluxes
 from imgturbo.metrics.recovery import LEVEL, Share, common_depth, depth, shares
-from imgturbo.scoring.trust.held import HALO, at_places, held, pieces, sampled
+from imgturbo.scoring.held import HALO, at_places, held, pieces, sampled
 from imgturbo.scoring.trust.scene import Role, Scene
 
 __all__ = [

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgturbo.metrics.estimates import as_json, bootstrap
+from imgturbo.scoring.held import strips
 from imgturbo.scoring.intervals import Ends, file_ends
-from imgturbo.scoring.trust.held import strips
 from imgturbo.scoring.trust.scene import Scene
 
 __all__ = ["BRIGHTNESS", "spread"]

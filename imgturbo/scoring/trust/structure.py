@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from imgturbo.metrics.spectrum import Powers, by_scale, powers
-from imgturbo.scoring.trust.held import forget
+from imgturbo.scoring.held import forget
 from imgturbo.scoring.trust.scene import Scene
 
 __all__ = ["structure"]

@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
-from imgturbo.scoring.together import row_strips
 
 __all__ = ["HALO", "Piece", "at_places", "forget", "held", "pieces", "sampled", "strips"]
 
@@ -34,6 +33,7 @@ HALO = 192
 
 _LARGE = 1 << 26  # bytes of an array that goes into a file
 _SIDE = 1536  # pixels of a piece, at most
+_STRIP = 1 << 21  # pixels of a strip of rows
 _SAMPLE = 1 << 22  # pixels of which a level or a noise is measured
 _maps: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
 
@@ -119,8 +119,9 @@ def _parts(side: int) -> list[slice]:
 
 def strips(shape: tuple[int, ...]) -> Iterator[slice]:
     """Rows of an image (H, W), some million pixels at a time."""
-    for rows in row_strips(shape):
-        yield rows
+    tall = max(1, _STRIP // max(1, shape[1]))
+    for top in range(0, max(1, shape[0]), tall):
+        yield slice(top, min(shape[0], top + tall))
         forget()
 
 
