@@ -181,6 +181,8 @@ def sources_above(smooth: NDArray[np.float64], threshold: float, valid: Mask) ->
     threshold = max(threshold, float(np.finfo(np.float32).eps))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NoDetectionsWarning)
+        # Of a source without contrast photutils takes another spacing of levels, and says so.
+        warnings.filterwarnings("ignore", "The deblending mode of one or more source labels")
         segments = detect_sources(smooth, threshold, _AREA, mask=~valid)
         if segments is None:
             return np.zeros((0, 2))
