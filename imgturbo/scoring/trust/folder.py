@@ -67,9 +67,9 @@ def write_report(findings: Findings, out: Path, title: str) -> Path:
     for number, figure in enumerate(figures, start=1):
         name = f"{number}_{figure.title.lower().replace(' ', '_').replace(',', '')}.png"
         write_whole(out / _FIGURES / name, figure.png)
+    write_json(out / _NUMBERS, {"made_by": _CREATOR, **numbers})  # which makes the folder
     if findings.apart is not None:
         _write_maps(out / _MAPS, scene, findings.apart)
-    write_json(out / _NUMBERS, {"made_by": _CREATOR, **numbers})
     columns, marks = _marks(findings)
     order = scene.images["prediction"].row_order
     page = Page(

@@ -94,6 +94,7 @@ def _stars(scene: Scene, true: Catalogue, band: int, rows: Numbers, step: float)
     x, y = true.x[rows], true.y[rows]
     real, made = (_fitted(scene, role, band, x, y) for role in ("truth", "prediction"))
     both = np.isfinite(real.fwhm) & np.isfinite(made.fwhm)
+    both &= true.fluxes["prediction"][rows, band] > scene.faintest[band]  # it is there at all
     east, up = step * (made.x - real.x)[both], step * (made.y - real.y)[both]
     radii = _encircled(scene, band, x, y)
     return {
