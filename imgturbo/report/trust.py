@@ -243,7 +243,7 @@ def _injected(numbers: Numbers) -> Figure | None:
         axes[0].legend(frameon=False)
 
     caption = (
-        f"{found['placed']} stars and exponential galaxies put into dark places of the source "
+        f"{found['placed']} stars and Sérsic galaxies put into dark places of the source "
         "image, and looked for in what the model makes of it. Dashed: 90 %."
     )
     return _figure("Sources that were put in", caption, 1, draw)
