@@ -95,6 +95,7 @@ def test_all_companions_that_a_bucket_lists_are_known(bucket):
         assert np.isnan(reader.read().data[0, 3, 4])
 
 
+@pytest.mark.slow
 def test_commands_read_a_bucket(bucket, job, tmp_path, capsys):
     """Fields of a preparation, and the images of an evaluation."""
     import json

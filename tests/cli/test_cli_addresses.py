@@ -117,6 +117,7 @@ def test_translate_by_manifest_grid_and_positions(run, web, job, tmp_path):
     assert "1 positions: 1 whole" in said
 
 
+@pytest.mark.slow
 def test_finetune_reads_addresses(run, web, job, tmp_path):
     sides = [f"--source={there(web, job, p)}" for p in job.source]
     sides += [f"--target={there(web, job, p)}" for p in job.target]
