@@ -6,7 +6,8 @@ brightness :mod:`imgturbo.metrics.conformal` says by how much each quantile must
 guarantee costs the most pixels of a block over all pixels of the bin, so that a block counts at
 most 1024 of the sky's, 256 of faint light's and 64 of each brighter bin's (one galaxy does not
 rule); of what counts a sixteenth, a quarter, all is drawn at random, which costs nothing. Bins that
-are too few for their level join the next fainter one.
+are too few for their level join the next fainter one, and a block then counts no more in all of
+them than it may in one.
 
 What is guaranteed is an average over blocks of sky like these, not a promise of each pixel, and
 not of other skies: depth, point spread function and crowding must be alike. It is measured too, on
@@ -273,44 +274,55 @@ def _of_strip(r: Array, bins: NDArray[np.intp], row: int, random: np.random.Gene
 
 def _table(scores: Scores, levels: Sequence[float], band: str) -> Array:
     """c (G, Q): bins that are too few join the next fainter one, the faintest the next brighter."""
-    joined = _joined(scores.bin, max(max(levels), 1 - min(levels)))
+    most = max(max(levels), 1 - min(levels))
+    joined = _joined(scores, most)
     if not joined:
-        most = max(max(levels), 1 - min(levels))
         raise ImgturboError(
             f"{band}: {len(np.unique(scores.block))} blocks of sky ({len(scores.r)} pixels) cannot "
             f"guarantee a quantile of {most:g}; give a larger field, or lower --levels"
         )
     table = np.empty((len(EDGES) + 1, len(levels)))
     for group in joined:
-        r = scores.r[np.isin(scores.bin, group)]
-        table[group] = [
-            shift(r[:, place], level, CAP * len(group)) for place, level in enumerate(levels)
-        ]
+        r = scores.r[_counted(scores, group)]
+        table[group] = [shift(r[:, place], level, CAP) for place, level in enumerate(levels)]
     return table
 
 
-def _joined(bins: NDArray[np.intp], level: float) -> list[list[int]]:
+def _counted(scores: Scores, group: list[int]) -> NDArray[np.intp]:
+    """Numbers of the pixels that count of bins that are one: of a block no more than of one bin.
+
+    A pixel that stands for more goes in with that chance, so that what is kept is of the sky.
+    """
+    of_group = np.flatnonzero(np.isin(scores.bin, group))
+    if len(group) == 1:
+        return of_group
+    random = np.random.default_rng(0)
+    weight = scores.weight[of_group]
+    draw = random.exponential(size=len(of_group)) / weight  # a sample by weight, without again
+    order = np.lexsort((draw, scores.block[of_group]))
+    block = scores.block[of_group][order]
+    place = np.arange(len(block)) - np.searchsorted(block, block)
+    return np.sort(of_group[order[place < CAP]])
+
+
+def _joined(scores: Scores, level: float) -> list[list[int]]:
     """Groups of bins, each with enough pixels for the level; none where all are too few."""
-    count = np.bincount(bins, minlength=len(EDGES) + 1)
+
+    def enough_of(group: list[int]) -> bool:
+        return enough(len(_counted(scores, group)), level, CAP)
+
     groups: list[list[int]] = []
     waiting: list[int] = []
-    for number in reversed(range(len(count))):
+    for number in reversed(range(len(EDGES) + 1)):
         waiting = [number, *waiting]
-        if enough(int(count[waiting].sum()), level, CAP * len(waiting)):
+        if enough_of(waiting):
             groups.append(waiting)
             waiting = []
     if waiting and groups:
         last = waiting + groups.pop()
-        if enough(int(count[last].sum()), level, CAP * len(last)):
-            groups.append(last)
-        else:
-            groups = _all_together(count, level)
-    return groups
-
-
-def _all_together(count: NDArray[np.intp], level: float) -> list[list[int]]:
-    every = list(range(len(count)))
-    return [every] if enough(int(count.sum()), level, CAP * len(count)) else []
+        groups = [*groups, last] if enough_of(last) else []
+    every = list(range(len(EDGES) + 1))
+    return groups or ([every] if enough_of(every) else [])
 
 
 # --------------------------------------------------------------------------------- measured
