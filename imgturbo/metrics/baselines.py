@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["affine_colour", "identity"]
+__all__ = ["affine_colour", "affine_map", "identity"]
 
 _BLOCK = 1 << 20  # pixels a block of the normal equations
 
@@ -37,15 +37,24 @@ def affine_colour(
     source: NDArray[np.float32], target: NDArray[np.float32], valid: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
     """Best affine colour map of ``source`` (C_s, H, W) onto ``target`` (C_t, H, W)."""
-    s, t = source[:, valid], target[:, valid]
+    a, b = (of.astype(np.float32) for of in affine_map(source, target, valid))
+    return np.tensordot(a, source, axes=1) + b[:, None, None]
+
+
+def affine_map(
+    source: NDArray[np.floating], target: NDArray[np.floating], valid: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A (C_t, C_s) and b (C_t,) of the module's page; arguments as of :func:`affine_colour`."""
     ones = len(source) + 1
     gram, moment = np.zeros((ones, ones)), np.zeros((ones, len(target)))
-    for first in range(0, s.shape[1], _BLOCK):
-        block = s[:, first : first + _BLOCK].astype(np.float64)
-        design = np.concatenate([block, np.ones_like(block[:1])])
+    tall = max(1, _BLOCK // max(1, valid.shape[1]))
+    for top in range(0, len(valid), tall):
+        rows = slice(top, top + tall)
+        known = valid[rows]
+        s, t = (image[:, rows][:, known].astype(np.float64) for image in (source, target))
+        design = np.concatenate([s, np.ones_like(s[:1])])
         gram += design @ design.T
-        moment += design @ t[:, first : first + _BLOCK].T.astype(np.float64)
+        moment += design @ t.T
     # Least squares, not an inverse: a constant band makes the Gram matrix singular.
-    coefficients = np.linalg.lstsq(gram, moment, rcond=1e-12)[0].astype(np.float32)
-    a, b = coefficients[:-1].T, coefficients[-1]
-    return np.tensordot(a, source, axes=1) + b[:, None, None]
+    coefficients: NDArray[Any] = np.linalg.lstsq(gram, moment, rcond=1e-12)[0]
+    return coefficients[:-1].T, coefficients[-1]

@@ -35,10 +35,12 @@ __all__ = [
     "Detection",
     "compare_sources",
     "count_peaks",
+    "filtered",
     "find_sources",
     "local_background",
     "mutual",
     "sky_noise",
+    "sources_above",
 ]
 
 Array = NDArray[np.float32]
@@ -103,10 +105,10 @@ def find_sources(
         valid: at least one pixel.
         threshold: of the filtered image; None: 5 σ of its own noise.
     """
-    smooth = _filtered(image, valid)
+    smooth = filtered(image, valid)
     if threshold is None:
         threshold = SIGNIFICANCE * sky_noise(smooth[valid])
-    return _sources(smooth, threshold, valid), threshold
+    return sources_above(smooth, threshold, valid), threshold
 
 
 def count_peaks(image: Array, sigma: float, valid: Mask | None = None) -> int:
@@ -122,8 +124,11 @@ def count_peaks(image: Array, sigma: float, valid: Mask | None = None) -> int:
     return int(np.sum(np.bincount(groups.ravel())[1:] >= _PEAK))
 
 
-def _filtered(image: Array, valid: Mask) -> NDArray[np.float64]:
-    """Less its local background, and filtered; what is not valid takes no part and is 0."""
+def filtered(image: Array, valid: Mask) -> NDArray[np.float64]:
+    """What sources are looked for in: (H, W) less its local background, and filtered.
+
+    What is not ``valid`` takes no part and is 0.
+    """
     known = np.where(valid, image, 0).astype(np.float64)
     background = local_background(known, valid, _BOX, 80.0)
     kernel = Gaussian2DKernel(_FWHM * gaussian_fwhm_to_sigma)
@@ -170,12 +175,14 @@ def sky_noise(values: NDArray[np.float64]) -> float:
     return float(np.quantile(below, 0.6827)) if below.size else 0.0
 
 
-def _sources(smooth: NDArray[np.float64], threshold: float, valid: Mask) -> Positions:
-    """Places (N, 2) as x, y."""
+def sources_above(smooth: NDArray[np.float64], threshold: float, valid: Mask) -> Positions:
+    """Places (N, 2), as x and y, of the sources of what :func:`filtered` gives."""
     # A noiseless image has sources too, wherever it is above its background.
     threshold = max(threshold, float(np.finfo(np.float32).eps))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NoDetectionsWarning)
+        # Of a source without contrast photutils takes another spacing of levels, and says so.
+        warnings.filterwarnings("ignore", "The deblending mode of one or more source labels")
         segments = detect_sources(smooth, threshold, _AREA, mask=~valid)
         if segments is None:
             return np.zeros((0, 2))

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Estimate", "as_json", "bootstrap", "median", "scatter"]
+__all__ = ["Estimate", "as_json", "bootstrap", "median", "rate", "scatter"]
 
 Array = NDArray[np.float64]
 Statistic = Callable[..., Any]
@@ -78,8 +78,22 @@ def median(values: Array) -> Array:
     return np.asarray(np.median(values, -1))
 
 
+def rate(count: int, area: float) -> Estimate:
+    """A count per area; of none that were found the error says up to how many there may be.
+
+    Its error is √(k + 1)/area, the deviation of what a count of k tells of its mean (a flat prior).
+
+    Example:
+        >>> print(rate(0, 2.0), rate(8, 2.0))
+        0 ± 0.5 (n = 0) 4 ± 1.5 (n = 8)
+    """
+    return Estimate(count / area, float(np.sqrt(count + 1)) / area, count)
+
+
 def scatter(values: Array) -> Array:
-    """Robust σ of the last axis; see the module's page."""
+    """Robust σ of the last axis; see the module's page. One value has none."""
+    if values.shape[-1] < 2:
+        return np.full(values.shape[:-1], np.nan)
     middle = np.median(values, -1, keepdims=True)
     return np.asarray(1.4826 * np.median(np.abs(values - middle), -1))
 

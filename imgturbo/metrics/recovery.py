@@ -24,6 +24,7 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 LEVEL = 0.9
+_FEWEST = 10  # sources that a depth is of
 
 
 class Share(NamedTuple):
@@ -65,10 +66,10 @@ def shares(of: Array, hit: Mask, edges: Sequence[float]) -> list[Share]:
 def depth(bins: Sequence[Share], level: float = LEVEL) -> float | None:
     """The faintest magnitude down to which every bin's share is at least ``level``.
 
-    None where the brightest bin already falls short. Where none does, the end of the last bin:
-    a limit, the truth may be deeper.
+    None where the brightest bin already falls short, and of fewer than ten sources. Where no bin
+    falls short, the end of the last one: a limit, the truth may be deeper.
     """
-    if not bins or bins[0].share < level:
+    if not bins or bins[0].share < level or sum(one.n for one in bins) < _FEWEST:
         return None
     for bright, faint in pairwise(bins):
         if faint.share < level:

@@ -18,6 +18,7 @@ Pictures made for the eye have no noise of their own: N = 0.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -26,12 +27,14 @@ from torch.nn import functional as F
 
 __all__ = [
     "ByScale",
+    "Powers",
     "SpectrumScores",
+    "by_scale",
     "darker_half",
     "falling",
     "outstanding",
     "power_spectrum",
-    "spectrum_by_scale",
+    "powers",
     "spectrum_scores",
 ]
 
@@ -79,42 +82,66 @@ def spectrum_scores(
         noisy: whether the target has noise of its own, as skies have; without, N = 0.
     """
     bins = max(2, min(bins, min(pred.shape[-2:]) // 4))  # every bin must hold some modes
-    power, seen, common, counted = _compared(pred, target, valid, bins, noisy)
+    if noisy:
+        found = powers(pred, target, valid, bins)
+        power, common = found.made, found.common
+        seen, counted = _less_noise(found.seen, found.noise, found.modes)
+    else:
+        u, t = _modes(pred, valid), _modes(target, valid)
+        power, seen, common = _compared(u, t, target, bins)
+        counted = torch.ones_like(seen, dtype=torch.bool)
     floor = _FLOOR * seen.mean(-1, keepdim=True) + torch.finfo(seen.dtype).tiny
     error = (torch.log10(power + floor) - torch.log10(seen + floor)).abs()
     coherence = common / ((power + floor) * (seen + floor)).sqrt()
     return SpectrumScores(*(_mean_of(score, counted) for score in (error, coherence)))
 
 
-def spectrum_by_scale(
-    pred: Tensor, target: Tensor, valid: Tensor | None = None, bins: int = 32
-) -> ByScale:
-    """What :func:`spectrum_scores` takes the means of, of a target with noise."""
-    power, seen, common, counted = _compared(pred, target, valid, bins, noisy=True)
-    counted = counted & (power > 0) & (seen > 0)
-    ratio = torch.where(counted, power / seen, torch.nan)
-    coherence = torch.where(counted, common / (power * seen).sqrt(), torch.nan)
-    k = (torch.arange(bins, dtype=power.dtype) + 0.5) / bins * 0.5
+class Powers(NamedTuple):
+    """By scale, (B, C, K) each: P_u, P_û, Re C and N, and how many modes they are means of."""
+
+    made: Tensor
+    seen: Tensor
+    common: Tensor
+    noise: Tensor
+    modes: Tensor
+
+
+def powers(pred: Tensor, target: Tensor, valid: Tensor | None = None, bins: int = 32) -> Powers:
+    """The powers of a prediction and its target with noise; arguments as of the scores."""
+    u, t = _modes(pred, valid), _modes(target, valid)
+    made, seen, common = _compared(u, t, target, bins)
+    known = torch.ones_like(target[:, :1]).bool() if valid is None else valid.bool()
+    dark, share = darker_half(target.where(known, 0), known, _taper(target))
+    noise = falling(_rings(_modes(dark, None).abs().square(), target, bins) / share[..., None])
+    modes = 2 * _rings(torch.ones_like(u.abs()), target, bins, mean=False)  # half is stored
+    return Powers(made, seen, common, noise, modes)
+
+
+def by_scale(parts: Sequence[Powers]) -> ByScale:
+    """Power ratio and coherence of a field that was measured in parts of one size."""
+    made, seen, common, noise = (
+        torch.stack(of).mean(0) for of in list(zip(*parts, strict=True))[:-1]
+    )
+    modes = torch.stack([part.modes for part in parts]).sum(0)
+    light, counted = _less_noise(seen, noise, modes)
+    counted = counted & (made > 0) & (light > 0)
+    ratio = torch.where(counted, made / light, torch.nan)
+    coherence = torch.where(counted, common / (made * light).sqrt(), torch.nan)
+    bins = made.shape[-1]
+    k = (torch.arange(bins, dtype=made.dtype) + 0.5) / bins * 0.5
     return ByScale(k, ratio, coherence)
 
 
-def _compared(
-    pred: Tensor, target: Tensor, valid: Tensor | None, bins: int, noisy: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """P_u, P_û − N, Re C and which bins count, each (B, C, bins)."""
-    u, t = _modes(pred, valid), _modes(target, valid)
-    power, seen, common = (
-        _rings(product, target, bins)
-        for product in (u.abs().square(), t.abs().square(), (u * t.conj()).real)
-    )
-    counted = torch.ones_like(seen, dtype=torch.bool)
-    if noisy:
-        known = torch.ones_like(target[:, :1]).bool() if valid is None else valid.bool()
-        dark, share = darker_half(target.where(known, 0), known, _taper(target))
-        noise = falling(_rings(_modes(dark, None).abs().square(), target, bins) / share[..., None])
-        modes = 2 * _rings(torch.ones_like(u.abs()), target, bins, mean=False)  # half is stored
-        counted, seen = seen > outstanding(modes) * noise, (seen - noise).clamp(min=0)
-    return power, seen, common, counted
+def _compared(u: Tensor, t: Tensor, image: Tensor, bins: int) -> tuple[Tensor, Tensor, Tensor]:
+    """P_u, P_û and Re C of modes u and û of an image, each (B, C, bins)."""
+    products = (u.abs().square(), t.abs().square(), (u * t.conj()).real)
+    made, seen, common = (_rings(product, image, bins) for product in products)
+    return made, seen, common
+
+
+def _less_noise(seen: Tensor, noise: Tensor, modes: Tensor) -> tuple[Tensor, Tensor]:
+    """P_û − N, and in which bins P_û stands out."""
+    return (seen - noise).clamp(min=0), seen > outstanding(modes) * noise
 
 
 def darker_half(image: Tensor, valid: Tensor, taper: Tensor) -> tuple[Tensor, Tensor]:

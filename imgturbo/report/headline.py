@@ -33,6 +33,8 @@ def headline_rows(headline: Mapping[str, Any]) -> list[list[str]]:
 
 def _row(row: Mapping[str, Any]) -> list[str]:
     depth, invented = row["depth"], row["invented_per_arcmin2"]
+    if isinstance(invented, float):  # as cards had it before it had an error
+        invented = {"value": invented, "error": None}
     colour = row.get("colour")
     estimates = [_words(row[key]) for key in _ESTIMATES]
     if colour and row["colour_bias"]:
@@ -40,16 +42,16 @@ def _row(row: Mapping[str, Any]) -> list[str]:
     return [
         NOT if depth is None else f"{depth:.2f}",
         *estimates,
-        NOT if invented is None else f"{invented:.3g}",
+        _words(invented, ".3g"),
         *(_words(row[key]) for key in ("coverage_50", "coverage_90")),
     ]
 
 
-def _words(estimate: Mapping[str, Any] | None) -> str:
+def _words(estimate: Mapping[str, Any] | None, digits: str = ".3f") -> str:
     if estimate is None or estimate["value"] is None:
         return NOT
     error = "" if estimate["error"] is None else f" ± {estimate['error']:.2g}"
-    return f"{estimate['value']:.3f}{error}"
+    return f"{estimate['value']:{digits}}{error}"
 
 
 def trusted(headline: Mapping[str, Any] | None, intervals: Mapping[str, Any] | None) -> str:

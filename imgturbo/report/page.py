@@ -3,7 +3,7 @@
 ``report.html`` has an image viewer (two of the images with a bar between them, zoom, brightness,
 marks of sources), a short table, figures, and the table of sources. All it needs is in it, as data
 URLs and JSON, so that it works from a file and may be sent by mail. Images of more than 1400 pixels
-a side are shown binned.
+a side are shown binned; :func:`binned` does it a few rows at a time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import base64
 import html
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -25,7 +25,7 @@ from PIL import Image
 from imgturbo.files import write_whole
 from imgturbo.report.preview import colour
 
-__all__ = ["MARK", "Figure", "Mark", "Page", "write_page"]
+__all__ = ["MARK", "Figure", "Mark", "Page", "Table", "binned", "step_of", "write_page"]
 
 MARK = (b"<!doctype html>", b'id="viewer"')
 """How a page is known that was written here (:mod:`imgturbo.places`)."""
@@ -33,6 +33,7 @@ MARK = (b"<!doctype html>", b'id="viewer"')
 _LONGEST = 1400  # pixels a side that are shown
 _QUALITY = 88
 _MOST_ROWS = 2000
+_PIXELS = 1 << 21  # of an image that are binned in one go
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,16 @@ class Figure:
     png: bytes
 
 
+@dataclass(frozen=True)
+class Table:
+    """Numbers with a title and what they are."""
+
+    title: str
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
 @dataclass(frozen=True, eq=False)
 class Page:
     """What a page shows.
@@ -61,11 +72,12 @@ class Page:
     Attributes:
         title: its heading.
         about: a line below it.
-        images: by title, (C, H, W) in 0–1 from black to white, NaN where nothing was measured.
+        images: by title, (C, h, w) in 0–1 from black to white, NaN where nothing was measured; of
+            one size, each pixel ``step`` × ``step`` of the field's.
         upward: whether rows run upward, as those of the sky do.
         columns, sources: the table of sources, the most important first.
         short: header and rows of the short table.
-        figures: in order.
+        figures, tables: in order.
         notes: lines.
         radius: of the marks, in pixels.
     """
@@ -80,6 +92,33 @@ class Page:
     figures: Sequence[Figure]
     notes: Sequence[str]
     radius: float
+    step: int = 1
+    tables: Sequence[Table] = ()
+
+
+def step_of(shape: Sequence[int]) -> int:
+    """How many pixels of an image (H, W) are binned along each axis where it is shown."""
+    return -(-max(shape) // _LONGEST)
+
+
+def binned(shape: tuple[int, int], read: Callable[[slice], NDArray[Any]]) -> NDArray[np.float32]:
+    """An image (C, H, W) as it is shown (C, h, w), read by rows.
+
+    Args:
+        shape: (H, W).
+        read: rows (C, n, W) of it.
+    """
+    step = step_of(shape)
+    height, width = (side // step for side in shape)
+    # Rows of what is shown that are read in one go.
+    tall = max(1, _PIXELS // (step * shape[1]))
+    parts = []
+    for top in range(0, height, tall):
+        bottom = min(height, top + tall)
+        image = read(slice(step * top, step * bottom))[:, :, : step * width]
+        cells = image.reshape(len(image), bottom - top, step, width, step)
+        parts.append(cells.mean((2, 4), dtype=np.float64).astype(np.float32))
+    return np.concatenate(parts, 1)
 
 
 def write_page(out: Path, page: Page) -> None:
@@ -88,27 +127,34 @@ def write_page(out: Path, page: Page) -> None:
     Raises:
         ImgturboError: ``out`` cannot be written.
     """
-    height = next(iter(page.images.values())).shape[1]
-    shown = {title: _picture(image, page.upward) for title, image in page.images.items()}
-    scale = next(iter(shown.values()))[2]
-    width_shown, height_shown = next(iter(shown.values()))[1]
+    _, height, width = next(iter(page.images.values())).shape
+    scale = page.step
 
     def place(mark: Mark) -> dict[str, Any]:
-        row = height - 1 - mark.y if page.upward else mark.y
-        x, y = ((value + 0.5) / scale for value in (mark.x, row))
+        x, y = ((value + 0.5) / scale for value in (mark.x, mark.y))
+        y = height - y if page.upward else y
         return {"kind": mark.kind, "x": round(x, 2), "y": round(y, 2), "cells": mark.cells}
 
     data = {
         "about": page.about,
-        "size": {"width": width_shown, "height": height_shown},
+        "size": {"width": width, "height": height},
         "radius": round(page.radius / scale, 2),
-        "images": {title: url for title, (url, _, _) in shown.items()},
+        "images": {title: _picture(of, page.upward) for title, of in page.images.items()},
         "columns": list(page.columns),
         "sources": [place(mark) for mark in page.sources[:_MOST_ROWS]],
         "short": {"columns": list(page.short[0]), "rows": [list(row) for row in page.short[1]]},
         "figures": [
             {"title": f.title, "caption": f.caption, "png": _url("png", f.png)}
             for f in page.figures
+        ],
+        "tables": [
+            {
+                "title": t.title,
+                "caption": t.caption,
+                "columns": list(t.columns),
+                "rows": [list(row) for row in t.rows],
+            }
+            for t in page.tables
         ],
         "notes": list(page.notes),
     }
@@ -128,19 +174,13 @@ def _asset(name: str) -> str:
     return (files("imgturbo.report") / "page_assets" / name).read_text(encoding="utf-8")
 
 
-def _picture(image: NDArray[Any], upward: bool) -> tuple[str, tuple[int, int], int]:
-    """Data URL, (width, height) as it is shown, and how many pixels were binned along each axis."""
-    _, height, width = image.shape
-    step = -(-max(height, width) // _LONGEST)
-    if step > 1:
-        rows, cols = height // step, width // step
-        image = image[:, : rows * step, : cols * step]
-        image = image.reshape(len(image), rows, step, cols, step).mean((2, 4))
+def _picture(image: NDArray[Any], upward: bool) -> str:
+    """A data URL."""
     rgb = colour(image[:, ::-1] if upward else image)
     picture = Image.fromarray(np.round(255 * rgb).astype(np.uint8))
     content = io.BytesIO()
     picture.save(content, "JPEG", quality=_QUALITY)
-    return _url("jpeg", content.getvalue()), picture.size, step
+    return _url("jpeg", content.getvalue())
 
 
 def _url(kind: str, content: bytes) -> str:

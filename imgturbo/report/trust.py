@@ -243,7 +243,7 @@ def _injected(numbers: Numbers) -> Figure | None:
         axes[0].legend(frameon=False)
 
     caption = (
-        f"{found['placed']} stars and exponential galaxies put into dark places of the source "
+        f"{found['placed']} stars and Sérsic galaxies put into dark places of the source "
         "image, and looked for in what the model makes of it. Dashed: 90 %."
     )
     return _figure("Sources that were put in", caption, 1, draw)
@@ -287,7 +287,10 @@ def _existence(numbers: Numbers) -> Figure | None:
         error = [row["error"] for row in rows]
         axes[0].errorbar(said, real, error, marker="o", color=_COLOURS[0], capsize=2)
         for row in rows:
-            axes[0].annotate(str(row["n"]), (row["said"], row["real"]), fontsize=8)
+            axes[0].annotate(
+                str(row["n"]), (row["said"], row["real"]), (6, -12),
+                textcoords="offset points", fontsize=8,
+            )  # fmt: skip
         axes[0].set(xlabel="share of draws that have it", ylabel="share that is real")
         axes[0].set(xlim=(0, 1), ylim=(0, 1.05))
 

@@ -19,9 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgturbo.remote import readable
-from imgturbo.sky.hdus import hdus_of
+from imgturbo.scoring.held import held, strips
+from imgturbo.sky.hdus import Hdu, hdus_of
 
 __all__ = ["Ends", "file_ends", "file_intervals", "file_plane", "interval_names"]
+
+Mask = NDArray[np.bool_]
 
 _ALL = (slice(None), slice(None))
 _FITS = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz")
@@ -41,16 +44,26 @@ def interval_names(names: Sequence[str]) -> list[tuple[str, str, float]]:
 
 @dataclass(frozen=True, eq=False)
 class Ends:
-    """A central interval of a file: what it is called, its level, its two ends (C, H, W)."""
+    """A central interval of an open file: what it is called, its level, its two ends by band."""
 
     name: str
     nominal: float
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
+    low: list[Hdu]
+    high: list[Hdu]
+
+    def inside(self, truth: NDArray[Any], rows: slice) -> tuple[Mask, Mask]:
+        """Where some rows of the truth (C, h, W) lie between the ends, and where there are ends."""
+        low, high = (
+            np.stack([hdu.window(_ALL, rows, slice(None), np.float64) for hdu in of])
+            for of in (self.low, self.high)
+        )
+        return (low <= truth) & (truth <= high), np.isfinite(low) & np.isfinite(high)
 
 
 def file_ends(path: Path | str, order: Sequence[int], shape: tuple[int, ...]) -> Iterator[Ends]:
     """The intervals of a file, the widest first; none of what has no quantiles of that shape.
+
+    Each can be read until the next one is asked for.
 
     Args:
         path: a FITS file, each quantile one image a band (EXTVER 1 …); other files have none.
@@ -71,10 +84,7 @@ def file_ends(path: Path | str, order: Sequence[int], shape: tuple[int, ...]) ->
         for lower, upper, nominal in interval_names(sorted({name for name, _ in images})):
             wanted = [[(name, band + 1) for band in order] for name in (lower, upper)]
             if all(key in images for keys in wanted for key in keys):
-                low, high = (
-                    np.stack([images[key].window(_ALL, *_ALL, np.float64) for key in keys])
-                    for keys in wanted
-                )
+                low, high = ([images[key] for key in keys] for keys in wanted)
                 yield Ends(f"{lower}-{upper}", round(nominal, 10), low, high)
 
 
@@ -96,7 +106,11 @@ def file_plane(
         images = {hdu.ver: hdu for hdu in hdus if hdu.name == name and hdu.shape == tuple(shape)}
         if not all(band + 1 in images for band in order):
             return None
-        return np.stack([images[band + 1].window(_ALL, *_ALL) for band in order])
+        planes = held((len(order), *shape))
+        for plane, band in zip(planes, order, strict=True):
+            for rows in strips(shape):
+                plane[rows] = images[band + 1].window(_ALL, rows, slice(None))
+        return planes
 
 
 def file_intervals(
@@ -117,11 +131,12 @@ def file_intervals(
     """
     result = {}
     for ends in file_ends(path, order, truth.shape[1:]):
-        known = valid & np.isfinite(ends.low) & np.isfinite(ends.high)
-        inside = (ends.low <= truth) & (truth <= ends.high) & known
-        if known.any():
-            result[ends.name] = {
-                "nominal": ends.nominal,
-                "coverage": float(inside.sum() / known.sum()),
-            }
+        hits = pixels = 0
+        for rows in strips(truth.shape[1:]):
+            inside, known = ends.inside(truth[:, rows], rows)
+            known &= valid[rows]
+            hits += int((inside & known).sum())
+            pixels += int(known.sum())
+        if pixels:
+            result[ends.name] = {"nominal": ends.nominal, "coverage": hits / pixels}
     return result or None

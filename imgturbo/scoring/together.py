@@ -3,7 +3,8 @@
 What is done to an image before it is scored is part of its score. Bands go by their names, and
 names that differ are refused. Another grid is reached by interpolation, which blurs, and a score
 then judges the blur too; how much of it, a perfect prediction tells, the target itself brought to
-the prediction's grid and back.
+the prediction's grid and back. What is read of large files lies in scratch files
+(:mod:`imgturbo.scoring.held`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
 from imgturbo.mosaic.matching import nameless
-from imgturbo.sky import FluxScale, SkyImage, open_sky, read_sky, resample
+from imgturbo.scoring.held import held, strips
+from imgturbo.sky import FluxScale, SkyImage, SkyReader, open_sky, resample
 from imgturbo.sky.bands import ascii_name, stem
 from imgturbo.sky.frames import same_grid
 from imgturbo.sky.overlap import require_common
@@ -62,12 +64,29 @@ def name_of(image: SkyImage, role: str = "") -> str:
 def as_sky(image: Image, role: str, names: Sequence[str] | None = None) -> SkyImage:
     """An image of whatever is given, its bands called ``names`` if headers lie.
 
+    Args:
+        image: what is given.
+        role: what it is, for messages.
+        names: of its bands.
+
     Raises:
         ImgturboError: an array of another shape, names of another number, no common pixel.
     """
     sky = _opened(image, role, names)
-    require_common([np.isfinite(sky.data)], sky.bands, name_of(sky, role))
+    blocks = (np.isfinite(sky.data[:, rows]) for rows in strips(sky.valid.shape))
+    require_common(blocks, sky.bands, name_of(sky, role))
     return sky
+
+
+def _read(reader: SkyReader) -> SkyImage:
+    """All of an image, some rows at a time."""
+    shape = reader.shape
+    parts = strips(shape[1:])
+    data, valid = held(shape), held(shape[1:], np.bool_)
+    for rows in parts:
+        part = reader.read(rows)
+        data[:, rows], valid[rows] = part.data, part.valid
+    return replace(part, data=data, valid=valid, wcs=reader.wcs, zeropoints=reader.zeropoints)
 
 
 def _opened(image: Image, role: str, names: Sequence[str] | None) -> SkyImage:
@@ -80,7 +99,8 @@ def _opened(image: Image, role: str, names: Sequence[str] | None) -> SkyImage:
             raise ImgturboError(f"{role}: an array must be (C, H, W) or (H, W), not {image.shape}")
         sky = SkyImage.from_array(image)
         return sky if names is None else _renamed(sky, names)
-    return read_sky(image, names=names)
+    with open_sky(image, names=names) as reader:
+        return _read(reader)
 
 
 def _renamed(image: SkyImage, names: Sequence[str]) -> SkyImage:
@@ -139,7 +159,7 @@ def on_grid(
         return resample(image, grid.wcs, grid.shape[1:])
     with open_sky(given, unit=grid.unit, names=names) as reader:
         on = reader.on(grid.wcs, grid.shape[1:], name=name_of(grid))
-        return on.read().select(image.bands)
+        return _read(on).select(image.bands)
 
 
 def _grid_line(image: SkyImage) -> str:
@@ -192,7 +212,11 @@ def in_unit_of(reference: SkyImage, image: SkyImage) -> SkyImage:
     """``image`` in the flux unit of ``reference``, band by band."""
     factors = flux_factors(image.scales, reference)
     if factors is not None:
-        data = image.data * factors
+        data = image.data
+        if (factors != 1).any():
+            data = held(image.shape)
+            for rows in strips(image.valid.shape):
+                data[:, rows] = image.data[:, rows] * factors
         return replace(image, data=data, unit=reference.unit, zeropoints=reference.zeropoints)
     if not image.unit or not reference.unit:
         return image  # an array, or a header without BUNIT: the user's word is taken

@@ -166,6 +166,8 @@ class SkyImage:
                 f"{self.path or 'image'}: no band {', '.join(missing)}; "
                 f"it has {', '.join(self.bands)}"
             )
+        if tuple(bands) == self.bands:
+            return self
         order = [self.bands.index(band) for band in bands]
         data = self.data[order]
         return replace(

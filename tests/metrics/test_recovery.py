@@ -42,6 +42,7 @@ def test_the_depth_lies_where_the_share_falls_through_the_level():
     assert depth(bins[:2]) == 26  # a limit
     assert depth(bins[2:]) is None
     assert depth([]) is None
+    assert depth(shares(m[:9], hit[:9], [24, 25])) is None  # nine sources are no depth
 
 
 def test_a_bin_that_recovers_does_not_count():

@@ -34,6 +34,7 @@ document.title = JSON.stringify({
   middle: [x - cx, y - cy],
   filter: over.style.filter,
   hidden: document.querySelector("#marks .matched").style.display,
+  tables: [...document.querySelectorAll("#tables h2")].map((title) => title.textContent),
   marks: document.querySelectorAll("#marks > *").length,
   wide: document.body.scrollWidth,
   loaded: images.every((image) => image.complete && image.naturalWidth > 0),

@@ -23,7 +23,12 @@ NUMBERS = {
         "bands": {key: {"total": ESTIMATE, "scatter": ESTIMATE} for key in ("F150W", "F277W")},
         "colours": {"F150W-F277W": {"bias": {"value": -0.03, "error": None, "n": 1}}},
     },
-    "nulls": {"noise": {"F150W": 0.0, "F277W": 1.5}},
+    "nulls": {
+        "noise": {
+            "F150W": {"value": 0.0, "error": 0.4, "n": 0},
+            "F277W": {"value": 1.5, "error": 0.8, "n": 4},
+        }
+    },
 }
 
 
@@ -32,10 +37,10 @@ def test_every_figure_is_there_or_said_to_be_missing():
     assert [len(row) for row in rows] == [len(COLUMNS)] * 2
     assert rows[0] == [
         "F150W", "27.12", "1.023 ± 0.012", "1.023 ± 0.012", "F150W-F277W: -0.030", "not measured",
-        "0", "not measured", "not measured",
+        "0 ± 0.4", "not measured", "not measured",
     ]  # fmt: skip
     assert rows[1][1] == rows[1][4] == "not measured"  # no depth, and no redder band
-    assert rows[1][6] == "1.5"
+    assert rows[1][6] == "1.5 ± 0.8"
 
 
 @pytest.mark.parametrize(
@@ -44,6 +49,12 @@ def test_every_figure_is_there_or_said_to_be_missing():
 )
 def test_what_has_no_unit_is_not_measured(change, column):
     assert headline_rows(headline({**NUMBERS, **change}))[0][column] == "not measured"
+
+
+def test_an_older_card_has_a_plain_number():
+    found = headline(NUMBERS)
+    found["bands"]["F150W"]["invented_per_arcmin2"] = 0.25
+    assert headline_rows(found)[0][6] == "0.25"
 
 
 def test_grey_values_are_no_fluxes():

@@ -6,12 +6,13 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from imgturbo.report.page import MARK, Figure, Mark, Page, write_page
+from imgturbo.report.page import MARK, Figure, Mark, Page, Table, binned, step_of, write_page
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -40,6 +41,7 @@ def page(side=60, sources=3, name="a & b </script>"):
         figures=[Figure("A figure", "with words", b"\x89PNG")],
         notes=["a note"],
         radius=4.0,
+        tables=[Table("A table", "of numbers", ["band", "value"], [["F150W", "1.0 ± 0.1"]])],
     )
 
 
@@ -65,8 +67,17 @@ def test_a_page_holds_all_that_it_shows(tmp_path):
 
 def test_large_images_are_binned_and_marks_go_along(tmp_path, monkeypatch):
     monkeypatch.setattr("imgturbo.report.page._LONGEST", 25)
+    monkeypatch.setattr("imgturbo.report.page._PIXELS", 600)  # two rows of what is shown at a time
     path = tmp_path / "report.html"
-    write_page(path, page())
+    whole = page()
+    shape = (60, 67)
+    shown = {
+        title: binned(shape, lambda rows, image=image: image[:, rows])
+        for title, image in whole.images.items()
+    }
+    truth = whole.images["truth"][:, :60, :66].reshape(3, 20, 3, 22, 3).mean((2, 4))
+    np.testing.assert_allclose(shown["truth"], truth, rtol=1e-6)
+    write_page(path, replace(whole, images=shown, step=step_of(shape)))
     data = data_of(path)
     assert data["size"] == {"width": 22, "height": 20}  # 67 and 60 by 3
     assert data["sources"][0]["x"] == pytest.approx(5.5 / 3, abs=0.01)
@@ -101,5 +112,6 @@ def test_a_browser_shows_it_and_a_click_goes_to_a_source(tmp_path):
     assert told["filter"].startswith("brightness(2)")
     assert told["hidden"] == "none"
     assert told["marks"] == 3
+    assert told["tables"] == ["A table"]
     assert told["loaded"]
     assert told["wide"] <= 500  # the narrowest window of a headless browser

@@ -182,6 +182,11 @@
     made.append(text("h2", figure.title), scrolled, text("figcaption", figure.caption));
     $("figures").append(made);
   }
+  for (const one of data.tables) {
+    const wide = text("div", "", "wide");
+    wide.append(table(one.columns, one.rows));
+    $("tables").append(text("h2", one.title), text("p", one.caption), wide);
+  }
   data.notes.forEach((note) => $("said").append(text("li", note)));
   if (!data.notes.length) $("notes").hidden = true;
   show(over, $("left"), "name-left");

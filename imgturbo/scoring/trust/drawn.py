@@ -22,11 +22,11 @@ import torch
 from numpy.typing import NDArray
 
 from imgturbo.metrics.calibration import coverage_of_ranks, crps, energy_score, rank_histogram
-from imgturbo.metrics.detection import find_sources, mutual
+from imgturbo.metrics.detection import mutual
 from imgturbo.metrics.estimates import as_json, bootstrap
 from imgturbo.metrics.posterior import tarp_ranks
 from imgturbo.scoring.trust.scene import Scene
-from imgturbo.scoring.trust.sources import Catalogue, detection
+from imgturbo.scoring.trust.sources import Catalogue, look_for
 
 __all__ = ["Drawn", "against_truth", "look_at_draws", "reliability"]
 
@@ -65,14 +65,14 @@ def look_at_draws(scene: Scene, found: Catalogue, draws: Iterable[NDArray[np.flo
         draws: images (C, H, W) on the prediction's grid, in its unit.
     """
     where = np.column_stack([found.x, found.y])
-    level = scene.level["prediction"][:, None, None]
+    level = scene.level["prediction"][:, None, None].astype(np.float32)
     places, counts = _places(scene), np.zeros(len(found))
     kept: list[NDArray[np.float32]] = []
     mean = squares = np.zeros(1)
     number = 0
     for draw in draws:
         light = draw - level
-        seen, _ = find_sources(detection(light, scene.noise, scene.valid), scene.valid)
+        seen, _ = look_for(light, scene.noise, scene.valid)
         counts[mutual(where, seen)[:, 0]] += 1
         kept.append(_cut(scene, light, places))
         number += 1

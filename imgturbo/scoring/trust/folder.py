@@ -6,7 +6,9 @@ prediction says of it, in σ, and CHI2, its square.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,14 @@ from numpy.typing import NDArray
 from imgturbo.files import write_json, write_whole
 from imgturbo.places import free_place
 from imgturbo.report.headline import COLUMNS, headline_rows
-from imgturbo.report.page import MARK, Mark, Page, write_page
+from imgturbo.report.page import MARK, Mark, Page, binned, step_of, write_page
 from imgturbo.report.trust import trust_figures
+from imgturbo.report.trust_tables import trust_tables
+from imgturbo.scoring.held import forget, sampled, strips
 from imgturbo.scoring.trust.report import Findings
 from imgturbo.scoring.trust.scene import Role, Scene
 from imgturbo.scoring.trust.sources import Catalogue
-from imgturbo.sky import SkyImage, SkySpec, SkyWriter, Stretch
+from imgturbo.sky import SkySpec, SkyWriter, Stretch
 from imgturbo.sky.image import BOTTOM_UP
 from imgturbo.sky.units import DISPLAY
 
@@ -63,9 +67,9 @@ def write_report(findings: Findings, out: Path, title: str) -> Path:
     for number, figure in enumerate(figures, start=1):
         name = f"{number}_{figure.title.lower().replace(' ', '_').replace(',', '')}.png"
         write_whole(out / _FIGURES / name, figure.png)
+    write_json(out / _NUMBERS, {"made_by": _CREATOR, **numbers})  # which makes the folder
     if findings.apart is not None:
         _write_maps(out / _MAPS, scene, findings.apart)
-    write_json(out / _NUMBERS, {"made_by": _CREATOR, **numbers})
     columns, marks = _marks(findings)
     order = scene.images["prediction"].row_order
     page = Page(
@@ -79,21 +83,24 @@ def write_report(findings: Findings, out: Path, title: str) -> Path:
         figures=figures,
         notes=numbers["notes"],
         radius=max(3.0, scene.radius),
+        step=step_of(scene.valid.shape),
+        tables=trust_tables(numbers),
     )
     write_page(out / _PAGE, page)
     return out / _PAGE
 
 
-def _write_maps(path: Path, scene: Scene, apart: NDArray[np.float64]) -> None:
+def _write_maps(path: Path, scene: Scene, apart: NDArray[np.float32]) -> None:
     """CHI and CHI2 of each band of the source image, on the common grid."""
     source = scene.images["source"]
-    image = SkyImage.from_array(apart, wcs=source.wcs, bands=source.bands)
+    image = replace(source, data=apart, unit="", zeropoints=(), header=None, path=None)
     history = ["CHI: source less what the prediction says of it, in sigma; CHI2: its square"]
     cards = [("CREATOR", _CREATOR, "made by")]
     spec = SkySpec.of(image, cards, history, ("CHI", "CHI2"))
     with SkyWriter(path, spec, overwrite=True) as writer:
-        for name, plane in (("CHI", apart), ("CHI2", apart**2)):
-            writer.write(plane.astype(np.float32), slice(None), slice(None), name)
+        for rows in strips(scene.valid.shape):
+            writer.write(apart[:, rows], rows, slice(None), "CHI")
+            writer.write(apart[:, rows] ** 2, rows, slice(None), "CHI2")
 
 
 def _about(numbers: dict[str, Any]) -> str:
@@ -108,20 +115,36 @@ def _about(numbers: dict[str, Any]) -> str:
 def _images(findings: Findings) -> dict[str, NDArray[np.float32]]:
     """What the viewer shows, in 0–1; prediction and truth on one stretch."""
     scene = findings.scene
+    height, width = scene.valid.shape
     common = _stretch(scene, "truth" if "truth" in scene.images else "prediction")
+    stretches = {
+        role: _stretch(scene, "source") if role == "source" else common
+        for role in ("source", "prediction", "truth")
+        if role in scene.images
+    }
     shown: dict[str, NDArray[np.float32]] = {}
-    if "source" in scene.images:
-        shown["source"] = _shown(scene, "source", _stretch(scene, "source"))
-    for role in ("prediction", "truth"):
-        if role in scene.images:
-            shown[role] = _shown(scene, role, common)
+
+    def add(title: str, read: Callable[[slice], NDArray[Any]]) -> None:
+        shown[title] = binned((height, width), read)
+        forget()
+
+    for role, stretch in stretches.items():
+        add(role, partial(_shown, scene, role, stretch))
     if "truth" in shown:
         shown["error (grey: none)"] = 0.5 + (shown["prediction"] - shown["truth"]).mean(0)[None] / 2
-    if findings.std is not None:
-        spread = np.where(scene.valid, findings.std / scene.noise[:, None, None], np.nan).mean(0)
-        shown["uncertainty (white: 30 σ)"] = (np.arcsinh(spread) / np.arcsinh(_LARGEST))[None]
-    if findings.apart is not None:
-        shown["source less prediction (σ)"] = 0.5 + findings.apart.mean(0)[None] / (2 * _RANGE)
+    if (std := findings.std) is not None:
+        noise = scene.noise[:, None, None]
+
+        def spread(rows: slice) -> NDArray[Any]:
+            sigmas = np.where(scene.valid[rows], std[:, rows] / noise, np.nan).mean(0)
+            return np.asarray((np.arcsinh(sigmas) / np.arcsinh(_LARGEST))[None])
+
+        add("uncertainty (white: 30 σ)", spread)
+    if (apart := findings.apart) is not None:
+        add(
+            "source less prediction (σ)",
+            lambda rows: 0.5 + apart[:, rows].mean(0)[None] / (2 * _RANGE),
+        )
     return shown
 
 
@@ -129,12 +152,12 @@ def _stretch(scene: Scene, role: Role) -> Stretch:
     image = scene.images[role]
     if image.unit == DISPLAY:
         return Stretch.linear(len(image.bands))
-    return Stretch.fit(image.data, scene.valid)
+    return Stretch.fit(sampled(image.data, scene.valid))
 
 
-def _shown(scene: Scene, role: Role, stretch: Stretch) -> NDArray[np.float32]:
+def _shown(scene: Scene, role: Role, stretch: Stretch, rows: slice) -> NDArray[np.float32]:
     image = scene.images[role]
-    y = np.where(scene.valid, stretch(image.data), np.nan).astype(np.float32)
+    y = np.where(scene.valid[rows], stretch(image.data[:, rows]), np.nan).astype(np.float32)
     # A page takes bands from blue to red; pictures have red first.
     return y[::-1] if image.unit == DISPLAY else y
 
@@ -162,7 +185,8 @@ def _marks(findings: Findings) -> tuple[list[str], list[Mark]]:
             cells += [] if sky is None else [f"{sky[0, k]:.5f}", f"{sky[1, k]:.5f}"]
             cells += [_cell(value) for of in magnitudes for value in of[k]]
             if findings.exists is not None:
-                cells.append(f"{findings.exists[k]:.2f}" if catalogue is findings.found else "–")
+                share = findings.exists[k] if catalogue is findings.found else np.nan
+                cells.append(_cell(share))
             brightness = float(np.nan_to_num(magnitudes[-1][k], nan=99.0).min())
             rows.append((brightness, Mark(str(kinds[k]), float(x), float(y), tuple(cells))))
 

@@ -13,6 +13,7 @@ input (:mod:`imgturbo.metrics.baselines`): what a prediction does no better, it 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -20,15 +21,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from imgturbo.metrics.baselines import affine_colour
+from imgturbo.metrics.baselines import affine_map
 from imgturbo.metrics.detection import sky_noise
-from imgturbo.metrics.estimates import Estimate, as_json, bootstrap, median, scatter
-from imgturbo.metrics.fluxes import aperture_fluxes
+from imgturbo.metrics.estimates import as_json, bootstrap, median, scatter
 from imgturbo.metrics.shapes import encircled, growth
-from imgturbo.scoring.trust.scene import Scene
+from imgturbo.scoring.held import at_places, forget, sampled, strips
+from imgturbo.scoring.trust.scene import Role, Scene
 from imgturbo.scoring.trust.sources import Catalogue, magnitude_edges
 
-__all__ = ["photometry"]
+__all__ = ["grown", "photometry"]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -54,7 +55,8 @@ def photometry(scene: Scene, true: Catalogue) -> dict[str, Any]:
     made, real = true.fluxes["prediction"], true.fluxes["truth"]
     seen = true.fluxes.get("source")
     axes = _axes(scene, true)
-    found = _figures(scene, axes, made, scene.light["prediction"])
+    blocks = {role: _by_blocks(light) for role, light in scene.light.items()}
+    found = _figures(scene, axes, made, blocks["prediction"], blocks["truth"])
     ceiling = None if seen is None else _regressed(seen, real, _circle_noise(scene, "source"))
     for k, name in enumerate(scene.bands):
         found["bands"][name] |= {
@@ -63,13 +65,14 @@ def photometry(scene: Scene, true: Catalogue) -> dict[str, Any]:
             ),
             "sky": _sky(scene, k),
         }
-    affine = _affine(scene)
+    affine = None
+    if seen is not None:
+        fluxes, of_blocks = _affine(scene, seen, blocks["source"])
+        affine = _figures(scene, axes, fluxes, of_blocks, blocks["truth"])
     return {
         "aperture": scene.radius * scene.pixel_scale if scene.pixel_scale else None,
         **found,
-        "affine": None
-        if affine is None
-        else _figures(scene, axes, aperture_fluxes(affine, true.x, true.y, scene.radius), affine),
+        "affine": affine,
     }
 
 
@@ -99,8 +102,10 @@ def _axes(scene: Scene, true: Catalogue) -> _Axes:
     return _Axes(real, seen, of_input, input_edges, magnitudes, edges, _sizes(scene, true))
 
 
-def _figures(scene: Scene, axes: _Axes, made: Array, light: Array) -> dict[str, Any]:
-    """Bands and colours of fluxes ``made`` (N, C), summed over ``light`` (C, H, W)."""
+def _figures(
+    scene: Scene, axes: _Axes, made: Array, blocks: Array, true_blocks: Array
+) -> dict[str, Any]:
+    """Bands and colours of fluxes ``made`` (N, C); all light, of it and the truth, by blocks."""
     bands = {}
     for k, name in enumerate(scene.bands):
         one, true = made[:, k], axes.real[:, k]
@@ -109,7 +114,7 @@ def _figures(scene: Scene, axes: _Axes, made: Array, light: Array) -> dict[str, 
             "by_truth": _bins(one, true, axes.truth[:, k], axes.truth_edges[k]),
             "by_size": _bins(one, true, axes.sizes, _thirds(axes.sizes)),
             **_scatters(one, true, axes.seen),
-            "total": as_json(_total(light[k], scene.light["truth"][k])),
+            "total": as_json(bootstrap(_ratio, blocks[k], true_blocks[k])),
         }
     return {"bands": bands, "colours": _colours(scene, made, axes.real, axes.seen)}
 
@@ -169,7 +174,7 @@ def _scatters(made: Array, real: Array, seen: Array | None) -> dict[str, Any]:
 
 def _circle_noise(scene: Scene, role: str) -> Array:
     """σ of a flux in a circle, were pixels independent (C,)."""
-    sigma = np.array([sky_noise(plane[scene.valid]) for plane in scene.light[role]])
+    sigma = np.array([sky_noise(pixels) for pixels in sampled(scene.light[role], scene.valid)])
     return np.maximum(sigma * np.sqrt(np.pi) * scene.radius, np.finfo(np.float32).tiny)
 
 
@@ -194,12 +199,14 @@ def _regressed(seen: Array, real: Array, noise: Array) -> Array:
     return out
 
 
-def _affine(scene: Scene) -> Array | None:
-    """The best affine map of the source image onto the truth (C, H, W)."""
-    if "source" not in scene.light:
-        return None
-    source, truth = (scene.light[role].astype(np.float32) for role in ("source", "truth"))
-    return affine_colour(source, truth, scene.valid).astype(np.float64)
+def _affine(scene: Scene, seen: Array, blocks: Array) -> tuple[Array, Array]:
+    """Fluxes (N, C) and light by blocks (C, B) of the best affine map of the source image.
+
+    What is linear in the pixels is so in their sums: the image itself is not needed.
+    """
+    a, b = affine_map(scene.light["source"], scene.light["truth"], scene.valid)
+    pixels = _by_blocks(scene.valid[None])
+    return seen @ a.T + b * (np.pi * scene.radius**2), a @ blocks + b[:, None] * pixels
 
 
 # ------------------------------------------------------------------------- sizes, totals, sky
@@ -207,10 +214,23 @@ def _affine(scene: Scene) -> Array | None:
 
 def _sizes(scene: Scene, true: Catalogue) -> Array:
     """r_50 of the true sources in pixels (N,), in the band where they are brightest over noise."""
-    best = int(np.argmax((scene.light["truth"] ** 2).mean((1, 2), where=scene.valid) / scene.noise))
+    power = np.zeros(len(scene.bands))
+    for rows in strips(scene.valid.shape):
+        power += np.nansum(scene.light["truth"][:, rows].astype(np.float64) ** 2, (1, 2))
+    best = int(np.argmax(power / scene.noise))
     radii = [scene.radius * share for share in _RADII]
-    fluxes = growth(scene.light["truth"][best], true.x, true.y, radii)
+    fluxes = grown(scene, "truth", best, true.x, true.y, radii)
     return encircled(radii, fluxes, 0.5)
+
+
+def grown(scene: Scene, role: Role, band: int, x: Array, y: Array, radii: Sequence[float]) -> Array:
+    """F(r) (N, R) of :func:`imgturbo.metrics.shapes.growth`, by pieces."""
+    plane = scene.light[role][band]
+
+    def measure(window: tuple[slice, slice], x: Array, y: Array) -> Array:
+        return growth(plane[window].astype(np.float64), x, y, radii)
+
+    return at_places(plane.shape, x, y, math.ceil(max(radii)) + 2, measure)
 
 
 def _thirds(values: Array) -> list[float]:
@@ -221,13 +241,15 @@ def _thirds(values: Array) -> list[float]:
     return [*edges[:-1].tolist(), float(np.nextafter(edges[-1], np.inf))]
 
 
-def _total(made: Array, real: Array) -> Estimate:
-    """Σ prediction / Σ truth over the light of all of the field, the error by blocks of sky."""
-    blocks = []
-    for light in (made, real):
-        rows = np.array_split(np.nan_to_num(light), _BLOCKS, axis=0)
-        blocks.append(np.array([b.sum() for r in rows for b in np.array_split(r, _BLOCKS, axis=1)]))
-    return bootstrap(_ratio, *blocks)
+def _by_blocks(light: NDArray[Any]) -> Array:
+    """Sums (C, B) over blocks of sky of an image (C, H, W), NaN left out."""
+    sums = [
+        [float(np.nansum(block, dtype=np.float64)) for block in np.array_split(rows, _BLOCKS, 1)]
+        for plane in light
+        for rows in np.array_split(plane, _BLOCKS, 0)
+    ]
+    forget()
+    return np.array(sums).reshape(len(light), -1)
 
 
 def _sky(scene: Scene, band: int) -> dict[str, float]:

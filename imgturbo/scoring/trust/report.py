@@ -9,7 +9,7 @@ a note says why.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
+from imgturbo.scoring.held import HALO, forget, held, pieces
 from imgturbo.scoring.intervals import file_plane
-from imgturbo.scoring.together import Image, Matched, in_unit_of, with_bands_of
+from imgturbo.scoring.together import Image, Matched, in_unit_of, on_grid, with_bands_of
 from imgturbo.scoring.trust.brought_back import brought_back
 from imgturbo.scoring.trust.drawn import Drawn, against_truth, look_at_draws, reliability
 from imgturbo.scoring.trust.light import photometry
@@ -34,9 +35,12 @@ from imgturbo.sky import SkyImage
 if TYPE_CHECKING:
     from imgturbo.bundle import Bundle
 
-__all__ = ["Findings", "card_of", "headline", "look_at"]
+__all__ = ["ASKED", "Findings", "card_of", "headline", "look_at"]
 
 _QUIET: Callable[[str, float], None] = lambda what, fraction: None  # noqa: E731
+ASKED = 2048
+"""Pixels a side of what a bundle is asked on, at most: enough sky for its figures."""
+
 _INJECTED = (22.0, 29.0)
 _BRIGHT = 10  # of σ: the flux bias of the headline is of sources that stand out
 
@@ -50,15 +54,17 @@ class Findings:
         scene: the images.
         true, found: sources; ``true`` is None where no truth is known.
         apart: (s − ŝ)/σ of the source image (C', H, W); None without one.
-        exists: (N,) in what share of the draws each found source is; None without draws.
-        std: (C, H, W) of the draws, or of the prediction's file; None where nobody says.
+        exists: (N,) in what share of the draws each found source is, NaN where no draw was made;
+            None without draws.
+        std: (C, H, W) of the draws, NaN where none was made, or of the prediction's file; None
+            where nobody says.
     """
 
     numbers: dict[str, Any]
     scene: Scene
     true: Catalogue | None
     found: Catalogue
-    apart: NDArray[np.float64] | None
+    apart: NDArray[np.float32] | None
     exists: NDArray[np.float64] | None
     std: NDArray[np.floating] | None
 
@@ -90,7 +96,11 @@ def look_at(
         ImgturboError: images that cannot be brought together, a table without places, a bundle
             without a source image.
     """
-    if source is None and (bundle is not None or psf is not None):
+    if bundle is None and (psf is not None or draws):
+        raise ImgturboError(
+            "sources are put in (--psf) and draws made (--draws) by a model; give --bundle as well"
+        )
+    if source is None and bundle is not None:
         raise ImgturboError("a bundle is given and no source image; give --source FILE as well")
     progress("bringing the images together", 0.0)
     scene = bring_together(prediction, truth, source, bands)
@@ -126,22 +136,35 @@ def look_at(
                 "prediction's grid: nothing is said of noise, of sources put in and of draws"
             )
         elif bundle is not None:
-            numbers |= _by_bundle(scene, bundle, psf, progress)
+            part, where = scene.part(ASKED)
+            if part is not scene:
+                scene.notes.append(
+                    "what the model makes of noise, of sources put in and of draws is of a part of "
+                    f"the field: rows {where[0].start} to {where[0].stop}, columns "
+                    f"{where[1].start} to {where[1].stop}"
+                )
+            numbers |= _by_bundle(part, bundle, psf, progress)
             if draws:
-                progress("drawing", 0.9)
-                drawn = _drawn(scene, found, bundle, draws)
+                drawn = _drawn(part, found.within(where), bundle, draws, progress)
             if drawn is not None and true is not None:
-                numbers["existence"] = reliability(drawn.exists, found)
-                numbers["draws"] = against_truth(scene, drawn)
+                numbers["existence"] = reliability(drawn.exists, found.within(where))
+                numbers["draws"] = against_truth(part, drawn)
     numbers["notes"] = list(dict.fromkeys(scene.notes))
     numbers["headline"] = headline(numbers)
     progress("measured", 1.0)
-    std = None if drawn is None or draws < 2 else drawn.std
-    if std is None and scene.order is not None and isinstance(prediction, str | Path):
+    exists = None
+    std = None
+    if drawn is not None:
+        exists = np.full(len(found), np.nan)
+        exists[found.inside(where)] = drawn.exists
+        if draws > 1:
+            std = held(scene.light["prediction"].shape)
+            std[:] = np.nan
+            std[:, *where] = drawn.std
+            forget()
+    elif scene.order is not None and isinstance(prediction, str | Path):
         std = file_plane(prediction, "STD", scene.order, scene.valid.shape)
-    return Findings(
-        numbers, scene, true, found, apart, None if drawn is None else drawn.exists, std
-    )
+    return Findings(numbers, scene, true, found, apart, exists, std)
 
 
 def _against_truth(
@@ -171,9 +194,14 @@ def _against_truth(
 
 
 def _like(scene: Scene, made: SkyImage) -> SkyImage:
-    """What the bundle makes, in the bands and the unit of the scene's prediction."""
+    """What the bundle makes, in the bands, the unit and the pixels of the scene's prediction."""
     wanted = scene.images["prediction"]
-    return in_unit_of(wanted, with_bands_of(wanted, made, Matched()))
+    return in_unit_of(wanted, _on(wanted, with_bands_of(wanted, made, Matched())))
+
+
+def _on(grid: SkyImage, made: SkyImage) -> SkyImage:
+    """On these pixels: a bundle works on pixels of its own size."""
+    return on_grid(made, grid, "prediction", Matched())
 
 
 def _by_bundle(
@@ -182,6 +210,10 @@ def _by_bundle(
     def translate(image: SkyImage) -> SkyImage:
         return _like(scene, bundle.translate(image).mean)
 
+    if bundle.direction().generator.stochastic:
+        scene.notes.append(
+            "what the model makes of noise and of sources put in is its answer without own noise"
+        )
     progress("what it makes of noise", 0.65)
     done: dict[str, Any] = {"nulls": blank(scene, translate)}
     if psf is None:
@@ -195,30 +227,44 @@ def _by_bundle(
     return done
 
 
-def _by_encoder(scene: Scene, bundle: Bundle) -> NDArray[np.float64] | None:
+def _by_encoder(scene: Scene, bundle: Bundle) -> NDArray[np.float32] | None:
     """The prediction, by the bundle's way back, on the source's bands and unit."""
     if bundle.encoder is None or bundle.encoder.zoom != 1:
         return None
-    source = scene.images["source"]
-    with warnings.catch_warnings():
-        # A prediction has less noise than any observation, as it should.
-        warnings.filterwarnings("ignore", ".*sky is not the training's")
-        made = bundle.translate(scene.images["prediction"], "backward").mean
-    back = in_unit_of(source, with_bands_of(source, made, Matched()))
-    return np.nan_to_num(back.data.astype(np.float64))
+    source, prediction = scene.images["source"], scene.images["prediction"]
+    back = held(source.shape)
+    for piece in pieces(scene.valid.shape, HALO):
+        if not prediction.valid[piece.wide].any():
+            continue
+        with warnings.catch_warnings():
+            # A prediction has less noise than any observation, as it should.
+            warnings.filterwarnings("ignore", ".*sky is not the training's")
+            made = bundle.translate(prediction.window(*piece.wide), "backward").mean
+        here = source.window(*piece.wide)
+        made = _on(here, in_unit_of(here, with_bands_of(here, made, Matched())))
+        back[:, *piece.core] = np.nan_to_num(made.data[:, *piece.inner])
+    return back
 
 
-def _drawn(scene: Scene, found: Catalogue, bundle: Bundle, draws: int) -> Drawn | None:
+def _drawn(
+    scene: Scene,
+    found: Catalogue,
+    bundle: Bundle,
+    draws: int,
+    progress: Callable[[str, float], None],
+) -> Drawn | None:
     """What the bundle's draws say; None where it has no noise."""
     if not bundle.direction().generator.stochastic:
         scene.notes.append("the bundle has no noise, so that no source has a probability")
         return None
     source = scene.images["source"]
-    made = (
-        _like(scene, bundle.translate(source, samples=1, seed=seed).mean).data
-        for seed in range(draws)
-    )
-    return look_at_draws(scene, found, made)
+
+    def made() -> Iterator[NDArray[np.float32]]:
+        for seed in range(draws):
+            progress(f"draw {seed + 1} of {draws}", 0.85 + 0.15 * seed / draws)
+            yield _like(scene, bundle.translate(source, samples=1, seed=seed).mean).data
+
+    return look_at_draws(scene, found, made())
 
 
 # ----------------------------------------------------------------------------- the headline

@@ -4,19 +4,22 @@ Prediction and truth have the truth's bands, grid and (the prediction's) unit; t
 own bands on that grid. From each the local background is subtracted, in boxes that are wider than
 galaxies (photutils), so that fluxes in circles are those of sources and the sky's level is a figure
 of its own. The noise of a pixel is that of the truth, or of the prediction where there is no truth
-or one without noise, as of a simulation.
+or one without noise, as of a simulation. Large arrays lie in scratch files
+(:mod:`imgturbo.scoring.held`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
 from imgturbo.metrics.detection import local_background, sky_noise
+from imgturbo.scoring.held import HALO, held, pieces, sampled
 from imgturbo.scoring.together import (
     Image,
     Matched,
@@ -41,6 +44,7 @@ APERTURE = 0.4
 _PIXELS = 4.0  # the same where pixels have no size
 _LEAST = 2.0  # pixels: smaller circles are made of parts of pixels
 _BOX = 64  # pixels a side of the background's boxes
+_THINNED = 7  # every so many pixels of the sky's level are enough for its middle
 _LEAST_NOISE = 1e-4  # of the prediction's: a truth that has less is noiseless
 
 
@@ -52,7 +56,7 @@ class Scene:
         images: by role; prediction and truth of the same bands and unit. There may be no truth, and
             no source.
         valid: (H, W), measured in all of them.
-        light: by role, (C, H, W) less the sky's level, NaN where not valid.
+        light: by role, (C, H, W) float32, less the sky's level, NaN where not valid.
         level: by role, (C,), that level in the middle of the image's pixels.
         noise: σ of a pixel, of the bands of the prediction (C,).
         order: which band of the prediction as it was given each of its bands is; None where it was
@@ -62,7 +66,7 @@ class Scene:
 
     images: dict[Role, SkyImage]
     valid: NDArray[np.bool_]
-    light: dict[Role, Array]
+    light: dict[Role, NDArray[np.float32]]
     level: dict[Role, Array]
     noise: Array
     order: tuple[int, ...] | None = None
@@ -106,6 +110,15 @@ class Scene:
         """Fluxes (C,) of prediction and truth that are 3 σ of a circle, were pixels independent."""
         return np.asarray(3 * self.noise * np.sqrt(np.pi) * self.radius)
 
+    def part(self, side: int) -> tuple[Scene, tuple[slice, slice]]:
+        """Of the scene at most ``side`` pixels a side, where most is valid, and where it lies."""
+        rows, cols = _fullest(self.valid, side)
+        if (rows.stop - rows.start, cols.stop - cols.start) == self.valid.shape:
+            return self, (rows, cols)
+        images = {role: image.window(rows, cols) for role, image in self.images.items()}
+        light = {role: of[:, rows, cols] for role, of in self.light.items()}
+        return replace(self, images=images, valid=self.valid[rows, cols], light=light), (rows, cols)
+
     def magnitudes(self, role: Role, fluxes: Array) -> Array:
         """AB magnitudes (N, C) of fluxes (N, C); NaN where one is not positive.
 
@@ -142,8 +155,9 @@ def bring_together(
         images = {"prediction": made, "truth": in_unit_of(made, true)}
     grid = images.get("truth", images["prediction"])
     if source is not None:
-        images["source"] = on_grid(as_sky(source, "source"), grid, "source", done, source)
-    valid = np.logical_and.reduce([image.valid for image in images.values()])
+        given = as_sky(source, "source")
+        images["source"] = on_grid(given, grid, "source", done, source)
+    valid = _common(images)
     if not valid.any():
         names = ", ".join(name_of(image, role) for role, image in images.items())
         raise ImgturboError(f"{names} share no valid pixel; check masks and WCS")
@@ -154,20 +168,56 @@ def bring_together(
     return Scene(images, valid, light, level, _noise(light, valid, done.notes), own, done.notes)
 
 
-def _less_sky(data: NDArray[np.float32], valid: NDArray[np.bool_]) -> tuple[Array, Array]:
+def _fullest(valid: NDArray[np.bool_], side: int) -> tuple[slice, slice]:
+    """Of the squares of ``side`` pixels half a side apart, the one with most valid pixels.
+
+    Of several as full as that it is the one nearest to the middle.
+    """
+    rows, cols = (
+        [slice(first, min(of, first + side)) for first in _steps(of, side)] for of in valid.shape
+    )
+    return max(product(rows, cols), key=lambda square: int(valid[square].sum()))
+
+
+def _steps(of: int, side: int) -> list[int]:
+    """Where squares begin along an axis, those nearest to the middle first."""
+    last = max(0, of - side)
+    return sorted({*range(0, last, max(1, side // 2)), last}, key=lambda at: abs(2 * at - last))
+
+
+def _common(images: dict[Role, SkyImage]) -> NDArray[np.bool_]:
+    first, *others = images.values()
+    valid: NDArray[np.bool_] = held(first.valid.shape, np.bool_)
+    valid[:] = first.valid
+    for image in others:
+        valid &= image.valid
+    return valid
+
+
+def _less_sky(
+    data: NDArray[np.float32], valid: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], Array]:
     """(C, H, W) less the local level, and the middle of that level (C,)."""
-    planes, levels = [], []
-    for plane in data:
-        image = np.where(valid, plane, 0).astype(np.float64)
-        sky = local_background(image, valid, _BOX, 90.0)
-        planes.append(np.where(valid, image - sky, np.nan))
-        levels.append(float(np.median(sky[valid])))
-    return np.stack(planes), np.array(levels)
+    light = held(data.shape)
+    levels: list[list[Array]] = [[] for _ in data]
+    for piece in pieces(valid.shape, HALO):
+        known = valid[piece.wide]
+        for band, plane in enumerate(data):
+            if not known.any():
+                light[band][piece.core] = np.nan
+                continue
+            image = np.where(known, plane[piece.wide], 0).astype(np.float64)
+            sky = local_background(image, known, _BOX, 90.0)
+            light[band][piece.core] = np.where(known, image - sky, np.nan)[piece.inner]
+            levels[band].append(sky[piece.inner][known[piece.inner]][::_THINNED])
+    return light, np.array([np.median(np.concatenate(of)) for of in levels])
 
 
-def _noise(light: dict[Role, Array], valid: NDArray[np.bool_], notes: list[str]) -> Array:
+def _noise(
+    light: dict[Role, NDArray[np.float32]], valid: NDArray[np.bool_], notes: list[str]
+) -> Array:
     own, *_ = sigmas = [
-        np.array([sky_noise(plane[valid]) for plane in light[role]])
+        np.array([sky_noise(pixels) for pixels in sampled(light[role], valid)])
         for role in ("prediction", "truth")
         if role in light
     ]

@@ -21,18 +21,30 @@ from numpy.typing import NDArray
 
 from imgturbo.door import door
 from imgturbo.errors import ImgturboError
-from imgturbo.metrics.detection import RADIUS, find_sources, mutual
+from imgturbo.metrics.detection import (
+    RADIUS,
+    SIGNIFICANCE,
+    filtered,
+    mutual,
+    sky_noise,
+    sources_above,
+)
+from imgturbo.metrics.estimates import as_json, rate
 from imgturbo.metrics.fluxes import aperture_fluxes
 from imgturbo.metrics.recovery import LEVEL, Share, common_depth, depth, shares
+from imgturbo.scoring.held import HALO, at_places, held, pieces, sampled
 from imgturbo.scoring.trust.scene import Role, Scene
 
 __all__ = [
     "Catalogue",
     "as_bins",
     "catalogue_of",
+    "circles",
     "detection",
+    "look_for",
     "magnitude_edges",
     "recovery",
+    "threshold_of",
 ]
 
 Array = NDArray[np.float64]
@@ -64,6 +76,23 @@ class Catalogue:
     def __len__(self) -> int:
         return len(self.x)
 
+    def inside(self, window: tuple[slice, slice]) -> Mask:
+        """Which sources lie in a part of the image (N,)."""
+        col, row = np.rint(self.x), np.rint(self.y)
+        (top, bottom), (left, right) = ((side.start, side.stop) for side in window)
+        return np.asarray((row >= top) & (row < bottom) & (col >= left) & (col < right))
+
+    def within(self, window: tuple[slice, slice]) -> Catalogue:
+        """Those that lie in a part of the image, in its pixels."""
+        chosen = self.inside(window)
+        return Catalogue(
+            self.x[chosen] - window[1].start,
+            self.y[chosen] - window[0].start,
+            {role: of[chosen] for role, of in self.fluxes.items()},
+            self.matched[chosen],
+            None if self.star is None else self.star[chosen],
+        )
+
 
 def catalogue_of(scene: Scene, truth: Path | None = None) -> tuple[Catalogue | None, Catalogue]:
     """The true sources, where they are known, and those of the prediction.
@@ -79,21 +108,28 @@ def catalogue_of(scene: Scene, truth: Path | None = None) -> tuple[Catalogue | N
     true, threshold = None, None
     star = None
     if "truth" in scene.light:
-        true, threshold = find_sources(_detection(scene, "truth"), scene.valid)
-    found, _ = find_sources(_detection(scene, "prediction"), scene.valid, threshold)
-    faint = true
+        true, threshold, faint = _true_sources(scene, truth is None)
+    found, _ = look_for(scene.light["prediction"], scene.noise, scene.valid, threshold)
     if truth is not None:
         true, star = _read(truth, scene)
         faint = true
-    elif true is not None and threshold is not None:
-        faint, _ = find_sources(_detection(scene, "truth"), scene.valid, _DEEPER * threshold)
     exists = np.zeros(len(found), bool)
-    if faint is None or true is None:
+    if true is None:
         return None, _measured(scene, found, exists)
     exists[mutual(found, faint)[:, 0]] = True
     seen = np.zeros(len(true), bool)
     seen[mutual(true, found)[:, 0]] = True
     return _measured(scene, true, seen, star), _measured(scene, found, exists)
+
+
+def _true_sources(scene: Scene, wanted: bool) -> tuple[Array, float, Array]:
+    """Those of the truth, their threshold, and those down to 3 σ; none but it if not ``wanted``."""
+    smooth = _filtered(scene.light["truth"], scene.noise, scene.valid)
+    threshold = _threshold(smooth, scene.valid)
+    if not wanted:
+        return np.zeros((0, 2)), threshold, np.zeros((0, 2))
+    true, faint = (_above(smooth, share * threshold, scene.valid) for share in (1.0, _DEEPER))
+    return true, threshold, faint
 
 
 def detection(light: NDArray[np.floating], noise: Array, valid: Mask) -> NDArray[np.float32]:
@@ -108,14 +144,70 @@ def detection(light: NDArray[np.floating], noise: Array, valid: Mask) -> NDArray
     return np.where(valid, total, 0).astype(np.float32)
 
 
-def _detection(scene: Scene, role: Role) -> NDArray[np.float32]:
-    return detection(scene.light[role], scene.noise, scene.valid)
+def look_for(
+    light: NDArray[np.floating], noise: Array, valid: Mask, threshold: float | None = None
+) -> tuple[Array, float]:
+    """Sources of :func:`detection`'s image: places (N, 2) and the threshold, by pieces.
+
+    Args:
+        light, noise, valid: as of :func:`detection`.
+        threshold: None: 5 σ of the image's own noise.
+    """
+    smooth = _filtered(light, noise, valid)
+    if threshold is None:
+        threshold = _threshold(smooth, valid)
+    return _above(smooth, threshold, valid), threshold
+
+
+def threshold_of(scene: Scene) -> float | None:
+    """5 σ of the truth, by which sources are looked for everywhere; None without a truth."""
+    if "truth" not in scene.light:
+        return None
+    smooth = _filtered(scene.light["truth"], scene.noise, scene.valid)
+    return _threshold(smooth, scene.valid)
+
+
+def _threshold(smooth: NDArray[np.float32], valid: Mask) -> float:
+    return SIGNIFICANCE * sky_noise(sampled(smooth[None], valid)[0])
+
+
+def _filtered(light: NDArray[np.floating], noise: Array, valid: Mask) -> NDArray[np.float32]:
+    """What :func:`imgturbo.metrics.detection.filtered` makes of the image (H, W), by pieces."""
+    smooth = held(valid.shape)
+    for piece in pieces(valid.shape, HALO):
+        known = valid[piece.wide]
+        if known.any():
+            image = detection(light[:, *piece.wide], noise, known)
+            smooth[piece.core] = filtered(image, known)[piece.inner]
+    return smooth
+
+
+def _above(smooth: NDArray[np.float32], threshold: float, valid: Mask) -> Array:
+    """Sources above a threshold: of each piece those whose place is its own."""
+    found = []
+    for piece in pieces(valid.shape, HALO):
+        known, image = valid[piece.wide], smooth[piece.wide].astype(np.float64)
+        places = sources_above(image, threshold, known) if known.any() else np.zeros((0, 2))
+        col, row = np.rint(places).T
+        rows, cols = piece.inner
+        own = (row >= rows.start) & (row < rows.stop) & (col >= cols.start) & (col < cols.stop)
+        found.append(places[own] + [piece.wide[1].start, piece.wide[0].start])
+    return np.concatenate(found)
 
 
 def _measured(scene: Scene, places: Array, matched: Mask, star: Mask | None = None) -> Catalogue:
     x, y = places.T
-    fluxes = {role: aperture_fluxes(of, x, y, scene.radius) for role, of in scene.light.items()}
+    fluxes = {role: circles(of, x, y, scene.radius) for role, of in scene.light.items()}
     return Catalogue(x, y, fluxes, matched, star)
+
+
+def circles(light: NDArray[np.floating], x: Array, y: Array, radius: float) -> Array:
+    """Fluxes (N, C) of :func:`imgturbo.metrics.fluxes.aperture_fluxes`, by pieces."""
+
+    def measure(window: tuple[slice, slice], x: Array, y: Array) -> Array:
+        return aperture_fluxes(light[:, *window].astype(np.float64), x, y, radius)
+
+    return at_places(light.shape[1:], x, y, math.ceil(radius) + 2, measure)
 
 
 def _read(path: Path, scene: Scene) -> tuple[Array, Mask | None]:
@@ -198,7 +290,7 @@ def recovery(scene: Scene, true: Catalogue, found: Catalogue) -> dict[str, Any]:
         "found": len(found),
         "matched": int(true.matched.sum()),
         "invented": invented,
-        "invented_per_arcmin2": invented / scene.area if scene.area else None,
+        "invented_per_arcmin2": as_json(rate(invented, scene.area)) if scene.area else None,
         "chance": 1 - math.exp(-math.pi * RADIUS**2 * density),
         "level": LEVEL,
         "bands": by_band,

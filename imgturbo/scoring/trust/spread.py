@@ -15,10 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgturbo.metrics.estimates import as_json, bootstrap
-from imgturbo.scoring.intervals import file_ends
+from imgturbo.scoring.held import strips
+from imgturbo.scoring.intervals import Ends, file_ends
 from imgturbo.scoring.trust.scene import Scene
 
 __all__ = ["BRIGHTNESS", "spread"]
+
+Array = NDArray[np.float64]
 
 BRIGHTNESS = (-np.inf, 1.0, 3.0, 10.0, np.inf)
 """Edges in σ of a pixel."""
@@ -40,44 +43,55 @@ def spread(scene: Scene, prediction: Path | str, order: tuple[int, ...]) -> dict
     """
     truth, result = scene.images["truth"].data, {}
     for ends in file_ends(prediction, order, truth.shape[1:]):
-        known = scene.valid & np.isfinite(ends.low) & np.isfinite(ends.high)
-        inside = (ends.low <= truth) & (truth <= ends.high)
+        hits, counts = _counted(scene, truth, ends)
         result[ends.name] = {
             "nominal": ends.nominal,
             "bands": {
-                name: _band(scene, band, inside[band], known[band])
-                for band, name in enumerate(scene.bands)
+                name: _band(hits[band], counts[band]) for band, name in enumerate(scene.bands)
             },
         }
     return result
 
 
-def _band(
-    scene: Scene, band: int, inside: NDArray[np.bool_], known: NDArray[np.bool_]
-) -> dict[str, Any]:
-    bright = np.nan_to_num(scene.light["prediction"][band]) / scene.noise[band]
+def _counted(scene: Scene, truth: NDArray[np.float32], ends: Ends) -> tuple[Array, Array]:
+    """Pixels within the interval and pixels that count, by band, brightness and block of sky."""
+    height, width = scene.valid.shape
+    row, col = (
+        np.repeat(np.arange(_BLOCKS), [len(of) for of in np.array_split(np.arange(side), _BLOCKS)])
+        for side in (height, width)
+    )
+    bins, blocks = len(BRIGHTNESS) - 1, _BLOCKS**2
+    hits, counts = (np.zeros((len(truth), bins * blocks)) for _ in range(2))
+    for rows in strips((height, width)):
+        inside, known = ends.inside(truth[:, rows], rows)
+        known &= scene.valid[rows]
+        block = row[rows, None] * _BLOCKS + col[None, :]
+        for band, noise in enumerate(scene.noise):
+            bright = np.nan_to_num(scene.light["prediction"][band, rows]) / noise
+            bin_ = np.searchsorted(BRIGHTNESS[1:-1], bright, side="right")
+            cell = (bin_ * blocks + block)[known[band]]
+            counts[band] += np.bincount(cell, minlength=bins * blocks)
+            hits[band] += np.bincount(cell, inside[band][known[band]], bins * blocks)
+    return hits.reshape(-1, bins, blocks), counts.reshape(-1, bins, blocks)
+
+
+def _band(hits: Array, counts: Array) -> dict[str, Any]:
+    """Of one band, of counts (bins, blocks)."""
     rows = []
-    for low, high in pairwise(BRIGHTNESS):
-        chosen = known & (bright >= low) & (bright < high)
-        if chosen.any():
+    for (low, high), inside, pixels in zip(pairwise(BRIGHTNESS), hits, counts, strict=True):
+        if pixels.any():
             rows.append(
                 {
                     "from": None if np.isinf(low) else low,
                     "to": None if np.isinf(high) else high,
-                    "pixels": int(chosen.sum()),
-                    "coverage": _share(inside, chosen),
+                    "pixels": int(pixels.sum()),
+                    "coverage": _share(inside, pixels),
                 }
             )
-    return {"all": _share(inside, known), "by_brightness": rows}
+    return {"all": _share(hits.sum(0), counts.sum(0)), "by_brightness": rows}
 
 
-def _share(inside: NDArray[np.bool_], chosen: NDArray[np.bool_]) -> dict[str, Any]:
-    """The share with its error, by blocks that have any of the chosen pixels."""
-    hits, counts = (_by_blocks(mask) for mask in (inside & chosen, chosen))
+def _share(hits: Array, counts: Array) -> dict[str, Any]:
+    """The share with its error, by blocks that have any of the pixels."""
     some = counts > 0
     return as_json(bootstrap(lambda h, n: h.sum(-1) / n.sum(-1), hits[some], counts[some]))
-
-
-def _by_blocks(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    rows = np.array_split(mask, _BLOCKS, axis=0)
-    return np.array([b.sum() for r in rows for b in np.array_split(r, _BLOCKS, axis=1)], float)

@@ -95,16 +95,18 @@ def scene_of(noise):
 def test_injected_sources_are_found_down_to_the_noise():
     depths = {}
     for noise in (NOISE, 2 * NOISE):
-        found = injected(scene_of(noise), lambda image: image, 2.5, (24.0, 31.0))
-        assert found["placed"] > 60
-        for kind in ("stars", "galaxies"):
-            rows = found[kind]["completeness"]
-            assert rows[0]["share"] == 1.0
-            assert rows[-1]["share"] < 0.3
-        rows = [row for kind in ("stars", "galaxies") for row in found[kind]["completeness"]]
+        scene, rows = scene_of(noise), []
+        for seed in range(3):  # one has some seventy sources, too few for a depth
+            found = injected(scene, lambda image: image, 2.5, (24.0, 31.0), seed)
+            assert found["placed"] > 60
+            for kind in ("stars", "galaxies"):
+                of_kind = found[kind]["completeness"]
+                assert of_kind[0]["share"] == 1.0
+                assert of_kind[-1]["share"] < 0.3
+                rows += of_kind
         share = sum(row["n"] * row["share"] for row in rows) / sum(row["n"] for row in rows)
         depths[noise] = 7 * share  # magnitudes are flat over seven
-    assert 0.4 < depths[NOISE] - depths[2 * NOISE] < 1.1  # 2.5 log 2 = 0.75
+    assert 0.3 < depths[NOISE] - depths[2 * NOISE] < 1.2  # 2.5 log 2 = 0.75
 
 
 def test_a_translator_without_light_finds_none_of_them():
@@ -132,6 +134,6 @@ def test_what_is_made_of_noise_is_counted():
 
     honest, inventive = (blank(scene, f) for f in (lambda image: image, inventing))
     for band in BANDS:
-        assert honest["noise"][band] < 1 / scene.area
+        assert honest["noise"][band]["value"] < 1 / scene.area
         planted = len(WHERE[1::40]) / scene.area
-        assert inventive["noise"][band] == pytest.approx(planted, rel=0.2)
+        assert inventive["noise"][band]["value"] == pytest.approx(planted, rel=0.2)

@@ -70,6 +70,18 @@ def test_a_report_of_it(name, tmp_path):
         assert planes == {(word, k) for word in ("CHI", "CHI2") for k in bands}
 
 
+def test_a_report_of_no_truth_makes_its_folder(tmp_path):
+    """There are no figures then, which come first."""
+    findings = look_at(MADE[:1], None, SEEN[:1])
+    page = write_report(findings, tmp_path / "a" / "new one", "no truth")
+    assert (page.parent / "maps.fits").exists()
+
+
+def test_of_a_dark_prediction_no_star_has_a_width():
+    found = look_at(np.zeros_like(TRUTH), TRUTH).numbers["points"]["stars"]
+    assert all(row["n"] == 0 and row["fwhm_ratio"]["value"] is None for row in found.values())
+
+
 def test_pictures_have_no_magnitudes_and_keep_their_colours(tmp_path):
     random = np.random.default_rng(0)
     grey = np.clip(MADE[0] / MADE[0].max(), 0, 1)

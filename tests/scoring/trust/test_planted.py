@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -38,6 +39,19 @@ def catalogue(tmp_path_factory):
     ra, dec = wcs().pixel_to_world_values(*WHERE.T)
     Table({"ra": ra, "dec": dec, "kind": ["star"] * len(ra)}).write(path)
     return path
+
+
+@pytest.fixture(autouse=True)
+def quick(request, monkeypatch):
+    """Statmorph takes a third of a second a source; a test that is about it asks for it."""
+    if "by_statmorph" not in request.fixturenames:
+        monkeypatch.setattr("imgturbo.scoring.trust.points.can_measure", lambda: False)
+
+
+@pytest.fixture
+def by_statmorph(monkeypatch):
+    pytest.importorskip("statmorph", reason="extra morphology")
+    monkeypatch.setattr("imgturbo.scoring.trust.points._BY_STATMORPH", 4)
 
 
 def within(found, planted, errors=4.0, floor=1e-3):
@@ -101,6 +115,26 @@ def test_stars_are_told_by_their_width_where_nobody_tells():
     assert points(scene, true)["galaxies"]["F150W"]["n"] > 20
 
 
+def test_galaxies_that_are_too_broad_are_found_too_smooth(by_statmorph):
+    wide = painted(WHERE, FLUXES, 2.2)
+    scene = bring_together(sky(painted(WHERE, FLUXES, 2.6), 0.3 * NOISE, 5), sky(wide))
+    true, _ = catalogue_of(scene)
+    true = replace(true, star=np.zeros(len(true), bool))
+    found = points(scene, true)["galaxies"]["F150W"]
+    assert found["sersic_n"]["true"]["value"] == pytest.approx(0.5, abs=0.1)  # Gaussians
+    assert abs(found["sersic_n"]["bias"]["value"]) < 0.1
+    assert found["gini"]["bias"]["value"] < 0  # the light is spread over more pixels
+    assert abs(found["ellipticity"]["bias"]["value"]) < 0.03
+    assert 2 <= found["gini"]["bias"]["n"] <= 4  # of four that are asked for
+
+
+def test_without_statmorph_nothing_is_said_of_shapes():
+    scene = bring_together(TRUTH, TRUTH)
+    found = points(scene, catalogue_of(scene)[0])["galaxies"]["F150W"]
+    assert {found[name] for name in ("sersic_n", "gini", "m20", "asymmetry")} == {None}
+    assert any("imgturbo[morphology]" in note for note in scene.notes)
+
+
 def test_missed_and_invented_sources(catalogue):
     bright = FLUXES[:, 0] > 40 * NOISE
     random = np.random.default_rng(7)
@@ -113,7 +147,9 @@ def test_missed_and_invented_sources(catalogue):
     lost = bright & ~true.matched
     assert (lost == missed).mean() > 0.98
     assert result["invented"] == pytest.approx(12, abs=2)
-    assert result["invented_per_arcmin2"] == pytest.approx(result["invented"] / scene.area)
+    rate = result["invented_per_arcmin2"]
+    assert rate["value"] == pytest.approx(result["invented"] / scene.area)
+    assert within(rate, 12 / scene.area, 1.0)
     for band in BANDS:
         rows = result["bands"][band]
         counted = sum(row["n"] for row in rows["completeness"])
