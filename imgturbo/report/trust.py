@@ -287,7 +287,10 @@ def _existence(numbers: Numbers) -> Figure | None:
         error = [row["error"] for row in rows]
         axes[0].errorbar(said, real, error, marker="o", color=_COLOURS[0], capsize=2)
         for row in rows:
-            axes[0].annotate(str(row["n"]), (row["said"], row["real"]), fontsize=8)
+            axes[0].annotate(
+                str(row["n"]), (row["said"], row["real"]), (6, -12),
+                textcoords="offset points", fontsize=8,
+            )  # fmt: skip
         axes[0].set(xlabel="share of draws that have it", ylabel="share that is real")
         axes[0].set(xlim=(0, 1), ylim=(0, 1.05))
 
