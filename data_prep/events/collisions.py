@@ -119,9 +119,7 @@ def _records(events: Any) -> Iterator[_Record]:
     edges = np.concatenate([[0], np.cumsum(np.asarray(ak.num(events.prt)))])
     for start, end in pairwise(edges.tolist()):
         rows = slice(start, end)
-        yield _Record(
-            numbers["id"][rows], numbers["status"][rows], daughters[rows], momenta[rows]
-        )
+        yield _Record(numbers["id"][rows], numbers["status"][rows], daughters[rows], momenta[rows])
 
 
 def _collision(record: _Record) -> Collision | None:
