@@ -81,5 +81,5 @@ class BothWays(Trainable):
             )
             for direction, name in DIRECTIONS.items()
         }
-        both = sum(total for total, _ in found.values()) / len(found)
+        both = torch.stack([total for total, _ in found.values()]).mean()
         return {"both/bits": (both, counts.sum())} | found
