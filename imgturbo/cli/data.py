@@ -111,7 +111,7 @@ def simulate_events(
 ) -> None:
     """Collide protons: tops, their decays, showers, jets, a detector; partons beside what is seen.
 
-    About 60 ms an event and core. Interrupted, the same command continues. Needs Pythia and
+    About 35 ms an event and core. Interrupted, the same command continues. Needs Pythia and
     fastjet: pip install 'imgturbo[hep]'.
     """
     from data_prep.events import simulate_events as run

@@ -194,11 +194,12 @@ class TrainConfig(Section):
     installed."""
     select: str | None = None
     """The score on validation tiles by which the best weights are told, such as forward/psnr,
-    backward/ssim or forward/bits; without a direction (psnr, ssim, l1, bits) it is the forward one
-    where there is one; last: the newest; None: bits for a cinn, else psnr. These need pairs;
-    without any there are direct/psnr (of x → z → x) and reverse/psnr (of z → x → z) where there are
-    both maps, and forward/mmd and forward/frechet (or backward/…), how like the data the outputs
-    are. Where the score is not to be had the newest weights are the best."""
+    backward/ssim or forward/bits; without a direction (psnr, ssim, l1, bits) it is that of both
+    maps where there is one (both/bits of momenta_flow), else the forward one where there is one;
+    last: the newest; None: bits for a cinn, else psnr. These need pairs; without any there are
+    direct/psnr (of x → z → x) and reverse/psnr (of z → x → z) where there are both maps, and
+    forward/mmd and forward/frechet (or backward/…), how like the data the outputs are. Where the
+    score is not to be had the newest weights are the best."""
     patience: int | None = Field(None, ge=1)
     """Validations in a row without a better score after which training ends early; the first
     weights are then scored too, so that what is saved is never worse than they were. None: all

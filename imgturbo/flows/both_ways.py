@@ -32,7 +32,10 @@ class BothWays(Trainable):
         decoder, encoder: with ``has_density``.
     """
 
-    own_scores: Mapping[str, bool] = {"forward/bits": False, "backward/bits": False}
+    # The first one tells the best weights: both maps are saved, so that neither may be left out.
+    own_scores: Mapping[str, bool] = {
+        "both/bits": False, "forward/bits": False, "backward/bits": False,
+    }  # fmt: skip
 
     def __init__(self, decoder: Generator, encoder: Generator) -> None:
         super().__init__()
@@ -69,12 +72,14 @@ class BothWays(Trainable):
     def scores(
         self, maps: Mapping[str, nn.Module], batch: Batch, number: int
     ) -> dict[str, tuple[Tensor, Tensor]]:
-        """Bits a dimension, either way."""
+        """Bits a dimension, either way, and their mean."""
         counts = self._counts(batch)
-        return {
+        found = {
             f"{direction}/bits": (
                 self._nats(maps[name], batch, direction)[counts].double().sum() / math.log(2),
                 counts.sum(),
             )
             for direction, name in DIRECTIONS.items()
         }
+        both = torch.stack([total for total, _ in found.values()]).mean()
+        return {"both/bits": (both, counts.sum())} | found

@@ -112,7 +112,9 @@ def distributions_figure(
     for empty in range(len(names), rows * columns):
         for n in (0, 1):
             axes[2 * (empty // columns) + n, empty % columns].set_axis_off()
-    axes[0, 0].legend(frameon=False, fontsize=8)
+    # Where every sort of line is: partons have no thresholds to pass.
+    fullest = max(axes[::2].flat, key=lambda panel: len(panel.get_legend_handles_labels()[0]))
+    fullest.legend(frameon=False, fontsize=8)
     save_figure(figure, out)
 
 

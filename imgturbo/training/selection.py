@@ -1,8 +1,8 @@
 """By which score the best weights are told: ``train.select``.
 
 A score has the name ``direction/score``, such as ``forward/psnr``. Without its direction it is that
-of the forward map where there is one, else of the other; ``last`` asks for no score at all: the
-newest weights are the best.
+of both maps together where there is one (``both/bits``), else of the forward map, else of the
+other; ``last`` asks for no score at all: the newest weights are the best.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Selection:
         if select == _LAST:
             return cls(None)
         known = objective.all_scores()
-        for name in (select, *(f"{direction}/{select}" for direction in DIRECTIONS)):
+        for name in (select, *(f"{way}/{select}" for way in ("both", *DIRECTIONS))):
             if name in known:
                 return cls(name, known[name])
         short = dict.fromkeys(name.split("/")[-1] for name in known)

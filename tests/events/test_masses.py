@@ -6,6 +6,7 @@ import cmath
 import doctest
 import itertools
 import math
+import time
 
 import numpy as np
 import pytest
@@ -106,6 +107,14 @@ def test_masses_are_those_of_a_loop_over_events():
     for row in range(len(x)):
         for name, mass in one_event(x[row]).items():
             assert vectors[name][row] == pytest.approx(mass, rel=1e-9, abs=1e-6), (row, name)
+
+
+def test_200_000_events_are_no_matter_of_patience():
+    x = np.tile(events(2, 2_000), (100, 1))
+    began = time.process_time()
+    found = reconstructed_masses(x)
+    assert time.process_time() - began < 10  # one core, whatever else it has to do
+    assert all(mass.shape == (200_000,) for mass in found.values())
 
 
 def test_portions_are_no_matter(monkeypatch):

@@ -19,6 +19,7 @@ from imgturbo.flows.origins import WAYS, Origins, matched
 from imgturbo.nets import PositionalNoise
 from imgturbo.side import Side
 from imgturbo.sky.stretch import Stretch
+from imgturbo.training.selection import Selection
 
 OBJECTS = [0, "transverse", "massive", "massive", "massive", "massive"]
 NAMES = tuple(f"p{n}" for n in range(24))
@@ -277,6 +278,12 @@ def test_the_loss_is_the_mean_of_both_likelihoods_over_pairs():
     total, count = scores["forward/bits"]
     assert count == 4
     torch.testing.assert_close((total / count).float(), forward.detach() / math.log(2))
+    total, count = scores["both/bits"]
+    mean = (forward + backward).detach() / 2 / math.log(2)
+    torch.testing.assert_close((total / count).float(), mean)
+    # Neither map is left out when the best weights are told.
+    assert Selection.named("bits", both).score == "both/bits"
+    assert Selection.named("forward/bits", both).score == "forward/bits"
 
 
 def test_what_is_not_there_counts_nothing():
