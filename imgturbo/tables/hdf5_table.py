@@ -7,6 +7,7 @@ length; or two-dimensional ones, whose columns are called ``NAME_1``, ``NAME_2``
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,8 @@ class Hdf5Table(BinaryTable):
                         datasets.append(item) if isinstance(item, h5py.Dataset) else None
                     )
                 )
+                if not all(isinstance(dataset.name, str) for dataset in datasets):
+                    raise ValueError("a dataset has a name that is no text")
                 meta = [d for d in datasets if d.name.endswith(_META)]
                 datasets = [d for d in datasets if d not in meta and d.ndim]
                 self._find(datasets, meta)
@@ -72,6 +75,8 @@ class Hdf5Table(BinaryTable):
             raise ImgturboError(
                 f"{self.path}: of its {self._length} rows none was ever written; {AGAIN}"
             )
+        for dataset in held:
+            _check_size(dataset)
         self._masks = {
             name: mask
             for name in types
@@ -139,6 +144,20 @@ class Hdf5Table(BinaryTable):
     def close(self) -> None:
         """Let go of the file."""
         self._file.close()
+
+
+def _check_size(dataset: Any) -> None:
+    """Refuse a dataset whose rows are not as wide as the bytes that it has: it would read others.
+
+    Raises:
+        ValueError: what it has and what it needs.
+    """
+    if dataset.chunks is not None or dataset.external:
+        return
+    needed = math.prod(dataset.shape) * dataset.id.get_type().get_size()
+    if dataset.id.get_storage_size() != needed:
+        has = f"{dataset.name} has {dataset.id.get_storage_size()} bytes"
+        raise ValueError(f"{has}, and its shape and type need {needed}")
 
 
 def _usable(dtype: np.dtype[Any]) -> bool:

@@ -352,8 +352,8 @@ def _columns(
     said = [str(entry.get("name", "")) for entry in declared]
     if said != names:
         raise ImgturboError(
-            f"{path}: its ECSV header describes the columns {', '.join(said)}, and its line of "
-            f"names says {', '.join(names)}; {_REMEDY}"
+            f"{path}: its ECSV header describes the columns {shortened(', '.join(said))}, and its "
+            f"line of names says {shortened(', '.join(names))}; {_REMEDY}"
         )
     columns = {}
     for name, entry in zip(names, declared, strict=True):

@@ -74,6 +74,19 @@ def test_an_hdf5_header_that_lists_no_columns(tmp_path):
         read(path)
 
 
+def test_an_hdf5_table_whose_rows_are_wider_than_its_bytes(tmp_path):
+    """A flipped bit made them so, and rows would be read from wherever memory holds something."""
+    pytest.importorskip("h5py")
+    path = tmp_path / "a.h5"
+    Table({"x": np.arange(40.0), "y": np.arange(40, dtype="i4")}).write(path, path="t")
+    content = path.read_bytes()
+    wide = content.replace(b"\x0c\x00\x00\x00", b"\x0e\x00\x00\x00", 1)
+    assert wide != content
+    path.write_bytes(wide)
+    with pytest.raises(ImgturboError, match=r"a\.h5"):
+        read(path)
+
+
 @pytest.mark.parametrize("digits", [310, 5000])
 def test_a_whole_number_that_no_float_holds_is_passed_on_as_text(tmp_path, digits):
     path = tmp_path / "a.csv"
