@@ -48,7 +48,10 @@ _AVERAGED = 3  # order of the spline that is averaged: of a higher one nothing w
 _MARGIN = {"nearest": 2, "bilinear": 2, "bicubic": 26, "biquintic": 36}
 """Old pixels around a place that its value depends on; a spline's prefilter decays as 0.27ⁿ, a
 quintic's as 0.43ⁿ, so that 24 and 33 leave 1e-12."""
-_RIM = 1e-6  # pixels by which a place may lie outside and still be on the edge
+_TIE = 1e-4
+"""Pixels by which a place may lie outside and still be on the edge, and weight that may be lacking
+of a half. Places are known to 1e-6, by which they differ from window to window, and at scales such
+as 5/4 many of them lie exactly on an edge."""
 
 
 def resample(
@@ -151,9 +154,10 @@ def _average(
 ) -> NDArray[np.float64]:
     """Means of the samples at rows ``v`` and columns ``u``; NaN where too little was measured."""
     height, width = plane.shape
-    inside = (v > -0.5 - _RIM) & (v < height - 0.5 + _RIM)
-    inside &= (u > -0.5 - _RIM) & (u < width - 0.5 + _RIM)  # False where they are NaN
-    at = [np.where(inside, v, 0.0), np.where(inside, u, 0.0)]
+    inside = (v > -0.5 - _TIE) & (v < height - 0.5 + _TIE)
+    inside &= (u > -0.5 - _TIE) & (u < width - 0.5 + _TIE)  # False where they are NaN
+    tie = _TIE if spline == 0 else 0.0
+    at = [np.where(inside, place + tie, 0.0) for place in (v, u)]
     finite = np.isfinite(plane)
     weight = inside.astype(np.float64)
     if not finite.all():
@@ -169,7 +173,7 @@ def _average(
         value, weight = _mean(value * weight, samples), _mean(weight, samples)
         with np.errstate(invalid="ignore", divide="ignore"):
             value /= weight
-    value[weight < _MEASURED - 1e-9] = np.nan
+    value[weight < _MEASURED - _TIE] = np.nan
     return value
 
 

@@ -205,6 +205,31 @@ def test_another_grid_is_resampled_and_windows_agree(tmp_path, make_wcs):
                 np.testing.assert_allclose(part.data, whole.data[:, rows, cols], atol=1e-5)
 
 
+@pytest.mark.parametrize("scale", [0.04, 0.075, 0.1, 0.025, 0.06])
+@pytest.mark.parametrize("angle", [0.0, 30.0])
+def test_what_is_measured_does_not_depend_on_the_window(tmp_path, make_wcs, scale, angle):
+    """At scales such as 5/4 many new pixels are measured by exactly a half: all windows agree."""
+    rng = np.random.default_rng(3)
+    data = rng.normal(10, 1, (140, 131)).astype(np.float32)
+    data[rng.random(data.shape) < 0.02] = np.nan
+    data[40:61, 30:75] = data[100:103] = np.nan
+    path = tmp_path / "holes.fits"
+    header = make_wcs(data.shape, scale=0.05, angle=angle).to_header()
+    fits.PrimaryHDU(data, header).writeto(path)
+    with open_sky([path], unit="MJy/sr") as reader:
+        moved = reader.at_scale(scale)
+        _, height, width = moved.shape
+        whole = moved.read(slice(0, height), slice(0, width)).data
+        assert 0.02 < np.isnan(whole).mean() < 0.5
+        for side in (37, 64):
+            parts = np.empty_like(whole)
+            for y in range(0, height, side):
+                for x in range(0, width, side):
+                    rows, cols = slice(y, min(y + side, height)), slice(x, min(x + side, width))
+                    parts[:, rows, cols] = moved.read(rows, cols).data
+            np.testing.assert_allclose(parts, whole, rtol=1e-4, atol=1e-4)  # NaN in like places
+
+
 def test_memory_is_a_windows_not_the_mosaics(tmp_path):
     fits.writeto(tmp_path / "tall.fits", np.ones((6000, 1024), np.float32))
     tracemalloc.start()
