@@ -23,6 +23,7 @@ from imgturbo.door import door, room_for
 from imgturbo.errors import ImgturboError
 from imgturbo.events.layout import COMPONENTS, OBJECTS, PARTONS, UNIT, columns
 from imgturbo.files import whole
+from imgturbo.tables.trial import try_out
 
 __all__ = ["Events", "read_events", "write_events"]
 
@@ -56,6 +57,8 @@ def read_events(path: Path | str) -> Events:
             sides, values that are not finite, or h5py is not installed.
     """
     h5py = _h5py()
+    with door(path, remedy=_REMEDY):
+        try_out(path)
     with door(path, remedy=_REMEDY), h5py.File(path, "r") as file:
         keys = next((pair for pair in _KEYS if set(pair) <= set(file)), None)
         if keys is None:

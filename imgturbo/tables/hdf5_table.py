@@ -20,6 +20,7 @@ from imgturbo.errors import ImgturboError
 from imgturbo.tables.binary_file import AGAIN, BinaryTable
 from imgturbo.tables.reader import Column, listed
 from imgturbo.tables.text_file import yaml_header
+from imgturbo.tables.trial import try_out
 
 __all__ = ["Hdf5Table", "require_h5py"]
 
@@ -44,6 +45,7 @@ class Hdf5Table(BinaryTable):
         super().__init__(path)
         self.meta = {}
         with door(path, remedy="give a table in HDF5, or get it again", what="cannot be opened"):
+            try_out(path)
             self._file = h5py.File(path, "r")
         try:
             with door(path, remedy=AGAIN):
@@ -152,8 +154,8 @@ def _check_size(dataset: Any) -> None:
     Raises:
         ValueError: what it has and what it needs.
     """
-    if dataset.chunks is not None or dataset.external:
-        return
+    if dataset.chunks is not None or dataset.external or dataset.dtype.hasobject:
+        return  # words of any length lie elsewhere
     needed = math.prod(dataset.shape) * dataset.id.get_type().get_size()
     if dataset.id.get_storage_size() != needed:
         has = f"{dataset.name} has {dataset.id.get_storage_size()} bytes"
