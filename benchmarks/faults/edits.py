@@ -30,7 +30,10 @@ JUNK: list[Any] = [
 
 def edited(tree: Any, rng: random.Random) -> tuple[Any, str]:
     """A copy of a tree of JSON or YAML with one thing changed, and what."""
-    tree = copy.deepcopy(tree)
+    try:
+        tree = copy.deepcopy(tree)
+    except RecursionError:  # an earlier edit made it so deep
+        tree = None
     if not isinstance(tree, dict | list) or not tree:
         return copy.deepcopy(rng.choice(JUNK)), "all of it"
     return tree, edit_json(tree, rng, deepest=900)
