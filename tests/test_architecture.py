@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 # Each room may import from the rooms of lower rank, and from itself.
 RANK = {
     "errors": 0, "symmetries": 0, "stopping": 0, "heap": 0, "shipped": 0,
-    "door": 1, "files": 1, "plugins": 1, "remote": 1.2,
+    "door": 1, "trial": 1, "files": 1, "plugins": 1, "remote": 1.2,
     "locks": 1.5, "places": 1.5, "team": 1, "losses": 1, "config": 1.5, "leases": 1.7,
     "listing": 2, "sky": 2, "side": 3, "nets": 3.7,
     "simulators": 3.5, "events": 3.5,

@@ -23,7 +23,7 @@ from imgturbo.door import door, room_for
 from imgturbo.errors import ImgturboError
 from imgturbo.events.layout import COMPONENTS, OBJECTS, PARTONS, UNIT, columns
 from imgturbo.files import whole
-from imgturbo.tables.trial import try_out
+from imgturbo.trial import try_out
 
 __all__ = ["Events", "read_events", "write_events"]
 

@@ -20,7 +20,7 @@ from imgturbo.errors import ImgturboError
 from imgturbo.tables.binary_file import AGAIN, BinaryTable
 from imgturbo.tables.reader import Column, listed
 from imgturbo.tables.text_file import yaml_header
-from imgturbo.tables.trial import try_out
+from imgturbo.trial import try_out
 
 __all__ = ["Hdf5Table", "require_h5py"]
 

@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 import pytest
 
+from imgturbo import trial
 from imgturbo.errors import ImgturboError
-from imgturbo.tables import trial
 from imgturbo.tables.hdf5_table import Hdf5Table
 
 CRASHES = "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n"
