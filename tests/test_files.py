@@ -304,6 +304,7 @@ ALLOWED = {  # module: what it may do by itself, and why
         "writeto": "a table, into memory",
     },
     "imgturbo/sky/write.py": {"os.open": "the part file that windows are put into for hours"},
+    "imgturbo/trial.py": {"hashlib": "runs alone, without this package"},
     "imgturbo/training/trackers.py": {"open": "lines are appended; a cut one is dropped on resume"},
     "imgturbo/training/checkpoint.py": {
         "rename": "a name is taken away, so that none is half gone"
