@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
-__all__ = ["Stopped", "end_with_launcher", "going_on", "signals_stop", "workers"]
+__all__ = ["Stopped", "alone", "end_with_launcher", "going_on", "signals_stop", "workers"]
 
 _PR_SET_PDEATHSIG = 1
 _PATIENCE = 5.0  # seconds for a launcher to answer
@@ -118,6 +119,27 @@ def workers(count: int) -> Iterator[ProcessPoolExecutor]:
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def alone(script: str, *words: str, **environment: str) -> dict[str, Any]:
+    """Arguments of ``subprocess.Popen`` for a file of this package that runs as a program.
+
+    It may crash without harm here, and finds the modules that are found here. Nothing is said to
+    it, and nothing that it says is shown.
+
+    Args:
+        script: the file, which then must import nothing of this package.
+        words: for it.
+        environment: set besides.
+    """
+    places = os.pathsep.join(place for place in sys.path if place)
+    return {
+        "args": [sys.executable, "-P", os.path.abspath(script), *words],
+        "env": {**os.environ, "PYTHONPATH": places, **environment},
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.DEVNULL,
+        "stderr": subprocess.DEVNULL,
+    }
 
 
 def end_with_launcher() -> None:

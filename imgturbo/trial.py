@@ -40,14 +40,11 @@ def try_out(path: Path | str) -> None:
 
 @lru_cache(256)
 def _tried(path: str, *_state: int) -> None:
-    places = os.pathsep.join(place for place in sys.path if place)
+    from imgturbo.stopping import alone  # not at the top, where the others would need it
+
     running = [
         subprocess.Popen(
-            [sys.executable, "-P", os.path.abspath(__file__), path],
-            env={**os.environ, "PYTHONPATH": places, "MALLOC_PERTURB_": fill},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            **alone(__file__, path, MALLOC_PERTURB_=fill) | {"stdout": subprocess.PIPE}
         )
         for fill in _FILLS
     ]

@@ -54,17 +54,12 @@ class _Helper:
     """The other process, while it lives."""
 
     def __init__(self) -> None:
+        from imgturbo.stopping import alone  # not at the top, where the helper would need it
+
         ours, theirs = socket.socketpair()
-        paths = os.pathsep.join(path for path in sys.path if path)
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", os.path.abspath(__file__), str(theirs.fileno())],
-                env={**os.environ, "PYTHONPATH": paths},
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
+            end = theirs.fileno()
+            self._process = subprocess.Popen(**alone(__file__, str(end)), pass_fds=(end,))
         self._socket, self._answers = ours, ours.makefile("rb")
 
     def ask(
