@@ -4,6 +4,7 @@ import ast
 import importlib
 import subprocess
 import sys
+from collections import Counter
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import get_args
@@ -38,6 +39,12 @@ WITHOUT = {  # room: libraries that no module of it may import
     "diffusion": {"astropy"},
     "training": {"astropy"},
 }
+
+
+def test_test_modules_have_names_of_their_own():
+    """Folders of tests are no packages: pytest imports their modules by bare names."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert [name for name, count in Counter(names).items() if count > 1] == []
 
 
 def room_of(module: str) -> str | None:
