@@ -62,6 +62,7 @@ def _sources(numbers: Numbers) -> Figure | None:
     found = numbers["sources"]
     if found is None:
         return None
+    given = found["source"]
 
     def draw(axes: Any) -> None:
         for panel, what in zip(axes, ("completeness", "purity"), strict=True):
@@ -76,6 +77,11 @@ def _sources(numbers: Numbers) -> Figure | None:
             panel.set(
                 xlabel=f"magnitude ({numbers['magnitudes']})", ylabel=what, ylim=(-0.03, 1.05)
             )
+        for k, (band, rows) in enumerate({} if given is None else given["bands"].items()):
+            x = [(row["from"] + row["to"]) / 2 for row in rows["completeness"]]
+            y = [row["share"] for row in rows["completeness"]]
+            label = f"{band}, input"
+            axes[0].plot(x, y, ":", color=_COLOURS[k % 7], alpha=0.7, linewidth=1.2, label=label)
         axes[0].legend(frameon=False)
 
     caption = (
@@ -83,6 +89,11 @@ def _sources(numbers: Numbers) -> Figure | None:
         f"{found['found']} that were found do not exist; a place taken at random is near a true "
         f"source in {found['chance']:.1%} of cases. Dashed: 90 %."
     )
+    if given is not None:
+        caption += (
+            f" Dotted: what the input shows by itself, {given['matched']} of them; "
+            f"{given['invented']} of the {given['found']} that it shows are not in the truth."
+        )
     return _figure("Which sources are real", caption, 2, draw)
 
 

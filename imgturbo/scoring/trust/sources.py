@@ -4,14 +4,15 @@ Sources are looked for in the sum of all bands, each over its noise, Σ_b f_b/σ
 and truth alike and by one threshold: 5 σ of the truth. True ones are those of a catalogue, or else
 those found in the truth. Of those found in the prediction one *exists* where the catalogue, or the
 truth at 3 σ, has a source within two pixels. By chance alone a share 1 − exp(−π r² ρ) of places has
-one, ρ being their density; it is part of the answer.
+one, ρ being their density; it is part of the answer. What the source image shows by itself, at 5 σ
+of its own, is the baseline: a prediction that finds no more than that has found nothing new.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,8 @@ class Catalogue:
         fluxes: by role, (N, C), in circles about them; NaN where a circle is not all measured.
         matched: (N,) true sources that were found; of the prediction's, those that exist.
         star: (N,), where a catalogue tells; None where nobody does.
+        shown: of true sources, which of them the source image shows; None without one.
+        alone: how many the source image shows that are not true.
     """
 
     x: Array
@@ -73,6 +76,8 @@ class Catalogue:
     fluxes: dict[Role, Array]
     matched: Mask
     star: Mask | None = None
+    shown: Mask | None = None
+    alone: int = 0
 
     def __len__(self) -> int:
         return len(self.x)
@@ -92,6 +97,8 @@ class Catalogue:
             {role: of[chosen] for role, of in self.fluxes.items()},
             self.matched[chosen],
             None if self.star is None else self.star[chosen],
+            None if self.shown is None else self.shown[chosen],
+            self.alone,
         )
 
 
@@ -120,7 +127,8 @@ def catalogue_of(scene: Scene, truth: Path | None = None) -> tuple[Catalogue | N
     exists[mutual(found, faint)[:, 0]] = True
     seen = np.zeros(len(true), bool)
     seen[mutual(true, found)[:, 0]] = True
-    return _measured(scene, true, seen, star), _measured(scene, found, exists)
+    catalogue = _measured(scene, true, seen, star)
+    return _with_shown(scene, catalogue, faint), _measured(scene, found, exists)
 
 
 def _true_sources(scene: Scene, wanted: bool) -> tuple[Array, float, Array]:
@@ -131,6 +139,19 @@ def _true_sources(scene: Scene, wanted: bool) -> tuple[Array, float, Array]:
         return np.zeros((0, 2)), threshold, np.zeros((0, 2))
     true, faint = (_above(smooth, share * threshold, scene.valid) for share in (1.0, _DEEPER))
     return true, threshold, faint
+
+
+def _with_shown(scene: Scene, true: Catalogue, faint: Array) -> Catalogue:
+    """True sources, with which of them the source image shows by itself."""
+    if "source" not in scene.light:
+        return true
+    light = scene.light["source"]
+    noise = np.array([sky_noise(pixels) for pixels in sampled(light, scene.valid)])
+    noise = np.maximum(noise, np.finfo(np.float32).tiny)  # of a simulation without any
+    places, _ = look_for(light, noise, scene.valid)
+    shown = np.zeros(len(true), bool)
+    shown[mutual(np.column_stack([true.x, true.y]), places)[:, 0]] = True
+    return replace(true, shown=shown, alone=len(places) - len(mutual(places, faint)))
 
 
 def detection(light: NDArray[np.floating], noise: Array, valid: Mask) -> NDArray[np.float32]:
@@ -266,20 +287,22 @@ def recovery(scene: Scene, true: Catalogue, found: Catalogue) -> dict[str, Any]:
     Returns:
         ``{"true", "found", "matched", "invented", "invented_per_arcmin2", "chance", "level",
         "bands": {band: {"completeness": [bin, …], "purity": […], "complete_to", "pure_to",
-        "depth"}}}``; a bin is ``{"from", "to", "n", "share", "error"}``.
+        "depth"}}, "source"}``; a bin is ``{"from", "to", "n", "share", "error"}``. ``source`` is
+        what the source image shows by itself, ``{"found", "matched", "invented", "bands": {band:
+        {"completeness", "complete_to"}}}``, or None.
     """
     invented = int((~found.matched).sum())
     density = len(true) / max(int(scene.valid.sum()), 1)
-    by_band = {}
+    by_band, by_source = {}, {}
     real, made = (
         scene.magnitudes("truth", true.fluxes["truth"]),
         scene.magnitudes("prediction", found.fluxes["prediction"]),
     )
     limits = scene.magnitudes("truth", scene.faintest[None])[0]
     for band, name in enumerate(scene.bands):
-        edges = (magnitude_edges(of[:, band], limits[band]) for of in (real, made))
-        complete = shares(real[:, band], true.matched, next(edges))
-        pure = shares(made[:, band], found.matched, next(edges))
+        edges, made_edges = (magnitude_edges(of[:, band], limits[band]) for of in (real, made))
+        complete = shares(real[:, band], true.matched, edges)
+        pure = shares(made[:, band], found.matched, made_edges)
         by_band[name] = {
             "completeness": as_bins(complete),
             "purity": as_bins(pure),
@@ -287,6 +310,9 @@ def recovery(scene: Scene, true: Catalogue, found: Catalogue) -> dict[str, Any]:
             "pure_to": depth(pure),
             "depth": common_depth(complete, pure),
         }
+        if true.shown is not None:
+            given = shares(real[:, band], true.shown, edges)
+            by_source[name] = {"completeness": as_bins(given), "complete_to": depth(given)}
     return {
         "true": len(true),
         "found": len(found),
@@ -296,6 +322,19 @@ def recovery(scene: Scene, true: Catalogue, found: Catalogue) -> dict[str, Any]:
         "chance": 1 - math.exp(-math.pi * RADIUS**2 * density),
         "level": LEVEL,
         "bands": by_band,
+        "source": _of_source(true, by_source),
+    }
+
+
+def _of_source(true: Catalogue, bands: dict[str, Any]) -> dict[str, Any] | None:
+    if true.shown is None:
+        return None
+    matched = int(true.shown.sum())
+    return {
+        "found": matched + true.alone,
+        "matched": matched,
+        "invented": true.alone,
+        "bands": bands,
     }
 
 

@@ -161,6 +161,27 @@ def test_missed_and_invented_sources(catalogue):
         assert pure == result["invented"]
 
 
+def test_what_the_source_image_shows_by_itself_is_the_baseline(catalogue):
+    """A source image that lacks some of the bright sources and has others of its own."""
+    bright = FLUXES[:, 0] > 40 * NOISE
+    lacks = bright & (np.random.default_rng(8).random(len(WHERE)) < 0.3)
+    more = places(seed=11)[:9] + 12  # between the others
+    seen = painted(WHERE[~lacks], FLUXES[~lacks]) + painted(more, np.full((9, 2), 8.0))
+    whole = sky(painted(WHERE, FLUXES), seed=9)
+    scene = bring_together(whole, TRUTH, sky(seen, 0.3 * NOISE, 5, ("F606W", "F814W")))
+    true, found = catalogue_of(scene, catalogue)
+    assert (~true.shown[bright] == lacks[bright]).mean() > 0.98
+    given = recovery(scene, true, found)["source"]
+    assert given["invented"] == pytest.approx(9, abs=2)
+    assert given["matched"] == true.shown.sum() == given["found"] - given["invented"]
+    rows = given["bands"]["F150W"]["completeness"][:6]
+    among = sum(row["n"] for row in rows)
+    share = sum(row["n"] * row["share"] for row in rows) / among
+    assert share == pytest.approx(1 - lacks.sum() / bright.sum(), abs=0.06)
+    without = bring_together(whole, TRUTH)
+    assert recovery(without, *catalogue_of(without, catalogue))["source"] is None
+
+
 def test_truth_itself_is_complete_pure_and_coherent():
     again = sky(painted(WHERE, FLUXES), seed=9)
     scene = bring_together(again, TRUTH)
