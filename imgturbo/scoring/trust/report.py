@@ -123,6 +123,12 @@ def look_at(
     }
     if true is None:
         scene.notes.append("no truth given: what is said is what the prediction itself can tell")
+    elif "truth" not in scene.images:
+        numbers["sources"] = recovery(scene, true, found)
+        scene.notes.append(
+            "a catalogue and no truth image: which sources are real is said, and nothing of their "
+            "fluxes, shapes and structure"
+        )
     else:
         numbers |= _against_truth(scene, true, found, prediction, progress)
     apart, drawn = None, None
@@ -148,6 +154,7 @@ def look_at(
                 drawn = _drawn(part, found.within(where), bundle, draws, progress)
             if drawn is not None and true is not None:
                 numbers["existence"] = reliability(drawn.exists, found.within(where))
+            if drawn is not None and "truth" in scene.images:
                 numbers["draws"] = against_truth(part, drawn)
     numbers["notes"] = list(dict.fromkeys(scene.notes))
     numbers["headline"] = headline(numbers)

@@ -289,16 +289,17 @@ def recovery(scene: Scene, true: Catalogue, found: Catalogue) -> dict[str, Any]:
         "bands": {band: {"completeness": [bin, …], "purity": […], "complete_to", "pure_to",
         "depth"}}, "source"}``; a bin is ``{"from", "to", "n", "share", "error"}``. ``source`` is
         what the source image shows by itself, ``{"found", "matched", "invented", "bands": {band:
-        {"completeness", "complete_to"}}}``, or None.
+        {"completeness", "complete_to"}}}``, or None. Of a catalogue without a truth image there
+        are numbers and purity; nobody knows the magnitudes of its sources in these bands.
     """
     invented = int((~found.matched).sum())
     density = len(true) / max(int(scene.valid.sum()), 1)
     by_band, by_source = {}, {}
-    real, made = (
-        scene.magnitudes("truth", true.fluxes["truth"]),
-        scene.magnitudes("prediction", found.fluxes["prediction"]),
-    )
-    limits = scene.magnitudes("truth", scene.faintest[None])[0]
+    made = scene.magnitudes("prediction", found.fluxes["prediction"])
+    real = np.full((len(true), len(scene.bands)), np.nan)
+    if "truth" in true.fluxes:
+        real = scene.magnitudes("truth", true.fluxes["truth"])
+    limits = scene.magnitudes("prediction", scene.faintest[None])[0]
     for band, name in enumerate(scene.bands):
         edges, made_edges = (magnitude_edges(of[:, band], limits[band]) for of in (real, made))
         complete = shares(real[:, band], true.matched, edges)

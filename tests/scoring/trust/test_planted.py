@@ -21,8 +21,10 @@ from trust_standins import (
 )  # fmt: skip
 
 from imgturbo.errors import ImgturboError
+from imgturbo.scoring.trust.folder import write_report
 from imgturbo.scoring.trust.light import photometry
 from imgturbo.scoring.trust.points import points
+from imgturbo.scoring.trust.report import look_at
 from imgturbo.scoring.trust.scene import bring_together
 from imgturbo.scoring.trust.sources import catalogue_of, recovery
 from imgturbo.scoring.trust.structure import structure
@@ -232,6 +234,22 @@ def test_tables_that_are_no_catalogues(tmp_path, columns, message):
     scene = bring_together(TRUTH, TRUTH)
     with pytest.raises(ImgturboError, match=message):
         catalogue_of(scene, path)
+
+
+def test_a_catalogue_without_a_truth_image_tells_what_is_real(tmp_path, catalogue):
+    """Purity by predicted magnitude; completeness in numbers, since nobody knows magnitudes."""
+    more = places(seed=11)[:12] + 12
+    image = painted(WHERE[1:], FLUXES[1:]) + painted(more, np.full((12, 2), 8.0))
+    findings = look_at(sky(image, NOISE, 5), catalogue=catalogue)
+    found = findings.numbers["sources"]
+    assert found["true"] == len(WHERE)
+    assert found["invented"] == pytest.approx(12, abs=2)
+    for rows in found["bands"].values():
+        assert sum(row["n"] for row in rows["purity"]) > 100
+        assert (rows["completeness"], rows["complete_to"], rows["depth"]) == ([], None, None)
+    assert findings.numbers["photometry"] is None
+    assert any("a catalogue and no truth image" in note for note in findings.numbers["notes"])
+    assert write_report(findings, tmp_path / "report", "a catalogue alone").exists()
 
 
 def test_without_a_truth_there_are_sources_and_no_judgement():
