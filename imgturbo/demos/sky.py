@@ -36,7 +36,7 @@ from imgturbo.report.tables import (
     score_table,
     wide_console,
 )
-from imgturbo.scoring.known_sky import fluxes_of_known, made_up
+from imgturbo.scoring.known_sky import KnownSky, fluxes_of_known, made_up
 from imgturbo.scoring.trust.folder import free_report, write_report
 from imgturbo.scoring.trust.report import card_of, look_at
 from imgturbo.stopping import Stopped, workers
@@ -148,9 +148,7 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
     scores["known_sky"] = {
         "made_up": made_up(predictions["empty"], aligned["empty"]["target"]),
         **fluxes_of_known(
-            predictions["known"],
-            list(pairs["known"].noiseless),
-            pairs["known"].truth,
+            [KnownSky(predictions["known"], list(pairs["known"].noiseless), pairs["known"].truth)],
             (bundle.source.names[0], bundle.source.names[-1]),
         ),
     }

@@ -9,8 +9,9 @@ All bins are of what the input shows; see :mod:`imgturbo.metrics.fluxes` for why
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from astropy.stats import mad_std
@@ -18,11 +19,12 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from imgturbo.door import door
+from imgturbo.errors import ImgturboError
 from imgturbo.metrics.detection import count_peaks
 from imgturbo.metrics.fluxes import FluxBin, aperture_fluxes, flux_bins
 from imgturbo.scoring.together import Image, as_sky, in_unit_of
 
-__all__ = ["fluxes_of_known", "made_up"]
+__all__ = ["KnownSky", "fluxes_of_known", "made_up"]
 
 MAGNITUDES = (21.0, 22.0, 23.0, 24.0, 25.0, 26.0)
 APERTURE = 0.4  # arcsec: radius of the circles
@@ -51,15 +53,25 @@ def made_up(prediction: Image, target: Image) -> dict[str, float]:
     }
 
 
-def fluxes_of_known(
-    prediction: Image, truth: Image, catalogue: Path, source_bands: tuple[str, str]
-) -> dict[str, Any]:
-    """Flux ratios and colours of the sources of a simulated sky.
+class KnownSky(NamedTuple):
+    """A prediction of a simulated sky, and what is known of it.
 
-    Args:
+    Attributes:
         prediction: of the sky, on the grid of ``truth``.
         truth: the sky without noise.
         catalogue: ``truth.ecsv`` as ``imgturbo simulate`` writes it.
+    """
+
+    prediction: Image
+    truth: Image
+    catalogue: Path
+
+
+def fluxes_of_known(skies: Sequence[KnownSky], source_bands: tuple[str, str]) -> dict[str, Any]:
+    """Flux ratios and colours of the sources of simulated skies, all together.
+
+    Args:
+        skies: one or several, of the same bands.
         source_bands: two bands of the input, blue and red; the magnitude is of the red one.
 
     Returns:
@@ -70,12 +82,46 @@ def fluxes_of_known(
     Raises:
         ImgturboError: units or bands that cannot be compared.
     """
-    true = as_sky(truth, "truth")
-    made = in_unit_of(true, as_sky(prediction, "prediction"))
+    sources = [_measured(sky, source_bands) for sky in skies]
+    bands = sources[0].bands
+    if any(one.bands != bands for one in sources):
+        raise ImgturboError("known skies of unlike bands are to be judged one by one")
+    found, wanted, blue, red, star = (
+        np.concatenate([np.asarray(getattr(one, name)) for one in sources])
+        for name in ("found", "wanted", "blue", "red", "star")
+    )
+    result: dict[str, Any] = {
+        name: [
+            _row(one, bands) for one in flux_bins(found[kind], wanted[kind], red[kind], MAGNITUDES)
+        ]
+        for name, kind in (("galaxies", ~star), ("stars", star))
+    }
+    bright = (red >= MAGNITUDES[0]) & (red < _COLOUR_FAINTEST) & np.isfinite(found).all(1)
+    colour = blue - red
+    edges = np.quantile(colour[bright], np.linspace(0, 1, _COLOUR_BINS + 1)) if bright.any() else []
+    bins = flux_bins(found[bright], wanted[bright], colour[bright], [*edges[:-1], np.inf])
+    result["colour"] = [_colours(one, bands, edges[-1]) for one in bins]
+    return result
+
+
+class _Sources(NamedTuple):
+    """Of one sky: fluxes (N, C) found and wanted, magnitudes of the input (N,), which are stars."""
+
+    bands: tuple[str, ...]
+    found: NDArray[np.float64]
+    wanted: NDArray[np.float64]
+    blue: NDArray[np.float64]
+    red: NDArray[np.float64]
+    star: NDArray[np.bool_]
+
+
+def _measured(sky: KnownSky, source_bands: tuple[str, str]) -> _Sources:
+    true = as_sky(sky.truth, "truth")
+    made = in_unit_of(true, as_sky(sky.prediction, "prediction"))
     assert true.wcs is not None  # of a simulation
     assert true.pixel_scale is not None
-    with door(catalogue, remedy="simulate the sky again"):
-        table = Table.read(catalogue, format="ascii.ecsv")
+    with door(sky.catalogue, remedy="simulate the sky again"):
+        table = Table.read(sky.catalogue, format="ascii.ecsv")
         table.keep_columns(["ra", "dec", "kind", *(f"mag_{band}" for band in source_bands)])
     x, y = (np.asarray(c, float) for c in true.wcs.world_to_pixel_values(table["ra"], table["dec"]))
     radius = APERTURE / true.pixel_scale
@@ -84,20 +130,7 @@ def fluxes_of_known(
         aperture_fluxes(np.where(valid, image.data, np.nan), x, y, radius) for image in (made, true)
     )
     blue, red = (np.asarray(table[f"mag_{band}"], float) for band in source_bands)
-    star = np.asarray(table["kind"]) == "star"
-    result: dict[str, Any] = {
-        name: [
-            _row(one, made.bands)
-            for one in flux_bins(found[kind], wanted[kind], red[kind], MAGNITUDES)
-        ]
-        for name, kind in (("galaxies", ~star), ("stars", star))
-    }
-    bright = (red >= MAGNITUDES[0]) & (red < _COLOUR_FAINTEST) & np.isfinite(found).all(1)
-    colour = blue - red
-    edges = np.quantile(colour[bright], np.linspace(0, 1, _COLOUR_BINS + 1)) if bright.any() else []
-    bins = flux_bins(found[bright], wanted[bright], colour[bright], [*edges[:-1], np.inf])
-    result["colour"] = [_colours(one, made.bands, edges[-1]) for one in bins]
-    return result
+    return _Sources(made.bands, found, wanted, blue, red, np.asarray(table["kind"]) == "star")
 
 
 def _row(one: FluxBin, bands: tuple[str, ...]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data_prep.simulate import simulate
-from imgturbo.scoring.known_sky import fluxes_of_known, made_up
+from imgturbo.scoring.known_sky import KnownSky, fluxes_of_known, made_up
 from imgturbo.sky import read_sky
 
 BANDS = ("F606W", "F814W")
@@ -22,7 +22,7 @@ def field(tmp_path_factory):
 
 def test_the_truth_itself_is_without_fault(field):
     truth = read_sky(list(field.noiseless))
-    found = fluxes_of_known(truth, truth, field.truth, BANDS)
+    found = fluxes_of_known([KnownSky(truth, truth, field.truth)], BANDS)
     assert sum(row["sources"] for row in found["stars"]) > 5
     for row in (*found["galaxies"], *found["stars"]):
         assert row["ratio"] == pytest.approx(dict.fromkeys(truth.bands, 1.0))
@@ -36,12 +36,27 @@ def test_light_and_colour_that_are_wrong_are_found_in_any_unit(field):
     factors = np.array([0.9, 1.0, 1.2], np.float32)[:, None, None]
     zero = tuple(point + 15 for point in truth.zeropoints)  # 2.5 lg 10⁶
     wrong = replace(truth, data=truth.data * factors * 1e6, unit="Jy/sr", zeropoints=zero)
-    found = fluxes_of_known(wrong, truth, field.truth, BANDS)
+    found = fluxes_of_known([KnownSky(wrong, truth, field.truth)], BANDS)
     for row in (*found["galaxies"], *found["stars"]):
         assert list(row["ratio"].values()) == pytest.approx([0.9, 1.0, 1.2], rel=1e-5)
     blue, red = 2.5 * np.log10(1 / 0.9), 2.5 * np.log10(1.2)
     for row in found["colour"]:
         assert list(row["error"].values()) == pytest.approx([blue, red], abs=1e-4)
+
+
+def test_sources_of_several_skies_are_judged_together(field):
+    """Light that is 0.9 in one of two alike skies and 1.1 in the other is right in all."""
+    truth = read_sky(list(field.noiseless))
+    skies = [
+        KnownSky(replace(truth, data=truth.data * np.float32(factor)), truth, field.truth)
+        for factor in (0.9, 1.1)
+    ]
+    one, both = (fluxes_of_known(some, BANDS) for some in (skies[:1], skies))
+    for kind in ("galaxies", "stars"):
+        for alone, row in zip(one[kind], both[kind], strict=True):
+            assert row["sources"] == 2 * alone["sources"]
+            assert row["ratio"] == pytest.approx(dict.fromkeys(truth.bands, 1.0))
+            assert all(error > 0.02 / row["sources"] ** 0.5 for error in row["error"].values())
 
 
 def test_noise_is_no_source_but_what_is_made_of_it_may_be(tmp_path):
