@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imgturbo.metrics.estimates import bootstrap, median, scatter
+from imgturbo.metrics.estimates import bootstrap, median, rate, scatter
 
 
 @given(seed=st.integers(0, 2**31), n=st.integers(30, 300))
@@ -58,3 +58,8 @@ def test_more_sources_than_are_drawn_at_once(monkeypatch):
     parts = bootstrap(median, values, draws=50)
     assert parts.value == whole.value
     assert parts.error == pytest.approx(whole.error, rel=0.5)
+
+
+def test_a_rate_of_none_has_an_error_too():
+    assert rate(0, 2.0) == (0.0, 0.5, 0)
+    assert rate(8, 0.5) == (16.0, 6.0, 8)

@@ -286,3 +286,10 @@ def test_powers_fall_with_scale_as_little_as_they_must():
     power = torch.rand(3, 2, 9, generator=torch.Generator().manual_seed(1))
     behind = [power[..., k:].max(-1).values for k in range(9)]
     torch.testing.assert_close(falling(power), torch.stack(behind, -1), rtol=0, atol=0)
+
+
+def test_spectra_of_blank_images_agree():
+    """No power against no power is no difference, and no NaN."""
+    blank = torch.zeros(1, 1, 32, 32)
+    found = spectrum_scores(blank, blank)
+    assert found.error.item() == 0

@@ -61,3 +61,4 @@ def test_who_stands_alone():
     x, y = np.array([0.0, 3.0, 30.0]), np.zeros(3)
     assert isolated(x, y, 5).tolist() == [False, False, True]
     assert isolated(x[:1], y[:1], 5).tolist() == [True]
+    assert isolated(x, y, 3.0).tolist() == [False, False, True]  # one at that distance is within it
