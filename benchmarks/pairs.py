@@ -178,8 +178,9 @@ def _train(one: Run, tiles: Path, out: Path, steps: int) -> dict[str, float]:
             "objective": {"preset": one.preset},
             "train": {
                 "out": str(out), "steps": steps, "lr": 1e-3, "critic_lr": 4e-4, "warmup": 20,
-                "ema": 0.99, "select": "last", "validate_every": steps, "validate_tiles": MOST,
-                "checkpoint_every": steps, "log_every": steps, "trackers": ["jsonl"],
+                "ema": 0.99, "precision": "auto", "select": "last", "validate_every": steps,
+                "validate_tiles": MOST, "checkpoint_every": steps, "log_every": steps,
+                "trackers": ["jsonl"],
             },
         }
     )  # fmt: skip
