@@ -24,14 +24,11 @@ from imgturbo.files import aside_of
 from imgturbo.locks import locked
 from imgturbo.mosaic.input import Input, cards_of, digest, fingerprint
 from imgturbo.mosaic.journal import Journal
+from imgturbo.mosaic.layout import Layout, prepare
 from imgturbo.mosaic.reading import Reading
 from imgturbo.mosaic.recipe import Recipe
-from imgturbo.mosaic.sweep import Layout, sweep
-from imgturbo.mosaic.translate import (
-    correction_of,
-    prepare,
-    unstretch,
-)
+from imgturbo.mosaic.sweep import sweep
+from imgturbo.mosaic.translate import correction_of, unstretch
 from imgturbo.places import free_place
 from imgturbo.remote import readable, refuse_remote
 from imgturbo.sky import SkySpec, SkyWriter
