@@ -39,7 +39,12 @@ _SCAN = 1 << 20  # pixels looked at in one go for a first measured one
 
 
 class SkyReader:
-    """Bands of one or several files on one grid; see :func:`open_sky`."""
+    """Bands of one or several files on one grid; see :func:`open_sky`.
+
+    Attributes:
+        renamed: bands that are called otherwise than their headers do, as (file, name that was
+            given, name in the header).
+    """
 
     def __init__(
         self,
@@ -53,7 +58,9 @@ class SkyReader:
         try:
             found = [band for path in self.paths for band in self._files.bands(path)]
             first = found[0]
-            self._bands = _choose(_unique(_renamed(found, names, self.paths)), bands, self.paths)
+            called = _renamed(found, names, self.paths)
+            self.renamed = _otherwise(found, names or ())
+            self._bands = _choose(_unique(called), bands, self.paths)
             self.header = first.header
             for band in self._bands:
                 _check_unit(first, band)
@@ -286,6 +293,14 @@ def _renamed(found: list[Band], names: Sequence[str] | None, paths: Sequence[Pat
         replace(band, name=ascii_name(name), named=True)
         for band, name in zip(found, names, strict=True)
     ]
+
+
+def _otherwise(found: list[Band], names: Sequence[str]) -> tuple[tuple[Path, str, str], ...]:
+    return tuple(
+        (band.path, name, band.name)
+        for band, name in zip(found, names, strict=False)  # no names: nothing is called otherwise
+        if band.named and band.name.upper() != ascii_name(name).upper()
+    )
 
 
 def _choose(found: list[Band], wanted: Sequence[str] | None, paths: Sequence[Path]) -> list[Band]:
