@@ -239,6 +239,20 @@ def test_a_catalogue_lies_where_it_does_whatever_the_image_is_drawn_on(tmp_path,
         np.testing.assert_allclose(there, icrs(galactic(), mark.x, mark.y), atol=1e-5)
 
 
+def test_sizes_are_measured_in_the_same_band_whatever_its_unit(catalogue):
+    """A band whose zero point is another has other numbers, and the same sources over noise."""
+    loud = np.array([1000.0, 1.0], np.float32)[:, None, None]
+    zeros = (TRUTH.zeropoints[0] + 7.5, TRUTH.zeropoints[1])
+    scaled = replace(TRUTH, data=TRUTH.data * loud, zeropoints=zeros)
+    found = []
+    for truth in (TRUTH, scaled):
+        scene = bring_together(truth, truth)
+        rows = photometry(scene, catalogue_of(scene, catalogue)[0])["bands"]["F150W"]["by_size"]
+        found.append([row["from"] for row in rows])
+    assert found[0]
+    assert found[0] == pytest.approx(found[1], rel=1e-3)
+
+
 def test_an_empty_cell_is_no_place(tmp_path):
     path = tmp_path / "c.csv"
     path.write_text("x,y\n0,0\n,3\n5,\n7,8\n")
