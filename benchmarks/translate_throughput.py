@@ -83,9 +83,10 @@ def measure(bundle: Path, mosaic: Path, out: Path, bare_calls: int) -> dict[str,
     import torch
 
     from imgturbo.bundle import load_bundle
+    from imgturbo.bundle.settings import Settings
     from imgturbo.heap import kept
     from imgturbo.mosaic import translate_file
-    from imgturbo.mosaic.translate import Settings, prepare
+    from imgturbo.mosaic.layout import prepare
     from imgturbo.sky import open_sky
 
     with open_sky(mosaic) as reader:

@@ -33,7 +33,7 @@ from imgturbo.config import SplitConfig
 from imgturbo.errors import ImgturboError
 from imgturbo.files import sha256
 from imgturbo.sky.frames import directions, icrs, to_pixels
-from imgturbo.sky.headers import pixel_area
+from imgturbo.sky.wcs import pixel_area
 
 __all__ = ["Areas", "FieldSky", "Guarded", "Rect", "divide", "exclusion", "guarded"]
 

@@ -30,7 +30,7 @@ from imgturbo.door import door
 from imgturbo.files import sha256, whole, write_durably
 from imgturbo.sky import SkyImage, open_sky
 from imgturbo.sky.grids import zoomed_grid
-from imgturbo.sky.headers import celestial_wcs, wcs_cards
+from imgturbo.sky.wcs import celestial_wcs, wcs_cards
 
 __all__ = ["Staged", "piece_key", "stage"]
 

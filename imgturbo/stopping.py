@@ -164,9 +164,7 @@ def _launcher_is_gone() -> bool:
             return False
     except ConnectionRefusedError:
         return True
-    except (
-        OSError
-    ):  # a name that is not known yet, a network that is slow: who meets there will see
+    except OSError:  # a name that is not known yet, a slow network: who meets there will see
         return False
 
 

@@ -4,7 +4,8 @@ libhdf5 believes the bytes of a file: a few that are wrong in the index of a dat
 it read beside its memory, which ends the interpreter, or gives whatever lay there. So before a file
 is opened here, two processes read it whole, and the C library fills their free memory differently.
 If one crashes, or they do not agree, the file is damaged; what is refused in words is left to the
-real reader.
+real reader. It reads the file for a third time, by blocks: to take what the others have read, all
+of it would have to lie somewhere; and one of them alone cannot tell what it read from nowhere.
 
     try_out(path)
 

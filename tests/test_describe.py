@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
+from tiles_anywhere import anywhere
 
 import imgturbo.bundle
 from imgturbo import describe as module
@@ -142,12 +143,7 @@ def make_tiles(path, residual=0.2, validation=3):
             if not n:
                 continue
             u, valid = np.zeros((n, 1, 8, 8), np.float32), np.ones((n, 8, 8), bool)
-            places = {
-                "sky": np.zeros((n, 2)),
-                "position": np.zeros((n, 2), np.int32),
-                "residual": np.full(n, residual, np.float32),
-                "field": np.zeros(n, np.int32),
-            }
+            places = anywhere(n) | {"residual": np.full(n, residual, np.float32)}
             writer.append(split, Tiles(u, u, valid, valid, **places))
     return path
 

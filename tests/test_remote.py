@@ -13,6 +13,7 @@ import pytest
 from astropy.io import fits
 from hypothesis import given
 from hypothesis import strategies as st
+from refusals import in_one_line
 from web_server import serving
 
 from imgturbo.errors import ImgturboError
@@ -223,17 +224,10 @@ def test_sums_of_data_are_not_claimed_to_be_verified(web, tmp_path):
 # --------------------------------------------------------------------------------- what fails
 
 
-def one_line(error, *words):
-    text = str(error.value)
-    assert "\n" not in text
-    for word in words:
-        assert word in text, text
-
-
 def test_no_such_file(web):
     with pytest.raises(ImgturboError) as error:
         read_sky(web.url("none.fits"))
-    one_line(error, web.url("none.fits"), "no such file")
+    in_one_line(error, web.url("none.fits"), "no such file")
 
 
 def test_no_server(web):
@@ -242,7 +236,7 @@ def test_no_server(web):
     web.server_close()
     with pytest.raises(ImgturboError) as error:
         read_sky(address)
-    one_line(error, address, "the connection has failed")
+    in_one_line(error, address, "the connection has failed")
 
 
 @pytest.mark.parametrize(("status", "words"), [(403, "does not let you"), (500, "has failed")])
@@ -251,7 +245,7 @@ def test_a_server_that_refuses(web, tmp_path, status, words):
     web.status = status
     with pytest.raises(ImgturboError) as error:
         read_sky(web.url("x.fits"))
-    one_line(error, words)
+    in_one_line(error, words)
 
 
 def test_a_server_without_ranges_is_refused_before_the_file_comes(web, tmp_path):
@@ -259,7 +253,7 @@ def test_a_server_without_ranges_is_refused_before_the_file_comes(web, tmp_path)
     web.ranges = False
     with pytest.raises(ImgturboError) as error:
         read_sky(web.url("x.fits"))
-    one_line(error, "sends whole files only", "fetch the file")
+    in_one_line(error, "sends whole files only", "fetch the file")
     assert web.sent.get("x.fits", 0) < path.stat().st_size
 
 
@@ -278,7 +272,7 @@ def test_a_connection_that_always_drops_is_one_line(web, tmp_path):
         web.drops = -1
         with pytest.raises(ImgturboError) as error:
             reader.read()
-    one_line(error, "x.fits: the connection has failed", "try again")
+    in_one_line(error, "x.fits: the connection has failed", "try again")
 
 
 def test_ranges_that_come_short_are_never_taken_for_pixels(web, tmp_path):
@@ -287,7 +281,7 @@ def test_ranges_that_come_short_are_never_taken_for_pixels(web, tmp_path):
         web.short = True
         with pytest.raises(ImgturboError) as error:
             reader.read()
-    one_line(error, "the server has sent", "truncated")
+    in_one_line(error, "the server has sent", "truncated")
 
 
 def test_a_server_that_says_nothing_is_given_up(web, tmp_path, monkeypatch):
@@ -300,7 +294,7 @@ def test_a_server_that_says_nothing_is_given_up(web, tmp_path, monkeypatch):
     web.wait = 1.0
     with pytest.raises(ImgturboError) as error:
         read_sky(web.url("x.fits"))
-    one_line(error, "does not answer within 0.2 s")
+    in_one_line(error, "does not answer within 0.2 s")
     fsspec.get_filesystem_class("http").clear_instance_cache()
 
 
@@ -311,7 +305,7 @@ def test_what_is_packed_as_a_whole_is_refused(web, tmp_path, suffix):
     write_sky(tmp_path / f"x{suffix}", SkyImage.from_array(np.ones((1, 9, 9)), unit="nJy"))
     with pytest.raises(ImgturboError) as error:
         read_sky(web.url(f"x{suffix}"))
-    one_line(error, "is packed as a whole", "fetch the file")
+    in_one_line(error, "is packed as a whole", "fetch the file")
 
 
 def test_a_missing_package_is_named(monkeypatch):
@@ -323,13 +317,13 @@ def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setattr(fsspec.core, "url_to_fs", missing)
     with pytest.raises(ImgturboError) as error:
         read_sky("s3://bucket/x.fits")
-    one_line(error, "s3fs", "pip install 'imgturbo[remote]'")
+    in_one_line(error, "s3fs", "pip install 'imgturbo[remote]'")
 
 
 def test_an_unknown_kind_of_address():
     with pytest.raises(ImgturboError) as error:
         read_sky("gopher://host/x.fits")
-    one_line(error, "gopher:// are not known", "s3://")
+    in_one_line(error, "gopher:// are not known", "s3://")
 
 
 def test_nothing_is_written_to_an_address(tmp_path):

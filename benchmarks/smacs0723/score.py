@@ -29,7 +29,7 @@ __all__ = ["read_prediction", "score"]
 
 
 def score(prediction: SkyImage | Path, strip: Strip, baselines: bool = False) -> dict[str, Any]:
-    """What :func:`imgturbo.metrics.evaluate` says of it, on the strip's pixels.
+    """What :func:`imgturbo.scoring.evaluate.evaluate` says of it, on the strip's pixels.
 
     Args:
         prediction: an image of the strip, or its file.

@@ -12,15 +12,14 @@ distortion paper by Calabretta et al. 2004), so that the WCS follows T to 10â»Â
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
-from astropy.utils.exceptions import AstropyUserWarning
-from astropy.wcs import WCS, DistortionLookupTable, FITSFixedWarning, Sip
+from astropy.wcs import WCS, DistortionLookupTable, Sip
 from astropy.wcs.utils import pixel_to_pixel
 from numpy.typing import NDArray
+
+from imgturbo.sky.headers import quiet
 
 __all__ = ["fit_wcs", "frame_points", "nominal_wcs", "pixels_to_pixels"]
 
@@ -52,7 +51,7 @@ def nominal_wcs(shape: tuple[int, int]) -> WCS:
 
 def pixels_to_pixels(first: WCS, second: WCS, points: Floats) -> Floats:
     """Pixels (N, 2) of ``first`` in ``second``; NaN where the sky point has none."""
-    with _quiet():
+    with quiet(), np.errstate(invalid="ignore"):  # far outside a distorted WCS there is no pixel
         mapped = pixel_to_pixel(first, second, points[:, 0], points[:, 1])
     return np.stack(mapped, axis=1).astype(float)
 
@@ -162,13 +161,3 @@ def _add_tables(wcs: WCS, to_target: Map, shape: tuple[int, int], target: WCS) -
         for axis in (0, 1)
     ]
     wcs.cpdis1, wcs.cpdis2 = made
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Points far outside a distorted WCS have no pixel; astropy warns, the caller sees NaN."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", AstropyUserWarning)
-        warnings.simplefilter("ignore", FITSFixedWarning)
-        with np.errstate(invalid="ignore"):
-            yield

@@ -107,13 +107,8 @@ def saturation(
     overwrite: Overwrite = False,
 ) -> None:
     """Scale the latents from 0 to 1.5: from the mean's colours to more than the draw's."""
-    from imgturbo.bundle import load_bundle
-    from imgturbo.color.latents import saturation as run
-
-    options: dict[str, Any] = {"seed": seed, "size": size, "bands": bands, "grey": grey}
-    options["overwrite"] = overwrite
-    run(load_bundle(bundle), image, out, samples=samples, **options)
-    typer.echo(out)
+    given = (bundle, image, out, seed, size, bands, grey, overwrite)
+    _draw("saturation", *given, samples=samples)
 
 
 @latent.command()
@@ -128,13 +123,8 @@ def interpolate(
     overwrite: Overwrite = False,
 ) -> None:
     """A grid of 5 × 5 mixtures of two draws."""
-    from imgturbo.bundle import load_bundle
-    from imgturbo.color.latents import interpolate as run
-
-    options: dict[str, Any] = {"seed": seed, "size": size, "bands": bands, "grey": grey}
-    options["overwrite"] = overwrite
-    run(load_bundle(bundle), image, out, **options)
-    typer.echo(out)
+    given = (bundle, image, out, seed, size, bands, grey, overwrite)
+    _draw("interpolate", *given)
 
 
 @latent.command()
@@ -156,13 +146,8 @@ def transfer(
     overwrite: Overwrite = False,
 ) -> None:
     """Colour images like a reference: its coarse latents, decoded with another lightness."""
-    from imgturbo.bundle import load_bundle
-    from imgturbo.color.latents import transfer as run
-
-    options: dict[str, Any] = {"seed": seed, "size": size, "bands": bands, "grey": grey}
-    options["overwrite"] = overwrite
-    run(load_bundle(bundle), images, out, reference=reference, mix=mix, **options)
-    typer.echo(out)
+    given = (bundle, images, out, seed, size, bands, grey, overwrite)
+    _draw("transfer", *given, reference=reference, mix=mix)
 
 
 @latent.command()
@@ -178,12 +163,28 @@ def scales(
     overwrite: Overwrite = False,
 ) -> None:
     """What each level of latents decides: all zero but one, drawn anew."""
-    from imgturbo.bundle import load_bundle
-    from imgturbo.color.latents import scales as run
+    given = (bundle, image, out, seed, size, bands, grey, overwrite)
+    _draw("scales", *given, samples=samples)
 
-    options: dict[str, Any] = {"seed": seed, "size": size, "bands": bands, "grey": grey}
-    options["overwrite"] = overwrite
-    run(load_bundle(bundle), image, out, samples=samples, **options)
+
+def _draw(
+    what: str,
+    bundle: str,
+    images: Path | list[Path],
+    out: Path,
+    seed: int,
+    size: int | None,
+    bands: str | None,
+    grey: bool,
+    overwrite: bool,
+    **own: Any,
+) -> None:
+    """Have a sheet made by a function of :mod:`imgturbo.color.latents`, and say where it lies."""
+    from imgturbo.bundle import load_bundle
+    from imgturbo.color import latents
+
+    options = {"seed": seed, "size": size, "bands": bands, "grey": grey, "overwrite": overwrite}
+    getattr(latents, what)(load_bundle(bundle), images, out, **options, **own)
     typer.echo(out)
 
 

@@ -17,7 +17,9 @@ from imgturbo.cli.options import (
     Overwrite,
     Readable,
     SimulatorOptions,
+    SourceBands,
     SourceUnit,
+    TargetBands,
     TargetUnit,
     config_and_overrides,
     names,
@@ -170,12 +172,8 @@ def prepare(
     target: Annotated[
         list[Readable] | None, typer.Option(help="A target file; repeat it, one a band.", **READ)
     ] = None,
-    source_bands: Annotated[
-        Names | None, names("--source-bands", "Names of the source bands, where headers lack them.")
-    ] = None,
-    target_bands: Annotated[
-        Names | None, names("--target-bands", "The same of the target.")
-    ] = None,
+    source_bands: SourceBands = None,
+    target_bands: TargetBands = None,
     source_unit: SourceUnit = "",
     target_unit: TargetUnit = "",
     out: Annotated[

@@ -13,12 +13,12 @@ from imgturbo.cli.options import (
     WRITE,
     BundleName,
     JsonOutput,
-    Names,
     Overrides,
     Readable,
+    SourceBands,
     SourceUnit,
+    TargetBands,
     TargetUnit,
-    names,
 )
 from imgturbo.cli.output import say
 from imgturbo.stopping import going_on
@@ -48,12 +48,8 @@ def finetune(
     unpaired: Annotated[
         bool, typer.Option("--unpaired", help="Source and target are not the same sky.")
     ] = False,
-    source_bands: Annotated[
-        Names | None, names("--source-bands", "Names of the source bands, where headers lack them.")
-    ] = None,
-    target_bands: Annotated[
-        Names | None, names("--target-bands", "The same of the target.")
-    ] = None,
+    source_bands: SourceBands = None,
+    target_bands: TargetBands = None,
     source_unit: SourceUnit = "",
     target_unit: TargetUnit = "",
     config: Annotated[

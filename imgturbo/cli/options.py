@@ -34,7 +34,9 @@ __all__ = [
     "Readable",
     "Seed",
     "SimulatorOptions",
+    "SourceBands",
     "SourceUnit",
+    "TargetBands",
     "TargetUnit",
     "Temperature",
     "WRITE",
@@ -121,6 +123,10 @@ Seed = Annotated[
     int,
     typer.Option("--seed", min=0, max=1 << 32, help="Of the draws: the same seed, the same draws."),
 ]
+SourceBands = Annotated[
+    Names | None, names("--source-bands", "Names of the source bands, where headers lack them.")
+]
+TargetBands = Annotated[Names | None, names("--target-bands", "The same of the target.")]
 SourceUnit = Annotated[
     str,
     typer.Option("--source-unit", help="Of source files without BUNIT: electron/s, MJy/sr, nJy …"),

@@ -22,7 +22,6 @@ from imgturbo.cli.options import (
     names,
     simulator_options,
 )
-from imgturbo.cli.output import note
 from imgturbo.errors import ImgturboError
 from imgturbo.remote import local, readable
 
@@ -102,8 +101,6 @@ def evaluate(
     if json_file is not None:
         write_json(json_file, scores)
     score_table(scores)
-    for line in (scores["resampling"] or {}).get("notes", ()):
-        note(line, UserWarning)
 
 
 def _evaluate_rows(

@@ -7,8 +7,10 @@ independent draws from the marginals p(z) and p(x), and only marginal terms may 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 __all__ = ["Batch"]
@@ -38,6 +40,11 @@ class Batch:
     x_index: Tensor
     labels: tuple[str, ...] = ()
     noise: Tensor | None = None
+
+    @classmethod
+    def of(cls, labels: tuple[str, ...], **arrays: NDArray[Any]) -> Batch:
+        """A batch of arrays, by the names of its attributes; their memory is shared."""
+        return cls(**{k: torch.from_numpy(v) for k, v in arrays.items()}, labels=labels)
 
     def __len__(self) -> int:
         return len(self.paired)

@@ -13,7 +13,6 @@ from collections.abc import Collection, Iterator
 from fractions import Fraction
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from imgturbo.config import DataConfig
@@ -108,15 +107,15 @@ class StoreSource(Source):
         split, read = self.split, self._reader.read
         z, z_valid = read(split.source, split.source_valid, z_rows, places[:, 0])
         x, x_valid = read(split.target, split.target_valid, x_rows, places[:, 1])
-        return Batch(
-            z=torch.from_numpy(z),
-            x=torch.from_numpy(x),
-            z_valid=torch.from_numpy(z_valid),
-            x_valid=torch.from_numpy(x_valid),
-            paired=torch.from_numpy(paired),
-            z_index=torch.from_numpy(z_rows),
-            x_index=torch.from_numpy(x_rows),
-            labels=_labels(split, paired, z_rows, x_rows),
+        return Batch.of(
+            _labels(split, paired, z_rows, x_rows),
+            z=z,
+            x=x,
+            z_valid=z_valid,
+            x_valid=x_valid,
+            paired=paired,
+            z_index=z_rows,
+            x_index=x_rows,
         )
 
     def _unpaired(self, numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -248,15 +247,15 @@ def validation_batches(
         part = chosen[first : first + batch_size]
         z, x = z_rows[part % len(z_rows)], x_rows[part % len(x_rows)]
         paired = np.full(len(part), len(pairs) > 0)
-        yield Batch(
-            z=torch.from_numpy(split.source.take(z)),
-            x=torch.from_numpy(split.target.take(x)),
-            z_valid=torch.from_numpy(split.source_valid.take(z)[:, None]),
-            x_valid=torch.from_numpy(split.target_valid.take(x)[:, None]),
-            paired=torch.from_numpy(paired),
-            z_index=torch.from_numpy(z),
-            x_index=torch.from_numpy(x),
-            labels=_labels(split, paired, z, x),
+        yield Batch.of(
+            _labels(split, paired, z, x),
+            z=split.source.take(z),
+            x=split.target.take(x),
+            z_valid=split.source_valid.take(z)[:, None],
+            x_valid=split.target_valid.take(x)[:, None],
+            paired=paired,
+            z_index=z,
+            x_index=x,
         )
 
 

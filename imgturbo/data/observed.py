@@ -17,7 +17,6 @@ from collections.abc import Collection, Iterator
 from fractions import Fraction
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from imgturbo.config import DataConfig, ObservationConfig
@@ -135,19 +134,20 @@ class ObservationSource(Source):
         (z, z_valid), (x, x_valid) = tiles
         label = self.store.split("train" if split == "train" else "validation").label
         z_rows, x_rows = rows
-        return Batch(
-            z=torch.from_numpy(np.where(z_valid, z, np.float32(0))),
-            x=torch.from_numpy(x),
-            z_valid=torch.from_numpy(z_valid),
-            x_valid=torch.from_numpy(x_valid),
-            paired=torch.from_numpy(paired),
-            z_index=torch.from_numpy(z_rows),
-            x_index=torch.from_numpy(x_rows),
-            labels=tuple(
-                label(int(b)) if pair else f"z of {label(int(a))}, x {label(int(b))}"
-                for pair, a, b in zip(paired, z_rows, x_rows, strict=True)
-            ),
-            noise=torch.from_numpy(noise),
+        labels = tuple(
+            label(int(b)) if pair else f"z of {label(int(a))}, x {label(int(b))}"
+            for pair, a, b in zip(paired, z_rows, x_rows, strict=True)
+        )
+        return Batch.of(
+            labels,
+            z=np.where(z_valid, z, np.float32(0)),
+            x=x,
+            z_valid=z_valid,
+            x_valid=x_valid,
+            paired=paired,
+            z_index=z_rows,
+            x_index=x_rows,
+            noise=noise,
         )
 
 

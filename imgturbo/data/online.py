@@ -15,7 +15,6 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from imgturbo.config import DataConfig, SimulatorConfig
@@ -113,17 +112,16 @@ class SimulatorSource(Source):
         paired: NDArray[np.bool_],
         numbers: NDArray[np.int64],
     ) -> Batch:
-        index = torch.from_numpy(numbers)
         (z, z_known), (x, x_known) = (_known(rows) for rows in (z, x))
-        return Batch(
-            z=torch.from_numpy(z),
-            x=torch.from_numpy(x),
-            z_valid=torch.from_numpy(z_known),
-            x_valid=torch.from_numpy(x_known),
-            paired=torch.from_numpy(paired & z_known[:, 0] & x_known[:, 0]),
-            z_index=index,
-            x_index=index,
-            labels=tuple(f"{what} draw {number}" for number in numbers.tolist()),
+        return Batch.of(
+            tuple(f"{what} draw {number}" for number in numbers.tolist()),
+            z=z,
+            x=x,
+            z_valid=z_known,
+            x_valid=x_known,
+            paired=paired & z_known[:, 0] & x_known[:, 0],
+            z_index=numbers,
+            x_index=numbers,
         )
 
 

@@ -23,15 +23,13 @@ from imgturbo.bundle import Bundle, load_bundle
 from imgturbo.config import Config, load_config
 from imgturbo.config.shipped import config_path
 from imgturbo.data.online import SimulatorSource
+from imgturbo.demos.job import free_outputs, trained
 from imgturbo.errors import ImgturboError
 from imgturbo.files import write_json
 from imgturbo.nets.noise import PositionalNoise
-from imgturbo.places import free_place
 from imgturbo.report.arms import arms_figure
 from imgturbo.report.preview import FIGURE
 from imgturbo.report.tables import wide_console
-from imgturbo.stopping import Stopped
-from imgturbo.training import train
 
 __all__ = ["PLACES", "answers", "joints", "run_demo"]
 
@@ -81,13 +79,8 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
     console = wide_console()
     started = time.monotonic()
     config = _settings(out / "quick" if quick else out, quick)
-    for name, mark in (("scores.json", SCORES), ("arms.png", FIGURE)):
-        free_place(out / name, mark=mark, remedy="move it, or choose another --out")
-    result = train(config)
-    if not result.finished:
-        raise Stopped(result.stopped_by, result.message)
-    assert result.bundle is not None
-    console.print(result.message, markup=False)
+    free_outputs({out / "scores.json": SCORES, out / "arms.png": FIGURE})
+    saved = trained(config, console)
 
     wish = config.data.source
     assert wish is not None
@@ -95,7 +88,7 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
     simulator = SimulatorSource(wish, config.data, config.seed).simulator
     generator = np.random.default_rng(config.seed)
     places = np.array(PLACES)
-    stances = answers(load_bundle(result.bundle), places, _DRAWS, config.seed)
+    stances = answers(load_bundle(saved), places, _DRAWS, config.seed)
     blind = simulator.prior(generator, _DRAWS)
     rows = []
     for place, own in zip(places, stances, strict=True):

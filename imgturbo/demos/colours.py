@@ -34,11 +34,11 @@ from imgturbo.config import Config, load_config
 from imgturbo.config.shipped import config_path
 from imgturbo.data.loader import validation_batches
 from imgturbo.data.store import TileStore
+from imgturbo.demos.job import free_outputs, trained
 from imgturbo.engines import build_network
 from imgturbo.files import write_json
 from imgturbo.metrics.likelihood import ChannelGaussian, PixelMoments, bits_per_dimension
 from imgturbo.nets import Generator
-from imgturbo.places import free_place
 from imgturbo.report.progress import task
 from imgturbo.report.sheet import SHEET, contact_sheet
 from imgturbo.report.tables import prepare_table, wide_console
@@ -46,8 +46,6 @@ from imgturbo.sky import SkyImage, read_sky, write_sky
 from imgturbo.sky.lab import lab_to_rgb, rgb_to_lab
 from imgturbo.sky.picture import working_shape
 from imgturbo.sky.units import DISPLAY
-from imgturbo.stopping import Stopped
-from imgturbo.training import train
 
 __all__ = ["likelihoods", "run_demo", "variety"]
 
@@ -76,16 +74,11 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
     started = time.monotonic()
     work = out / "quick" if quick else out
     config = _settings(work, quick)
-    for name, mark in (("scores.json", SCORES), ("sheet.png", SHEET)):
-        free_place(out / name, mark=mark, remedy="move it, or choose another --out")
+    free_outputs({out / "scores.json": SCORES, out / "sheet.png": SHEET})
     with task("preparing pictures") as progress:
         prepare_table(prepare(config.prepare, progress=progress))
-    result = train(config)
-    if not result.finished:
-        raise Stopped(result.stopped_by, result.message)
-    assert result.bundle is not None
-    console.print(result.message, markup=False)
-    bundle = load_bundle(result.bundle)
+    saved = trained(config, console)
+    bundle = load_bundle(saved)
 
     # The quick form shows that all works, on the first two pictures alone.
     shown = _SHOWN[:2] if quick else _SHOWN
@@ -127,7 +120,7 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
     for what, path in {
         "sheet": out / "sheet.png",
         "scores": out / "scores.json",
-        "bundle": result.bundle,
+        "bundle": saved,
     }.items():
         console.print(f"{what + ':':<12}{path}", markup=False)
     console.print(f"{scores['seconds']:.0f} s in all")

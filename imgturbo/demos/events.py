@@ -14,12 +14,11 @@ from typing import Any
 
 from imgturbo.config import Config, load_config
 from imgturbo.config.shipped import config_path
-from imgturbo.places import free_place
+from imgturbo.demos.job import free_outputs, trained
 from imgturbo.report.events import events_table
 from imgturbo.report.preview import FIGURE
 from imgturbo.report.progress import task
 from imgturbo.report.tables import wide_console
-from imgturbo.stopping import Stopped
 
 __all__ = ["run_demo"]
 
@@ -43,13 +42,15 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
     from data_prep.prepare import prepare
     from imgturbo.bundle import load_bundle
     from imgturbo.scoring.events import MARK, evaluate_events
-    from imgturbo.training import train
 
     started = time.monotonic()
     work = out / "quick" if quick else out
-    left = {"events.json": MARK, "events.png": FIGURE, "migration.png": FIGURE}
-    for name, mark in left.items():
-        free_place(out / name, mark=mark, remedy="move it, or choose another --out")
+    left = {
+        out / "events.json": MARK,
+        out / "events.png": FIGURE,
+        out / "migration.png": FIGURE,
+    }
+    free_outputs(left)
     files = {}
     counts = {"train": _TRAINING, "test": _HELD_OUT}
     for seed, (name, count) in enumerate(counts.items(), start=1):
@@ -65,18 +66,14 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
     config = _settings(work, files["train"], quick)
     with task("preparing") as progress:
         prepare(config.prepare, progress=progress)
-    result = train(config)
-    if not result.finished:
-        raise Stopped(result.stopped_by, result.message)
-    assert result.bundle is not None
     console = wide_console()
-    console.print(result.message, markup=False)
+    saved = trained(config, console)
     content = evaluate_events(
-        load_bundle(result.bundle), files["test"], out=out, classifier=20 if quick else 600
+        load_bundle(saved), files["test"], out=out, classifier=20 if quick else 600
     )
     events_table(content)
-    for name in left:
-        console.print(out / name, markup=False)
+    for path in left:
+        console.print(path, markup=False)
     console.print(f"{time.monotonic() - started:.0f} s in all")
     return content
 

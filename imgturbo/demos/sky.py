@@ -24,8 +24,8 @@ import numpy as np
 
 from imgturbo.config import Config, FieldConfig, load_config
 from imgturbo.config.shipped import config_path
+from imgturbo.demos.job import free_outputs, trained
 from imgturbo.files import write_json
-from imgturbo.places import free_place
 from imgturbo.report.headline import COLUMNS, headline_rows
 from imgturbo.report.preview import FIGURE, comparison
 from imgturbo.report.progress import task
@@ -39,7 +39,7 @@ from imgturbo.report.tables import (
 from imgturbo.scoring.known_sky import KnownSky, fluxes_of_known, made_up
 from imgturbo.scoring.trust.folder import free_report, write_report
 from imgturbo.scoring.trust.report import card_of, look_at
-from imgturbo.stopping import Stopped, workers
+from imgturbo.stopping import workers
 
 if TYPE_CHECKING:
     from data_prep.simulate import SimulatedPair
@@ -97,7 +97,6 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
     from imgturbo.mosaic import translate_file
     from imgturbo.mosaic.recipe import TRANSLATED
     from imgturbo.scoring.evaluate import MARK, evaluate
-    from imgturbo.training import train
 
     console = wide_console()
     started = time.monotonic()
@@ -113,8 +112,7 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
         "scores": (out / "scores.json", MARK),
     }
     free_report(out / "report", [], overwrite=False)
-    for path, mark in (*left.values(), *((path, TRANSLATED) for path in predictions.values())):
-        free_place(path, mark=mark, remedy="move it, or choose another --out")
+    free_outputs(dict(left.values()) | dict.fromkeys(predictions.values(), TRANSLATED))
     # A worker takes seconds to start, which the small skies of the short form do not repay.
     at_once = 1 if quick else 2
     pairs = _simulate((*held_out, *training), work / "sky", config.seed, at_once)
@@ -124,13 +122,7 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
         prepare_table(prepare(config.prepare, progress=progress))
     aligned = _align(config, pairs, held_out, work)
 
-    result = train(config)
-    if not result.finished:
-        raise Stopped(result.stopped_by, result.message)
-    assert result.bundle is not None
-    console.print(result.message, markup=False)
-
-    bundle = load_bundle(result.bundle)
+    bundle = load_bundle(trained(config, console))
     with task("translating what was held out") as progress:
         for done, (name, path) in enumerate(predictions.items()):
             progress(name, done / len(predictions))

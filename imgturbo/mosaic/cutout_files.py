@@ -34,9 +34,10 @@ from imgturbo.places import Mark, free_folder, free_place, made_so
 from imgturbo.sky import SkySpec, SkyWriter
 from imgturbo.sky.bands import ascii_name
 from imgturbo.sky.checksum import add, blank, sealed
-from imgturbo.sky.headers import quiet, wcs_window
+from imgturbo.sky.headers import quiet
 from imgturbo.sky.provenance import history_of
 from imgturbo.sky.spec import padded
+from imgturbo.sky.wcs import wcs_window
 
 __all__ = ["CutoutFiles", "Described", "Made", "OneFile", "Row", "Status"]
 

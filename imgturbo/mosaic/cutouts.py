@@ -29,9 +29,10 @@ from imgturbo.mosaic.apply import halo_of
 from imgturbo.mosaic.cutout_files import CutoutFiles, Described, Made, OneFile, Status
 from imgturbo.mosaic.cutting import Axis, Cutout, cover, cut
 from imgturbo.mosaic.input import Input, cards_of, digest, fingerprint
+from imgturbo.mosaic.layout import Layout, prepare
 from imgturbo.mosaic.reading import Reading
-from imgturbo.mosaic.sweep import Layout, sweep
-from imgturbo.mosaic.translate import correction_of, prepare, unstretch
+from imgturbo.mosaic.sweep import sweep
+from imgturbo.mosaic.translate import correction_of, unstretch
 from imgturbo.remote import readable, refuse_remote
 from imgturbo.sky.catalogue import Positions, parse_size, read_positions
 from imgturbo.sky.flags import Flag

@@ -24,17 +24,14 @@ from imgturbo.files import aside_of
 from imgturbo.locks import locked
 from imgturbo.mosaic.input import Input, cards_of, digest, fingerprint
 from imgturbo.mosaic.journal import Journal
+from imgturbo.mosaic.layout import Layout, prepare
 from imgturbo.mosaic.reading import Reading
 from imgturbo.mosaic.recipe import Recipe
-from imgturbo.mosaic.sweep import Layout, sweep
-from imgturbo.mosaic.translate import (
-    correction_of,
-    prepare,
-    unstretch,
-)
+from imgturbo.mosaic.sweep import sweep
+from imgturbo.mosaic.translate import correction_of, unstretch
 from imgturbo.places import free_place
 from imgturbo.remote import readable, refuse_remote
-from imgturbo.sky import SkySpec, SkyWriter
+from imgturbo.sky import SkyReader, SkySpec, SkyWriter
 from imgturbo.sky.flags import flag_line
 from imgturbo.sky.picture import is_picture
 from imgturbo.sky.provenance import history_of, prediction_cards
@@ -60,6 +57,7 @@ def translate_file(
     log: Callable[[str], None] | None = None,
     team: Team | None = None,
     hands: Hands | None = None,
+    opened: Callable[[SkyReader], None] | None = None,
     **settings: Unpack[SettingsDict],
 ) -> Path:
     """Translate a FITS mosaic (or a picture) of any size, by windows, into a new file.
@@ -78,6 +76,7 @@ def translate_file(
         log: told, in a line at the end, how many pixels are flagged, if any are.
         team: the processes that share the job; None: those of ``accelerate launch``.
         hands: has the units of the output made elsewhere (`imgturbo.mosaic.archive.strips`).
+        opened: told of the input as soon as it is open, before it is matched to the model.
         settings: see `imgturbo.mosaic.Settings`.
 
     Returns:
@@ -99,7 +98,7 @@ def translate_file(
         if not out.parent.is_dir():
             raise ImgturboError(f"{out.parent}: no such folder; make it first")
         free_place(out, [*files, grid], [bundle.path], overwrite=overwrite)
-        source = Input(bundle, files, direction, bands, grid, chosen.match_sky)
+        source = Input(bundle, files, direction, bands, grid, chosen.match_sky, opened)
     with source, contextlib.ExitStack() as held:
         with team.together():
             job = Job(source, out, bundle, chosen, overwrite)

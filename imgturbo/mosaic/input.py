@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -54,12 +54,15 @@ class Input:
         bands: Sequence[str] | None,
         grid: Path | str | None,
         match: bool,
+        opened: Callable[[SkyReader], None] | None = None,
     ) -> None:
         self.way = bundle.direction(direction)
         self.files, self.bands, self.grid = list(files), bands, grid
         reader = open_sky(files, unit=self.way.input.unit, names=bands)
         self.reader: SkyReader = reader
         try:
+            if opened is not None:
+                opened(reader)
             zoom, asked = self.way.generator.zoom, None
             if grid is not None:
                 self.reader, asked = on_grid_of(reader, grid, zoom)

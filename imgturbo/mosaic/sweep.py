@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -24,60 +23,18 @@ from imgturbo.heap import kept
 from imgturbo.mosaic.apply import Applier
 from imgturbo.mosaic.blending import Blender
 from imgturbo.mosaic.lane import Lane, ahead
+from imgturbo.mosaic.layout import Layout
 from imgturbo.mosaic.reading import Piece
-from imgturbo.mosaic.reducers import Reducer, Reduction
+from imgturbo.mosaic.reducers import Reducer
 from imgturbo.mosaic.windows import Window, batches
 from imgturbo.mosaic.zoom import flags_on, mask_on
 
-__all__ = ["Layout", "sweep"]
+__all__ = ["sweep"]
 
 Float64 = npt.NDArray[np.float64]
 Read = Callable[[Window], Piece]
-Place = tuple[slice, slice]
 PutFlags = Callable[[npt.NDArray[np.uint8], slice, slice], None]
 Put = Callable[[npt.NDArray[np.float32], slice, slice, str], None]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Windows over one image, and how they are joined.
-
-    Attributes:
-        windows: from `plan`, row by row.
-        exact: cores are cropped; else overlaps are blended.
-        batch: equal windows that go through the network together.
-        reduction: what is made of the draws.
-        size: (H, W) of the output.
-        zoom: pixels of the output across one of the input, in which windows are counted.
-    """
-
-    windows: Sequence[Window]
-    exact: bool
-    batch: int
-    reduction: Reduction
-    size: tuple[int, int]
-    zoom: Fraction = Fraction(1)
-
-    @property
-    def units(self) -> range:
-        """Numbers of the units: windows, or rows of windows."""
-        return range(len(self.windows) if self.exact else self.windows[-1].row + 1)
-
-    def output(self, window: Window) -> Window:
-        """A window on the grid of the output."""
-        return window.zoomed(self.zoom, self.size)
-
-    def places(self, unit: int) -> tuple[Place, Place]:
-        """Where a unit's pixels and its flags lie in the output, as (rows, cols)."""
-        if self.exact:
-            window = self.output(self.windows[unit])
-            core = window.core_rows, window.core_cols
-            return core, core
-        beside = [window for window in self.windows if window.row in (unit, unit + 1)]
-        rows = {window.row: self.output(window) for window in beside}
-        mine, width = rows[unit], slice(0, self.size[1])
-        end = rows[unit + 1].rows.start if unit + 1 in rows else mine.rows.stop
-        return (slice(mine.rows.start, end), width), (mine.core_rows, width)
 
 
 @dataclass(frozen=True)

@@ -17,28 +17,24 @@ from typing import Any, Unpack, overload
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from astropy.io import fits
 
 from imgturbo.bundle import Bundle, Correction, Direction, Translation
 from imgturbo.bundle.settings import Settings, SettingsDict
 from imgturbo.errors import ImgturboError
-from imgturbo.mosaic.apply import Applier, bytes_per_pixel, halo_of, pick_device
 from imgturbo.mosaic.background import Background
 from imgturbo.mosaic.grid import at_scale
+from imgturbo.mosaic.layout import prepare
 from imgturbo.mosaic.matching import band_order, check_values, flux_factors, warn_assumed
 from imgturbo.mosaic.reading import Reading, strips
-from imgturbo.mosaic.reducers import Reduction
-from imgturbo.mosaic.sweep import Layout, sweep
-from imgturbo.mosaic.windows import choose_windows, plan
-from imgturbo.nets import Ensemble, Generator
+from imgturbo.mosaic.sweep import sweep
+from imgturbo.nets import Generator
 from imgturbo.side import Side
 from imgturbo.sky import SkyImage, Stretch
 from imgturbo.sky.grids import zoomed_grid
 from imgturbo.sky.overlap import require_common
 from imgturbo.sky.provenance import derived_header, history_of, prediction_cards
 from imgturbo.sky.units import DISPLAY
-from imgturbo.symmetries import GROUPS
 
 __all__ = [
     "area_of",
@@ -46,7 +42,6 @@ __all__ = [
     "in_unit",
     "interval_cards",
     "matched",
-    "prepare",
     "softening_of",
     "translate_array",
     "translate_sky",
@@ -56,8 +51,6 @@ __all__ = [
 Array = npt.NDArray[Any]
 Planes = npt.NDArray[np.float32]
 
-MEMORY_CPU = 704 << 20  # bytes that one batch of windows may take at its peak, by default
-MAX_BATCH = 16
 SOFTENING = 3.0  # of a stretch of which nobody says more: the default of `prepare.stretch`
 
 
@@ -290,98 +283,6 @@ def matched(image: SkyImage, side: Side, what: str) -> tuple[SkyImage, Planes]:
 
 
 # ----------------------------------------------------------- shared with the road through files
-
-
-def prepare(
-    generator: Generator,
-    height: int,
-    width: int,
-    settings: Settings,
-    size: tuple[int, int] | None = None,
-    correction: Correction | None = None,
-) -> tuple[Applier, Layout]:
-    """The network on its device, and the windows that suit it, the image and the memory.
-
-    Args:
-        generator: not yet there.
-        height, width: of the input.
-        settings: how to compute.
-        size: (H, W) of the output, no more than the network writes; None: all of that.
-        correction: of the quantiles.
-
-    Raises:
-        ImgturboError: settings that make no sense or cannot be met.
-    """
-    device = pick_device(settings.device)
-    if not generator.on_the_sky:
-        raise ImgturboError(
-            "this network leads between images and codes, which have no place on the sky, so there "
-            "is nothing to translate; draw images with imgturbo sample, or bring some there and "
-            "back with its --reconstruct"
-        )
-    generator = _ensemble(generator, settings)
-    apply = Applier(
-        generator,
-        device,
-        settings.samples,
-        settings.seed,
-        settings.precision,
-        settings.temperature,
-    )
-    reduction = Reduction.of(settings.samples, settings.quantiles, settings.keep_draws, correction)
-    if generator.size is not None and (height, width) != (generator.size, generator.size):
-        raise ImgturboError(
-            f"this network reads images of {generator.size} × {generator.size} pixels only (it has "
-            f"a dense backend), not {height} × {width}; bring the image to that size, or use a "
-            "flow without a dense backend"
-        )
-    overlap = settings.overlap
-    if generator.whole_image and settings.window and settings.window >= max(height, width):
-        overlap = overlap or 0  # one window has no neighbour to agree with
-    halo, exact = halo_of(generator, overlap)
-    stride = generator.stride
-    budget = _budget(device)
-    cost = bytes_per_pixel(generator, generator.in_channels)
-    if device.type == "cpu":  # where the reducers' planes lie, with one float32 draw
-        cost += (8 * reduction.held + 4) * generator.out_channels * float(generator.zoom) ** 2
-    window: int | tuple[int, int] | None = generator.size or settings.window
-    if window is None:
-        window = choose_windows(height, width, halo, stride, cost, budget)
-    windows = plan(height, width, window, halo, stride)
-    batch = settings.batch
-    if batch is None:
-        tallest, widest = (max(window.shape[axis] for window in windows) for axis in (0, 1))
-        batch = min(MAX_BATCH, max(1, int(budget / (cost * tallest * widest))))
-    if batch < 1:
-        raise ImgturboError(f"batches of {batch} windows make no image; use 1 or more")
-    # A single window has no neighbour to be blended with.
-    exact = exact or len(windows) == 1
-    size = size or (generator.written(height), generator.written(width))
-    return apply, Layout(windows, exact, batch, reduction, size, generator.zoom)
-
-
-def _ensemble(generator: Generator, settings: Settings) -> Generator:
-    """The network, or its mean over the symmetries that are asked for."""
-    if settings.ensemble == "none":
-        return generator
-    if settings.ensemble not in GROUPS:
-        raise ImgturboError(
-            f"ensemble {settings.ensemble!r} is unknown; choose one of {', '.join(GROUPS)}"
-        )
-    if settings.samples is not None:
-        raise ImgturboError(
-            f"an ensemble over symmetries ({settings.ensemble}) has no draws: its mean would blur "
-            "each of them; leave out --samples or --ensemble"
-        )
-    return Ensemble(generator, settings.ensemble)
-
-
-def _budget(device: torch.device) -> float:
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        # A power of two, so that a run that continues finds the plan of the run before.
-        return float(1 << (free // 4).bit_length() - 1) if free >= 4 else 1.0
-    return MEMORY_CPU
 
 
 def softening_of(bundle: Bundle) -> float:

@@ -60,7 +60,7 @@ def plain_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def score_table(result: dict[str, Any]) -> None:
-    """Print what :func:`imgturbo.metrics.evaluate` returned."""
+    """Print what :func:`imgturbo.scoring.evaluate.evaluate` returned."""
     perfect = (result.get("resampling") or {}).get("perfect")
     named = {
         "prediction": result["prediction"],

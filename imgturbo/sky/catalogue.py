@@ -28,7 +28,7 @@ from imgturbo.sky.blocks import extents
 from imgturbo.sky.headers import quiet
 from imgturbo.sky.packed import open_unpacked
 
-__all__ = ["Positions", "parse_size", "read_positions"]
+__all__ = ["Positions", "parse_size", "places_of", "read_positions", "read_table"]
 
 _RA = (
     "ra", "ra_deg", "radeg", "ra_icrs", "raj2000", "_raj2000", "ra_j2000", "ra2000", "alpha_j2000",
@@ -85,12 +85,14 @@ def read_positions(path: Path | str) -> Positions:
             declination that can be told.
     """
     path = readable(path)
-    if not path.exists():
-        raise ImgturboError(f"{path}: no such file; name a table of positions")
-    table = _table(path)
-    if not len(table):
-        raise ImgturboError(f"{path}: has no rows, so there is no position")
-    places = _places(table, path)
+    table = read_table(path)
+    places = places_of(table, path)
+    if places is None:
+        there = ", ".join(table.colnames[:12]) + (", …" if len(table.colnames) > 12 else "")
+        raise ImgturboError(
+            f"{path}: has no columns of right ascension and declination (there are {there}); call "
+            "them ra and dec"
+        )
     return Positions(_names_of(table), places)
 
 
@@ -127,8 +129,22 @@ def parse_size(text: str | u.Quantity) -> tuple[float, bool]:
     return (value, True) if unit in _PIXELS else (value * _ARCSEC[unit], False)
 
 
+def read_table(path: Path) -> Table:
+    """A table in any format that astropy reads, whole.
+
+    Raises:
+        ImgturboError: it cannot be read, or has no rows.
+    """
+    if not path.exists():
+        raise ImgturboError(f"{path}: no such file; name a table of positions")
+    table = _table(path)
+    if not len(table):
+        raise ImgturboError(f"{path}: has no rows, so there is no position")
+    return table
+
+
 def _table(path: Path) -> Table:
-    """The table, whole; a FITS file's blocks are looked at before astropy sees them."""
+    """The table; a FITS file's blocks are looked at before astropy sees them."""
     name = path.name.lower()
     with door(path, remedy="give a table that astropy reads", what="is no table"), quiet():
         if _FITS.search(name) and not isinstance(path, Remote):
@@ -142,18 +158,23 @@ def _table(path: Path) -> Table:
             return Table.read(here, format=_FORMATS.get(path.suffix.lower()))
 
 
-def _places(table: Table, path: Path) -> SkyCoord:
+def places_of(table: Table, path: Path) -> SkyCoord | None:
+    """Where the rows of a table lie, in ICRS; None where it has no columns that say so.
+
+    Args:
+        table: of any columns.
+        path: where it was read, for messages.
+
+    Raises:
+        ImgturboError: columns of right ascension and declination that nobody understands.
+    """
     for name in table.colnames:
         if isinstance(table[name], SkyCoord):
             coordinates: SkyCoord = table[name].ravel()
             return coordinates.transform_to("icrs")
     columns = [_first(table, spelled) for spelled in (_RA, _DEC)]
     if None in columns:
-        there = ", ".join(table.colnames[:12]) + (", …" if len(table.colnames) > 12 else "")
-        raise ImgturboError(
-            f"{path}: has no columns of right ascension and declination (there are {there}); call "
-            "them ra and dec"
-        )
+        return None
     with door(path, remedy="write degrees, or 05:34:31.9 +22:00:52", what="is not understood"):
         ra, dec = (
             _degrees(table[name], path, hours)

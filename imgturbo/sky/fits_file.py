@@ -33,9 +33,10 @@ from imgturbo.sky.bands import named_band, plane_names
 from imgturbo.sky.cards import inherit
 from imgturbo.sky.frames import same_grid
 from imgturbo.sky.hdus import Hdu, Plane, hdus_of
-from imgturbo.sky.headers import celestial_axes, celestial_wcs, pixel_area, quiet
+from imgturbo.sky.headers import celestial_axes, quiet
 from imgturbo.sky.masks import Kind, Mask, convention, files_beside, flag_bits, mask_of, pair
 from imgturbo.sky.photometry import FluxScale, check_lost
+from imgturbo.sky.wcs import celestial_wcs, pixel_area
 
 __all__ = ["FitsBand", "FitsFile"]
 

@@ -20,7 +20,8 @@ from astropy.wcs import WCS, WCSCOMPARE_ANCILLARY
 from astropy.wcs.utils import pixel_to_pixel
 from numpy.typing import ArrayLike, NDArray
 
-from imgturbo.sky.headers import pixel_area, quiet, solid_angles
+from imgturbo.sky.headers import quiet
+from imgturbo.sky.wcs import pixel_area, solid_angles
 
 __all__ = ["directions", "icrs", "places_in", "same_grid", "to_pixels"]
 

@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from scipy.interpolate import RectBivariateSpline
 
 from imgturbo.sky.frames import to_pixels
-from imgturbo.sky.headers import pixel_area, solid_angles
-from imgturbo.sky.headers import pixel_scale as pixel_scale_of
+from imgturbo.sky.wcs import pixel_area, solid_angles
+from imgturbo.sky.wcs import pixel_scale as pixel_scale_of
 
 __all__ = ["SAME_SCALE", "Route", "grid_at", "same_area", "scaled_grid", "zoomed_grid"]
 

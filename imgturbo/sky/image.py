@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
 from imgturbo.sky.bands import PICTURE_SUFFIXES
-from imgturbo.sky.headers import pixel_area, pixel_scale, wcs_window
 from imgturbo.sky.photometry import FluxScale
 from imgturbo.sky.units import parse_unit
+from imgturbo.sky.wcs import pixel_area, pixel_scale, wcs_window
 
 __all__ = ["BOTTOM_UP", "TOP_DOWN", "SkyImage", "measured", "row_order"]
 

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from imgturbo.errors import ImgturboError
 from imgturbo.sky.frames import same_grid
 from imgturbo.sky.grids import Route, same_area
-from imgturbo.sky.headers import pixel_area
 from imgturbo.sky.photometry import FluxScale, check_resizable
 from imgturbo.sky.resampling import resample_window
+from imgturbo.sky.wcs import pixel_area
 
 __all__ = ["Band", "Placement"]
 

@@ -8,7 +8,7 @@ a window of the whole and the whole cut to a window are the same.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -18,19 +18,16 @@ import numpy as np
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from imgturbo.door import door, room_for
+from imgturbo.door import room_for
 from imgturbo.errors import ImgturboError
-from imgturbo.remote import on_disk, readable
+from imgturbo.remote import readable
 from imgturbo.sky.bands import ascii_name, distinct
-from imgturbo.sky.fits_file import FitsFile
 from imgturbo.sky.grids import grid_at
-from imgturbo.sky.headers import pixel_scale, wcs_window
 from imgturbo.sky.image import SkyImage, measured, row_order
-from imgturbo.sky.photometry import ARCSEC2, DISPLAY, FluxScale, check_display, stated_unit
-from imgturbo.sky.picture import is_picture, read_picture
+from imgturbo.sky.opened import Opened
+from imgturbo.sky.photometry import DISPLAY, FluxScale, check_display, stated_unit
 from imgturbo.sky.placement import Band, Placement
-from imgturbo.sky.readers import FileReader, ImageFile, installed_reader
-from imgturbo.sky.units import parse_unit
+from imgturbo.sky.wcs import pixel_scale, wcs_window
 
 __all__ = ["SkyReader", "open_sky", "read_sky"]
 
@@ -42,7 +39,12 @@ _SCAN = 1 << 20  # pixels looked at in one go for a first measured one
 
 
 class SkyReader:
-    """Bands of one or several files on one grid; see :func:`open_sky`."""
+    """Bands of one or several files on one grid; see :func:`open_sky`.
+
+    Attributes:
+        renamed: bands that are called otherwise than their headers do, as (file, name that was
+            given, name in the header).
+    """
 
     def __init__(
         self,
@@ -52,13 +54,13 @@ class SkyReader:
         names: Sequence[str] | None = None,
     ) -> None:
         self.paths = tuple(paths)
-        self._unit_if_unstated = unit
-        self._files: list[FitsFile] = []
-        self._installed: list[ImageFile] = []
+        self._files = Opened(unit)
         try:
-            found = [band for path in self.paths for band in self._open(path)]
+            found = [band for path in self.paths for band in self._files.bands(path)]
             first = found[0]
-            self._bands = _choose(_unique(_renamed(found, names, self.paths)), bands, self.paths)
+            called = _renamed(found, names, self.paths)
+            self.renamed = _otherwise(found, names or ())
+            self._bands = _choose(_unique(called), bands, self.paths)
             self.header = first.header
             for band in self._bands:
                 _check_unit(first, band)
@@ -141,17 +143,17 @@ class SkyReader:
     @property
     def masked_by(self) -> tuple[str, ...]:
         """Companions, in the files or beside them, that say what was not measured."""
-        return tuple(dict.fromkeys(name for file in self._files for name in file.masked_by))
+        return tuple(dict.fromkeys(name for file in self._files.fits for name in file.masked_by))
 
     @property
     def unused(self) -> tuple[str, ...]:
         """Companions that play no part."""
-        return tuple(dict.fromkeys(name for file in self._files for name in file.unused))
+        return tuple(dict.fromkeys(name for file in self._files.fits for name in file.unused))
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What is to be known of the files, a line each."""
-        return tuple(dict.fromkeys(note for file in self._files for note in file.notes))
+        return tuple(dict.fromkeys(note for file in self._files.fits for note in file.notes))
 
     @property
     def row_order(self) -> str:
@@ -200,10 +202,7 @@ class SkyReader:
 
     def close(self) -> None:
         """Let go of the files."""
-        for file in self._files:
-            file.close()
-        for other in self._installed:
-            other.close()
+        self._files.close()
 
     def __enter__(self) -> SkyReader:
         return self
@@ -215,68 +214,6 @@ class SkyReader:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    # -----------------------------------------------------------------------------------
-
-    def _open(self, path: Path) -> list[Band]:
-        if not path.exists():
-            raise ImgturboError(f"{path}: no such file; check the path")
-        if path.is_dir():
-            raise ImgturboError(f"{path}: is a folder; name the files in it")
-        if is_picture(path):
-            with on_disk(path) as here:
-                picture = read_picture(here)
-            size = picture.pixels.shape[1], picture.pixels.shape[2]
-
-            scale = FluxScale(parse_unit(picture.unit))
-
-            def of_picture(i: int) -> Callable[[slice, slice], NDArray[np.float32]]:
-                return lambda rows, cols: picture.read(i, rows, cols)
-
-            return [
-                Band(name, path, size, None, scale, None, False, of_picture(i))
-                for i, name in enumerate(picture.bands)
-            ]
-        if (kind := installed_reader(path)) is not None:
-            return self._open_installed(kind, path)
-        file = FitsFile(path, self._unit_if_unstated)
-        self._files.append(file)
-
-        def of_file(i: int) -> Callable[[slice, slice], NDArray[np.float32]]:
-            return lambda rows, cols: file.read(i, rows, cols)
-
-        return [
-            Band(b.name, path, b.shape, b.wcs, b.scale, b.header, b.named, of_file(i))
-            for i, b in enumerate(file.bands)
-        ]
-
-    def _open_installed(self, kind: type[FileReader], path: Path) -> list[Band]:
-        """Bands of a file that another package reads."""
-        if not issubclass(kind, ImageFile):
-            raise ImgturboError(f"{path}: is a table, not an image; name an image")
-        with door(path, remedy="look at the file, and at the package that reads it"):
-            file = kind(path)  # type: ignore[call-arg]
-        self._installed.append(file)
-        unit = parse_unit(file.unit or self._unit_if_unstated)
-        size = (file.shape[0], file.shape[1])
-        scale = pixel_scale(file.wcs, size)
-        area = None if scale is None else scale**2 * ARCSEC2
-        zeros = file.zeropoints or (None,) * len(file.bands)
-
-        def of_file(i: int) -> Callable[[slice, slice], NDArray[np.float32]]:
-            def read(rows: slice, cols: slice) -> NDArray[np.float32]:
-                with door(path, file.bands[i], "look at the package that reads it"):
-                    return np.asarray(file.read(i, rows, cols), np.float32)
-
-            return read
-
-        return [
-            Band(
-                name, path, size, file.wcs, FluxScale(unit, zeros[i], area), file.header, True,
-                of_file(i),
-            )
-            for i, name in enumerate(file.bands)
-        ]  # fmt: skip
 
 
 def open_sky(
@@ -356,6 +293,14 @@ def _renamed(found: list[Band], names: Sequence[str] | None, paths: Sequence[Pat
         replace(band, name=ascii_name(name), named=True)
         for band, name in zip(found, names, strict=True)
     ]
+
+
+def _otherwise(found: list[Band], names: Sequence[str]) -> tuple[tuple[Path, str, str], ...]:
+    return tuple(
+        (band.path, name, band.name)
+        for band, name in zip(found, names, strict=False)  # no names: nothing is called otherwise
+        if band.named and band.name.upper() != ascii_name(name).upper()
+    )
 
 
 def _choose(found: list[Band], wanted: Sequence[str] | None, paths: Sequence[Path]) -> list[Band]:

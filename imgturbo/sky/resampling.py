@@ -32,9 +32,9 @@ from scipy.ndimage import distance_transform_edt, map_coordinates, spline_filter
 from imgturbo.errors import ImgturboError
 from imgturbo.sky.frames import icrs, same_grid
 from imgturbo.sky.grids import Route, same_area
-from imgturbo.sky.headers import pixel_area
 from imgturbo.sky.image import SkyImage, measured
 from imgturbo.sky.photometry import check_resizable
+from imgturbo.sky.wcs import pixel_area
 
 __all__ = ["Order", "resample", "resample_window"]
 

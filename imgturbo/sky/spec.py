@@ -23,10 +23,11 @@ from imgturbo.errors import ImgturboError
 from imgturbo.sky.bands import ascii_name
 from imgturbo.sky.checksum import SEALS, blank
 from imgturbo.sky.flags import FLAGS, flag_cards
-from imgturbo.sky.headers import pixel_area, quiet, wcs_cards
+from imgturbo.sky.headers import quiet
 from imgturbo.sky.image import BOTTOM_UP, SkyImage
 from imgturbo.sky.photometry import FluxScale
 from imgturbo.sky.units import parse_unit
+from imgturbo.sky.wcs import pixel_area, wcs_cards
 
 __all__ = ["Card", "FitsLayout", "SkySpec", "padded"]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from astropy.wcs import WCS
+from tiles_anywhere import anywhere
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks/ is not installed
 
@@ -66,8 +67,7 @@ def make_tiles(path: Path) -> Path:
                 split,
                 Tiles(
                     z, x, valid, valid,
-                    sky=np.zeros((n, 2)), position=np.zeros((n, 2), np.int32),
-                    residual=np.zeros(n, np.float32), field=np.zeros(n, np.int32),
+                    **anywhere(n),
                 ),
             )  # fmt: skip
     return path

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tiles_anywhere import anywhere
 
 from imgturbo.config import Config, DataConfig
 from imgturbo.data import StoreSource, Tiles, TileSpec, TileStore, open_source
@@ -34,8 +35,7 @@ def build(path, pairs, sources, targets):
                     Tiles(
                         source=values if z else None, target=values if x else None,
                         source_valid=known if z else None, target_valid=known if x else None,
-                        sky=np.zeros((n, 2)), position=np.zeros((n, 2), np.int32),
-                        residual=np.zeros(n, np.float32), field=np.zeros(n, np.int32),
+                        **anywhere(n),
                     ),
                 )  # fmt: skip
     return TileStore.open(path)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tiles_anywhere import anywhere
 
 from imgturbo.config import DataConfig
 from imgturbo.data import StoreSource, Tiles, TileSpec, TileStore, validation_batches
@@ -52,10 +53,7 @@ def build(path, pairs=0, sources=0, targets=0, z_channels=5, x_channels=1, tile=
                         target=coded(rows, x_channels, tile) if x else None,
                         source_valid=mask if z else None,
                         target_valid=mask if x else None,
-                        sky=np.zeros((n, 2)),
-                        position=np.zeros((n, 2), np.int32),
-                        residual=np.zeros(n, np.float32),
-                        field=np.zeros(n, np.int32),
+                        **anywhere(n),
                     ),
                 )
     return TileStore.open(path)
@@ -221,8 +219,7 @@ def faces(tmp_path, brightness):
                 split,
                 Tiles(
                     source=images, target=images, source_valid=mask, target_valid=mask,
-                    sky=np.zeros((n, 2)), position=np.zeros((n, 2), np.int32),
-                    residual=np.zeros(n, np.float32), field=np.zeros(n, np.int32),
+                    **anywhere(n),
                 ),
             )  # fmt: skip
     return TileStore.open(tmp_path / "faces.zarr")
@@ -321,10 +318,7 @@ def test_tables_of_numbers(tmp_path):
                 -values,
                 np.ones(20, bool),
                 np.ones(20, bool),
-                np.zeros((20, 2)),
-                np.zeros((20, 2), np.int32),
-                np.zeros(20, np.float32),
-                np.zeros(20, np.int32),
+                **anywhere(20),
             ),
         )
     loader = StoreSource(TileStore.open(tmp_path / "t.zarr"), DataConfig(batch_size=6), 0)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tiles_anywhere import anywhere
 
 from imgturbo.config import Config, DataConfig, ObservationConfig
 from imgturbo.data import ObservationSource, Tiles, TileSpec, TileStore, open_source
@@ -38,8 +39,7 @@ def build(path, source=False, target=True, tile=TILE):
                 Tiles(
                     values.copy() if source else None, values.copy() if target else None,
                     valid if source else None, valid if target else None,
-                    sky=np.zeros((ROWS, 2)), position=np.zeros((ROWS, 2), np.int32),
-                    residual=np.zeros(ROWS, np.float32), field=np.zeros(ROWS, np.int32),
+                    **anywhere(ROWS),
                 ),
             )  # fmt: skip
     return TileStore.open(path)

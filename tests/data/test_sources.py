@@ -14,6 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from tiles_anywhere import anywhere
 
 from imgturbo.config import Config, DataConfig, PriorConfig, SimulatorConfig
 from imgturbo.data import (
@@ -56,13 +57,7 @@ def build(path, *, source=None, target=None, tile=None, n=7) -> TileStore:
                 for c in (source, target)
             ]  # fmt: skip
             valid = [None if v is None else np.ones((n, *pixels), bool) for v in values]
-            rest = {
-                "sky": np.zeros((n, 2)),
-                "position": np.zeros((n, 2), np.int32),
-                "residual": np.zeros(n, np.float32),
-                "field": np.zeros(n, np.int32),
-            }
-            writer.append(split, Tiles(*values, *valid, **rest))
+            writer.append(split, Tiles(*values, *valid, **anywhere(n)))
     return TileStore.open(path)
 
 
@@ -339,12 +334,10 @@ def test_each_kind_is_opened_by_its_name(stores):
 def test_a_source_says_how_many_pairs_there_are_and_how_much_was_measured(tmp_path):
     random = np.random.default_rng(0)
     valid = random.random((5, 12, 12)) > np.linspace(0, 0.8, 5)[:, None, None]
-    rows = {"sky": np.zeros((5, 2)), "position": np.zeros((5, 2), np.int32),
-            "residual": np.zeros(5, np.float32), "field": np.zeros(5, np.int32)}  # fmt: skip
     spec = TileSpec(12, side(1, "image"), side(1, "image"), ("sky",), {})
     image = np.zeros((5, 1, 12, 12), np.float32)
     with TileStore.create(tmp_path / "tiles", spec) as writer:
-        writer.append("train", Tiles(image, image, np.ones_like(valid), valid, **rows))
+        writer.append("train", Tiles(image, image, np.ones_like(valid), valid, **anywhere(5)))
     store = TileStore.open(tmp_path / "tiles")
     for crop in (None, 9):
         source = StoreSource(store, DataConfig(crop=crop), seed=0)

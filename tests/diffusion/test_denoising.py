@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
 import torch
+from refusals import in_one_line
 
 from imgturbo.config import Config
 from imgturbo.data.batch import Batch
@@ -139,13 +141,9 @@ def test_the_kind_alone_chooses_objective_and_score():
 def test_mistakes_are_one_line(tmp_path, overrides, words):
     path = tmp_path / "c.yaml"
     path.write_text(f"model: {{decoder: {TINY}}}\n".replace("'", ""))
-    with pytest.raises(ImgturboError) as caught:
+    with pytest.raises(ImgturboError, match=f"^{re.escape(str(path))}: ") as caught:
         load_settled(path, overrides)
-    message = str(caught.value)
-    assert message.startswith(f"{path}: ")
-    assert "\n" not in message
-    for word in words:
-        assert word in message
+    in_one_line(caught, *words)
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tiles_anywhere import append
 
 from imgturbo.bundle import Bundle, load_bundle
 from imgturbo.config import Config
-from imgturbo.data import Tiles, TileSpec, TileStore
+from imgturbo.data import TileSpec, TileStore
 from imgturbo.side import Side
 from imgturbo.sky.stretch import Stretch
 from imgturbo.training import train
@@ -53,17 +54,7 @@ def make_tiles(
             )
             valid = random.random((n, *spatial)) >= holes
             z, x = (np.where(valid[:, None], u, 0).astype(np.float32) for u in (z, x))
-            rows = {
-                "sky": np.zeros((n, 2)),
-                "position": np.zeros((n, 2), np.int32),
-                "residual": np.zeros(n, np.float32),
-                "field": np.zeros(n, np.int32),
-            }
-            if paired:
-                writer.append(split, Tiles(z, x, valid, valid, **rows))
-            else:
-                writer.append(split, Tiles(z, None, valid, None, **rows))
-                writer.append(split, Tiles(None, x, None, valid, **rows))
+            append(writer, split, z, x, valid, paired)
     return path
 
 

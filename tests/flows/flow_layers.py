@@ -1,12 +1,10 @@
-"""Networks, shaken weights and one of every layer, for the tests of this folder."""
+"""Networks and one of every layer, for the tests of this folder."""
 
 from __future__ import annotations
 
-import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from imgturbo.errors import ImgturboError
 from imgturbo.flows import (
     ActNorm,
     Additive,
@@ -99,25 +97,6 @@ LAYERS = {
         None,
     ),
 }
-
-
-def shaken(module: nn.Module, size: float = 0.5, seed: int = 0) -> nn.Module:
-    """Random parameters, so that no layer is the identity it starts as."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-            parameter.add_((size * noise).to(parameter.dtype))
-    return module.eval()
-
-
-def one_line(call, *words: str) -> None:
-    with pytest.raises(ImgturboError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message
 
 
 def zeros(*shape: int) -> Tensor:

@@ -6,7 +6,9 @@ import math
 
 import pytest
 import torch
-from flow_layers import conv, one_line, shaken, zeros
+from flow_layers import conv, zeros
+from refusals import one_line
+from shaken import shaken
 
 from imgturbo.config.flows import FlowConfig
 from imgturbo.flows import (

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from flow_layers import one_line, zeros
+from flow_layers import zeros
 from hypothesis import given
 from hypothesis import strategies as st
+from refusals import one_line
 
 from imgturbo.flows import Flatten, HaarDownsampling, HaarUpsampling, PixelUnshuffle
 

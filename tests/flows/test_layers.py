@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from flow_layers import LAWS, LAYERS, shaken
+from flow_layers import LAWS, LAYERS
 from safetensors.torch import load_file, save_file
+from shaken import shaken
 
 every_layer = pytest.mark.parametrize("name", LAYERS)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
-from flow_layers import one_line
+from refusals import one_line
 
 from imgturbo.flows import LUMixing, OrthogonalMixing, Permutation
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from flow_layers import one_line
 from hypothesis import given
 from hypothesis import strategies as st
+from refusals import one_line
 
 from imgturbo.flows import RationalQuadratic
 

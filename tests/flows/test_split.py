@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from shaken import shaken
 
 from imgturbo.errors import ImgturboError
 from imgturbo.flows import (
@@ -25,14 +26,6 @@ def conv(condition=0):
     return lambda i, o: ConvPredictor(i, o, width=5, condition_channels=condition, kernels=(3, 1))
 
 
-def shaken(module, size=0.2):
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.add_(size * torch.randn_like(parameter))
-    return module.double()
-
-
 def small_pyramid(condition=2, prior=True):
     """(3, 4, 4) → (12, 2, 2), 7 left behind → 5·2·2 dense."""
     return shaken(
@@ -46,8 +39,9 @@ def small_pyramid(condition=2, prior=True):
                 ),
             ],
             [Split(12, 5, conv() if prior else None)],
-        )
-    )
+        ),
+        0.2,
+    ).double()
 
 
 def test_a_split_without_a_prior_is_a_cut():
@@ -68,7 +62,7 @@ def test_a_fresh_prior_is_standard_normal():
 
 
 def test_a_prior_is_the_normal_density_that_its_network_names():
-    split = shaken(Split(5, 2, conv(3)), 1.0)
+    split = shaken(Split(5, 2, conv(3)), 1.0).double()
     x, condition = torch.randn(4, 5, 3, 3).double(), torch.randn(4, 3, 3, 3).double()
     kept, latent, log_det = split(x, condition)
     s, t = split.predict(kept, condition).chunk(2, dim=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from small_skies import noise_sky, rotated_wcs
@@ -9,6 +11,7 @@ from small_skies import noise_sky, rotated_wcs
 from imgturbo.errors import ImgturboError
 from imgturbo.mosaic import read_manifest, translate_file, translate_manifest
 from imgturbo.sky import read_sky
+from imgturbo.sky.fits_file import FitsFile
 
 H, W = 83, 61
 
@@ -39,6 +42,21 @@ def test_finished_fields_are_skipped(bundle, archive, tmp_path):
     summary = translate_manifest(bundle, archive, tmp_path / "out", window=48)
     assert (summary.done, summary.skipped) == (["b2"], ["a1", "c3"])
     assert (tmp_path / "out" / "a1.fits").stat().st_mtime_ns == before
+
+
+def test_each_file_is_opened_once(bundle, make_archive, tmp_path, monkeypatch):
+    """Small fields are many: opening one costs as much as translating it."""
+    opened: Counter[str] = Counter()
+    begin = FitsFile.__post_init__
+
+    def counted(file: FitsFile) -> None:
+        opened[file.path.name] += 1
+        begin(file)
+
+    monkeypatch.setattr(FitsFile, "__post_init__", counted)
+    translate_manifest(bundle, make_archive(size=(H, W)), tmp_path / "out", window=48)
+    names = {f"{field}_{band}.fits" for field in ("a1", "b2", "c3") for band in ("F606W", "F814W")}
+    assert opened == dict.fromkeys(names, 1)
 
 
 def test_a_field_equals_its_files(bundle, archive, tmp_path):

@@ -23,8 +23,8 @@ from imgturbo.mosaic.zoom import flags_on, mask_on
 from imgturbo.side import Side
 from imgturbo.sky import read_sky
 from imgturbo.sky.catalogue import Positions
-from imgturbo.sky.headers import pixel_scale
 from imgturbo.sky.stretch import Stretch
+from imgturbo.sky.wcs import pixel_scale
 
 COARSE, H, W = 0.06, 83, 71
 SMALL = {"width": 6, "blocks": 1, "factor": 2}

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 from plugin_package import install
+from tiles_anywhere import anywhere
 
 from imgturbo import plugins
 from imgturbo.bundle import load_bundle
@@ -71,13 +72,11 @@ def test_a_generator_goes_the_whole_way(installed, tmp_path, monkeypatch):
     installed()
     monkeypatch.setattr(best, "write_samples", lambda *_, **__: None)
     side = Side(("A",), "MJy/sr", Stretch.linear(1))
-    rows = {"sky": np.zeros((4, 2)), "position": np.zeros((4, 2), np.int32),
-            "residual": np.zeros(4, np.float32), "field": np.zeros(4, np.int32)}  # fmt: skip
     z = np.random.default_rng(0).normal(size=(4, 1, 9, 9)).astype(np.float32)
     valid = np.ones((4, 9, 9), bool)
     with TileStore.create(tmp_path / "t.zarr", TileSpec(9, side, side, ("f",), {})) as writer:
         for split in ("train", "validation"):
-            writer.append(split, Tiles(z, z, valid, valid, **rows))
+            writer.append(split, Tiles(z, z, valid, valid, **anywhere(4)))
     config = Config.model_validate({
         "data": {"tiles": str(tmp_path / "t.zarr"), "batch_size": 2},
         "model": {"decoder": {"kind": "blur", "width": 5}, "encoder": {"kind": "blur"},

@@ -7,6 +7,7 @@ import warnings
 
 import pytest
 import torch
+from shaken import shaken
 
 from imgturbo.config import Config
 from imgturbo.engines import build_network, build_trainable, settle
@@ -38,16 +39,6 @@ def config(name: str, decoder: dict | None = None, **objective) -> Config:
 def needs(name: str) -> None:
     if name == "zuko" and importlib.util.find_spec("zuko") is None:
         pytest.skip("the package zuko is not installed")
-
-
-def shaken(module, size=0.3, seed=0):
-    """Random parameters, so that nothing is the identity it starts as."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-            parameter.add_((size * noise).to(parameter.dtype))
-    return module.eval()
 
 
 def network(name: str, columns=3, of=4, size=0.3, **decoder):

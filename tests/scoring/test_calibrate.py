@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from tiles_anywhere import anywhere
 
 import imgturbo.scoring.calibrate
 from imgturbo.bundle import load_bundle, save_bundle
@@ -57,10 +58,7 @@ def make_store(path, train=6, validation=10, holes=True, tile=TILE, noise=0.2, s
                 target=np.where(mask[1][:, None], x, 0).astype(np.float32),
                 source_valid=mask[0],
                 target_valid=mask[1],
-                sky=np.zeros((count, 2)),
-                position=np.zeros((count, 2), np.int32),
-                residual=np.zeros(count, np.float32),
-                field=np.zeros(count, np.int32),
+                **anywhere(count),
             )
             writer.append(split, tiles)
     return path

@@ -11,7 +11,8 @@ from header_kinds import HEIGHT, SIP, WIDTH, header
 from imgturbo.errors import ImgturboError
 from imgturbo.sky import read_sky
 from imgturbo.sky.cards import number, settle
-from imgturbo.sky.headers import celestial_wcs, quiet
+from imgturbo.sky.headers import quiet
+from imgturbo.sky.wcs import celestial_wcs
 
 X, Y = np.array([0.0, 30.0, 59.0]), np.array([0.0, 10.0, 49.0])
 PLAIN = header()

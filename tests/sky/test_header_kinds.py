@@ -15,7 +15,8 @@ from imgturbo.errors import ImgturboError
 from imgturbo.sky import SkyImage, open_sky, read_sky, resample, write_sky
 from imgturbo.sky.frames import icrs, same_grid, to_pixels
 from imgturbo.sky.grids import scaled_grid
-from imgturbo.sky.headers import celestial_wcs, pixel_area, quiet, solid_angles
+from imgturbo.sky.headers import quiet
+from imgturbo.sky.wcs import celestial_wcs, pixel_area, solid_angles
 
 KINDS = kinds()
 Y, X = (c.ravel() for c in np.meshgrid(np.linspace(0, 49, 5), np.linspace(0, 59, 5), indexing="ij"))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 
 import numpy as np
 import pytest
 from astropy.table import Table
+from stopped import stop_at
 
 from data_prep.prepare import prepare
 from imgturbo.bundle import load_bundle
@@ -17,7 +16,7 @@ from imgturbo.config import Config
 from imgturbo.data import TileStore
 from imgturbo.describe import describe
 from imgturbo.simulators import Linear
-from imgturbo.training import loop, train
+from imgturbo.training import train
 
 
 def run(*words: object) -> int:
@@ -61,15 +60,8 @@ def folder(tmp_path_factory):
 
 def test_a_killed_training_ends_as_if_it_had_not_been(folder, monkeypatch):
     """Law 5, of a store of rows."""
-    real = loop._update
-
-    def update(state, batches, stop):
-        if state.progress.step == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return real(state, batches, stop)
-
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_update", update)
+        stop_at(patch, 3)
         train(config_of(folder, "killed"))
     train(config_of(folder, "killed"))
     files = [(folder / run / "bundle" / "decoder.safetensors").read_bytes()

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from training_standins import contents, logged, make_tiles, tiny
+from stopped import stop_at
+from training_standins import logged, make_tiles, same_ends, tiny
 
 from imgturbo.bundle import load_bundle
 from imgturbo.config import Config
 from imgturbo.diffusion import DiffusionDecoder
 from imgturbo.errors import ImgturboError
-from imgturbo.training import best, loop, train
-from imgturbo.training.checkpoint import Checkpoints
+from imgturbo.training import best, train
 
 DECODER = {
     "kind": "diffusion", "width": 4, "depth": 1, "blocks": 1, "dropout": 0.1, "steps": 20,
@@ -61,21 +59,10 @@ def test_unpaired_tiles_are_refused(tmp_path, asked):
 def test_a_stopped_run_ends_as_one_that_was_not(tmp_path, tiles, monkeypatch):
     monkeypatch.setattr(best, "write_samples", lambda *_, **__: None)
     whole = train(config(tmp_path / "whole", tiles))
-    real = loop._update
-
-    def update(state, batches, stop):
-        if state.progress.step == 5:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return real(state, batches, stop)
-
     parts = config(tmp_path / "parts", tiles)
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_update", update)
+        stop_at(patch, 5)
         assert train(parts).step == 6
     ended = train(parts)
     assert ended.scores == whole.scores
-    one, other = (contents(Checkpoints(r.out / "checkpoints").at(9).path) for r in (whole, ended))
-    assert one.keys() == other.keys()
-    for name in one:
-        assert one[name] == other[name], name
-    assert logged(whole.out) == logged(ended.out)
+    same_ends(whole, ended, 9)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from training_standins import contents, logged, stop_at
+from stopped import stop_at
+from training_standins import same_ends
 
 from data_prep.prepare import prepare
 from imgturbo.bundle import load_bundle
@@ -21,7 +22,6 @@ from imgturbo.scoring.events import evaluate_events, score_events
 from imgturbo.side import Side
 from imgturbo.sky.stretch import Stretch
 from imgturbo.training import train
-from imgturbo.training.checkpoint import Checkpoints
 
 pytest.importorskip("h5py", reason="files of events need h5py (the extra 'hep')")
 
@@ -79,12 +79,7 @@ def test_each_is_prepared_trained_stopped_resumed_and_scored(tmp_path, monkeypat
         assert not train(parts).finished
     parts.train.checkpoint_every = 2
     ended = train(parts)
-    first, second = (
-        contents(Checkpoints(result.out / "checkpoints").at(STEPS).path)
-        for result in (whole, ended)
-    )
-    assert first == second
-    assert logged(whole.out) == logged(ended.out)
+    same_ends(whole, ended, STEPS)
     bundle = load_bundle(whole.bundle)
     content = evaluate_events(bundle, events[1], out=tmp_path / "scores", classifier=5)
     assert set(content["observables"]) == set(TABLE)

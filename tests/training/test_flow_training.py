@@ -121,7 +121,7 @@ def test_two_processes_follow_the_loss_of_one_with_the_joint_batch(tmp_path):
     program = """
         import sys
         from pathlib import Path
-        sys.path.insert(0, sys.argv[2])
+        sys.path[:0] = [sys.argv[2], str(Path(sys.argv[2]).parent)]
         import torch
         from accelerate import PartialState
         from imgturbo.config import Config

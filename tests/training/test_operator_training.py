@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from training_standins import TILE, contents, logged, make_tiles, stop_at, tiny
+from stopped import stop_at
+from training_standins import TILE, make_tiles, same_ends, tiny
 
 from imgturbo.bundle import load_bundle
 from imgturbo.config import Config, ObjectiveConfig
@@ -14,7 +15,6 @@ from imgturbo.engines import build_trainable, settle
 from imgturbo.errors import ImgturboError
 from imgturbo.nets.operators import observer
 from imgturbo.training import train
-from imgturbo.training.checkpoint import Checkpoints
 from imgturbo.turbo.terms import OUTPUTS
 
 STEPS = 5
@@ -61,12 +61,7 @@ def test_stopped_and_resumed_is_not_stopped(folder, tmp_path, monkeypatch, opera
         assert train(config).step == 3
     config.train.checkpoint_every = 2
     ended = train(config)
-    first, second = (
-        contents(Checkpoints(result.out / "checkpoints").at(STEPS).path)
-        for result in (whole, ended)
-    )
-    assert first == second
-    assert logged(whole.out) == logged(ended.out)
+    same_ends(whole, ended, STEPS)
 
 
 @pytest.mark.parametrize("operator", OPERATORS)

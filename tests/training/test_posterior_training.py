@@ -156,7 +156,7 @@ def test_two_processes_follow_the_gradients_of_one_with_the_joint_batch(tmp_path
     """Law 8, every kind; random numbers are made functions of what they are added to."""
     program = """
         import sys
-        sys.path[:0] = sys.argv[1:3]
+        sys.path[:0] = sys.argv[1:]
         import torch
         from accelerate import PartialState
         from imgturbo.data.batch import Batch
@@ -196,7 +196,7 @@ def test_two_processes_follow_the_gradients_of_one_with_the_joint_batch(tmp_path
     script = tmp_path / "program.py"
     script.write_text(textwrap.dedent(program))
     here = Path(__file__).parent
-    folders = [str(here), str(here.parent / "posteriors")]
+    folders = [str(here), str(here.parent / "posteriors"), str(here.parent)]
 
     def run(*launcher: str) -> list[list[str]]:
         words = [sys.executable, *launcher, str(script), *folders]

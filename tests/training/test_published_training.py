@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +12,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from stopped import stop_at
+from tiles_anywhere import anywhere
 from torch import nn
-from training_standins import contents, logged
+from training_standins import contents, logged, same_ends
 
 from imgturbo.bundle import load_bundle
 from imgturbo.config import Config, load_config
@@ -23,7 +24,7 @@ from imgturbo.engines import settle
 from imgturbo.nets import build_generator
 from imgturbo.side import Side
 from imgturbo.sky.stretch import Stretch
-from imgturbo.training import best, loop, train
+from imgturbo.training import best, train
 from imgturbo.training.checkpoint import Checkpoints
 from imgturbo.training.statistics import running_statistics, share_statistics
 
@@ -51,10 +52,7 @@ def tiles(tmp_path) -> Path:
                     x,
                     valid,
                     valid,
-                    sky=np.zeros((n, 2)),
-                    position=np.zeros((n, 2), np.int32),
-                    residual=np.zeros(n, np.float32),
-                    field=np.zeros(n, np.int32),
+                    **anywhere(n),
                 ),
             )
     return path
@@ -122,22 +120,11 @@ def test_running_statistics_follow_the_images(tmp_path, tiles):
 def test_stopped_and_continued_it_ends_with_the_same_bits(name, tmp_path, tiles, monkeypatch):
     whole = train(tiny(name, tmp_path / "whole", tiles, "train.ema=0.9"))
     config = tiny(name, tmp_path / "parts", tiles, "train.ema=0.9")
-    real = loop._update
-
-    def update(state, batches, stop):
-        if state.progress.step == 4:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return real(state, batches, stop)
-
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_update", update)
+        stop_at(patch, 4)
         assert train(config).step == 5
     ended = train(config)
-    first, second = (
-        contents(Checkpoints(r.out / "checkpoints").at(8).path) for r in (whole, ended)
-    )
-    assert first == second
-    assert logged(whole.out) == logged(ended.out)
+    same_ends(whole, ended, 8)
 
 
 def test_older_runs_without_the_newer_keys_go_on(tmp_path, tiles, no_pictures):

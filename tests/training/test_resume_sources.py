@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from training_standins import contents, logged, stop_at
+from stopped import stop_at
+from tiles_anywhere import anywhere
+from training_standins import contents, logged
 
 from imgturbo.bundle import load_bundle
 from imgturbo.config import Config
@@ -37,14 +39,8 @@ def make_tables(path: Path, source: bool) -> Path:
         for split, n in (("train", 23), ("validation", 6)):
             z = random.normal(size=(n, 2)).astype(np.float32) if source else None
             x = random.normal(size=(n, 3)).astype(np.float32)
-            rest = {
-                "sky": np.zeros((n, 2)),
-                "position": np.zeros((n, 2), np.int32),
-                "residual": np.zeros(n, np.float32),
-                "field": np.zeros(n, np.int32),
-            }
             known = np.ones(n, bool)
-            writer.append(split, Tiles(z, x, known if source else None, known, **rest))
+            writer.append(split, Tiles(z, x, known if source else None, known, **anywhere(n)))
     return path
 
 

@@ -9,8 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from stopped import stop_at
 from torch import nn
-from training_standins import SIDES, contents, logged, make_tiles, stop_at, tiny
+from training_standins import SIDES, contents, logged, make_tiles, same_ends, tiny
 
 from imgturbo.bundle import load_bundle
 from imgturbo.errors import ImgturboError
@@ -90,11 +91,7 @@ def test_sigterm_saves_and_the_next_call_ends_as_if_nothing_had_happened(
     config.train.checkpoint_every = 2
     ended = train(config)
     assert ended.scores == whole.scores
-    a, b = (Checkpoints(r.out / "checkpoints").at(9).path for r in (whole, ended))
-    first, second = contents(a), contents(b)
-    assert first.keys() == second.keys()
-    assert first == second
-    assert logged(whole.out) == logged(ended.out)
+    same_ends(whole, ended, 9)
 
 
 @pytest.mark.usefixtures("no_pictures")

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from tiles_anywhere import anywhere
 from training_standins import SIDES, contents, logged, make_tiles, tiny
 
 from imgturbo.config import ObjectiveConfig
@@ -114,12 +115,7 @@ def masked_tiles(path, z_valid, x_valid):
         for split, n in (("train", 5), ("validation", 3)):
             z = np.random.default_rng(n).normal(size=(n, 2, side, side)).astype(np.float32)
             masks = [np.broadcast_to(mask, (n, side, side)) for mask in (z_valid, x_valid)]
-            rows = {"sky": np.zeros((n, 2)), "residual": np.zeros(n, np.float32)}
-            rows |= {
-                "position": np.zeros((n, 2), np.int32),
-                "field": np.zeros(n, np.int32),
-            }
-            writer.append(split, Tiles(z, z[:, :1].copy(), *masks, **rows))
+            writer.append(split, Tiles(z, z[:, :1].copy(), *masks, **anywhere(n)))
     return path
 
 

@@ -23,7 +23,7 @@ from imgturbo.files import sha256
 from imgturbo.mosaic.archive.tasks import MORE_MEMORY, BundleName, Here, Task, absolute, handed_out
 from imgturbo.mosaic.files import Job, translate_file
 from imgturbo.mosaic.input import Input
-from imgturbo.mosaic.sweep import Layout
+from imgturbo.mosaic.layout import Layout
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -25,8 +25,7 @@ from imgturbo.mosaic.archive.summary import Outcome
 from imgturbo.mosaic.files import translate_file
 from imgturbo.mosaic.manifest import Field
 from imgturbo.mosaic.recipe import Recipe
-from imgturbo.sky import open_sky
-from imgturbo.sky.bands import ascii_name
+from imgturbo.sky import SkyReader
 from imgturbo.team import Team
 
 __all__ = ["FAILURES", "Work", "failed"]
@@ -128,8 +127,6 @@ class Work:
             with lease:
                 if (before := self.finished(entry)) is not None:  # by another process, just now
                     return before
-                if self.bands is None:
-                    _note_names(entry)
                 translate_file(
                     bundle,
                     entry.files,
@@ -142,6 +139,7 @@ class Work:
                     progress=report,
                     log=log,
                     team=Team(),
+                    opened=_note_names if self.bands is None else None,
                     **self.settings,
                 )
         except Busy as busy:
@@ -155,19 +153,13 @@ def failed(entry: Field, error: BaseException) -> Outcome:
     return Outcome(entry.name, "failed", str(error) if known else first_line(error))
 
 
-def _note_names(entry: Field) -> None:
+def _note_names(reader: SkyReader) -> None:
     """Say where a header calls a band something else than the manifest does."""
-    if entry.bands is None:
-        return
-    for name, path in zip(entry.bands, entry.files, strict=True):
-        with open_sky(path) as reader:
-            own, named = reader.bands[0], reader.named[0]
-        if named and own.upper() != ascii_name(name).upper():
-            warnings.warn(
-                f"{path}: is {name} in the manifest, but {own} by its FILTER; the manifest is "
-                "believed",
-                stacklevel=2,
-            )
+    for path, name, own in reader.renamed:
+        warnings.warn(
+            f"{path}: is {name} in the manifest, but {own} by its FILTER; the manifest is believed",
+            stacklevel=2,
+        )
 
 
 def names_of(bands: Sequence[str] | None) -> tuple[str, ...] | None:

@@ -26,6 +26,7 @@ from imgturbo.scoring.trust.report import Findings
 from imgturbo.scoring.trust.scene import Role, Scene
 from imgturbo.scoring.trust.sources import Catalogue
 from imgturbo.sky import SkySpec, SkyWriter, Stretch
+from imgturbo.sky.frames import icrs
 from imgturbo.sky.image import BOTTOM_UP
 from imgturbo.sky.units import DISPLAY
 
@@ -178,7 +179,7 @@ def _marks(findings: Findings) -> tuple[list[str], list[Mark]]:
 
     def add(catalogue: Catalogue, kinds: NDArray[np.str_], chosen: NDArray[np.bool_]) -> None:
         magnitudes = [scene.magnitudes(role, catalogue.fluxes[role]) for role in roles]
-        sky = None if wcs is None else np.stack(wcs.pixel_to_world_values(catalogue.x, catalogue.y))
+        sky = None if wcs is None else np.stack(icrs(wcs, catalogue.x, catalogue.y))
         for k in np.flatnonzero(chosen):
             x, y = catalogue.x[k], catalogue.y[k]
             cells = [str(kinds[k]), f"{x:.1f}", f"{y:.1f}"]

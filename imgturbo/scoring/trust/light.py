@@ -217,7 +217,7 @@ def _sizes(scene: Scene, true: Catalogue) -> Array:
     power = np.zeros(len(scene.bands))
     for rows in strips(scene.valid.shape):
         power += np.nansum(scene.light["truth"][:, rows].astype(np.float64) ** 2, (1, 2))
-    best = int(np.argmax(power / scene.noise))
+    best = int(np.argmax(power / scene.noise**2))
     radii = [scene.radius * share for share in _RADII]
     fluxes = grown(scene, "truth", best, true.x, true.y, radii)
     return encircled(radii, fluxes, 0.5)

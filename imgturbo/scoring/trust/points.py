@@ -95,13 +95,13 @@ def _stars(scene: Scene, true: Catalogue, band: int, rows: Numbers, step: float)
     real, made = (_fitted(scene, role, band, x, y) for role in ("truth", "prediction"))
     both = np.isfinite(real.fwhm) & np.isfinite(made.fwhm)
     both &= true.fluxes["prediction"][rows, band] > scene.faintest[band]  # it is there at all
-    east, up = step * (made.x - real.x)[both], step * (made.y - real.y)[both]
+    right, up = step * (made.x - real.x)[both], step * (made.y - real.y)[both]
     radii = _encircled(scene, band, x, y)
     return {
         "n": int(both.sum()),
-        "offset_x": as_json(bootstrap(median, east)),
+        "offset_x": as_json(bootstrap(median, right)),
         "offset_y": as_json(bootstrap(median, up)),
-        "offset_rms": as_json(bootstrap(_rms, np.hypot(east, up))),
+        "offset_rms": as_json(bootstrap(_rms, np.hypot(right, up))),
         "fwhm": as_json(bootstrap(median, step * real.fwhm[both])),
         "fwhm_ratio": as_json(bootstrap(median, (made.fwhm / real.fwhm)[both])),
         "r50_ratio": as_json(bootstrap(median, radii[0])),

@@ -94,12 +94,14 @@ def look_at(
 
     Raises:
         ImgturboError: images that cannot be brought together, a table without places, a bundle
-            without a source image.
+            without a source image, a width that is none.
     """
     if bundle is None and (psf is not None or draws):
         raise ImgturboError(
             "sources are put in (--psf) and draws made (--draws) by a model; give --bundle as well"
         )
+    if psf is not None and not 0 < psf < np.inf:
+        raise ImgturboError(f"--psf {psf:g} is no width; give the FWHM of the source's camera")
     if source is None and bundle is not None:
         raise ImgturboError("a bundle is given and no source image; give --source FILE as well")
     progress("bringing the images together", 0.0)

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy.table import Table
 from numpy.typing import NDArray
 
 from imgturbo.door import door
@@ -33,9 +32,10 @@ from imgturbo.metrics.detection import (
 from imgturbo.metrics.estimates import as_json, rate
 from imgturbo.metrics.fluxes import aperture_fluxes
 from imgturbo.metrics.recovery import LEVEL, Share, common_depth, depth, shares
-from imgturbo.remote import on_disk
 from imgturbo.scoring.held import HALO, at_places, held, pieces, sampled
 from imgturbo.scoring.trust.scene import Role, Scene
+from imgturbo.sky.catalogue import places_of, read_table
+from imgturbo.sky.frames import places_in
 
 __all__ = [
     "Catalogue",
@@ -55,7 +55,6 @@ Mask = NDArray[np.bool_]
 _DEEPER = 0.6  # of the threshold: 3 σ, where sources of the prediction are looked for in the truth
 _STEP = 0.5  # magnitudes a bin
 _MOST_BINS = 40
-_KINDS = {"star": True, "galaxy": False}
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,8 +106,9 @@ def catalogue_of(scene: Scene, truth: Path | None = None) -> tuple[Catalogue | N
 
     Args:
         scene: its images.
-        truth: a table of true sources with ``ra`` and ``dec`` in degrees (or ``x`` and ``y`` in
-            pixels from 0) and perhaps ``kind`` (star, galaxy), in any format that astropy reads.
+        truth: a table of true sources with ``ra`` and ``dec`` (as `imgturbo.sky.catalogue` has
+            them; or ``x`` and ``y`` in pixels from 0) and perhaps ``kind`` (star, galaxy), in any
+            format that astropy reads.
 
     Raises:
         ImgturboError: the table cannot be read, or has no places.
@@ -234,16 +234,13 @@ def circles(light: NDArray[np.floating], x: Array, y: Array, radius: float) -> A
 
 def _read(path: Path, scene: Scene) -> tuple[Array, Mask | None]:
     """Places (N, 2) of those that lie on valid pixels, and which are stars."""
-    remedy = "give ra and dec, in CSV, ECSV or FITS"
-    with door(path, what="is no table of sources", remedy=remedy), on_disk(path) as here:
-        table = Table.read(here)
+    table = read_table(path)
     named = {name.lower(): name for name in table.colnames}
     wcs = scene.images["prediction"].wcs
-    if {"ra", "dec"} <= set(named) and wcs is not None:
-        degrees = [np.asarray(table[named[name]], float) for name in ("ra", "dec")]
-        x, y = (np.asarray(c, float) for c in wcs.world_to_pixel_values(*degrees))
+    if wcs is not None and (directions := places_of(table, path)) is not None:
+        x, y = places_in(wcs, directions)
     elif {"x", "y"} <= set(named):
-        x, y = (np.asarray(table[named[name]], float) for name in ("x", "y"))
+        x, y = (_numbers(table[named[name]], path) for name in ("x", "y"))
     else:
         raise ImgturboError(
             f"{path}: has columns {', '.join(table.colnames)}; give ra and dec in degrees (of an "
@@ -257,9 +254,18 @@ def _read(path: Path, scene: Scene) -> tuple[Array, Mask | None]:
         raise ImgturboError(f"{path}: none of its {len(x)} sources lies on the image")
     star = None
     if "kind" in named:
-        star = np.array([_KINDS.get(str(kind).lower(), False) for kind in table[named["kind"]]])
-        star = star[inside]
+        star = np.array([_is_star(kind) for kind in table[named["kind"]]])[inside]
     return np.column_stack([x, y])[inside], star
+
+
+def _numbers(column: Any, path: Path) -> Array:
+    """A column (N,) of pixels; NaN where a cell is empty."""
+    with door(path, f"column {column.info.name}", "give pixels from 0", "holds no numbers"):
+        return np.ma.asarray(column).astype(float).filled(np.nan)
+
+
+def _is_star(kind: object) -> bool:
+    return (kind.decode() if isinstance(kind, bytes) else str(kind)).strip().lower() == "star"
 
 
 # --------------------------------------------------------------------- completeness and purity

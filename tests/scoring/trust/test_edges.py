@@ -120,6 +120,12 @@ def test_one_line(given, message):
         look_at(*given)
 
 
+@pytest.mark.parametrize("psf", [0.0, -0.1, np.nan, np.inf])
+def test_a_star_has_a_width(psf):
+    with pytest.raises(ImgturboError, match=r"--psf \S+ is no width"):
+        look_at(MADE, TRUTH, SEEN, bundle=object(), psf=psf)  # before the bundle is asked anything
+
+
 def test_a_second_report_takes_the_place_of_the_first_and_of_nothing_else(tmp_path):
     findings = look_at(MADE[:1], None, SEEN[:1])
     for _ in range(2):

@@ -7,12 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.table import Table
+from astropy.wcs import WCS
 from trust_standins import (
     BANDS,
     NOISE,
     SCALE,
     SIGMA,
+    SIZE,
     fluxes_of,
     painted,
     places,
@@ -21,13 +24,14 @@ from trust_standins import (
 )  # fmt: skip
 
 from imgturbo.errors import ImgturboError
-from imgturbo.scoring.trust.folder import write_report
+from imgturbo.scoring.trust.folder import _marks, write_report
 from imgturbo.scoring.trust.light import photometry
 from imgturbo.scoring.trust.points import points
-from imgturbo.scoring.trust.report import look_at
+from imgturbo.scoring.trust.report import Findings, look_at
 from imgturbo.scoring.trust.scene import bring_together
 from imgturbo.scoring.trust.sources import catalogue_of, recovery
 from imgturbo.scoring.trust.structure import structure
+from imgturbo.sky.frames import icrs
 
 WHERE = places()
 FLUXES = fluxes_of(len(WHERE))
@@ -224,9 +228,67 @@ def test_bins_of_the_input_are_honest_where_bins_of_the_truth_cannot_be(catalogu
     assert np.median(apart) < 0.1
 
 
+def galactic():
+    """The field on coordinates of the Milky Way, latitude first."""
+    found = WCS(naxis=2)
+    found.wcs.ctype = ["GLAT-TAN", "GLON-TAN"]
+    found.wcs.crval, found.wcs.crpix = [-41.0, 120.0], [SIZE / 2, SIZE / 2]
+    found.wcs.cdelt = [SCALE / 3600, -SCALE / 3600]
+    found.array_shape = SIZE, SIZE
+    return found
+
+
+@pytest.mark.parametrize("form", ["degrees", "words"])
+def test_a_catalogue_lies_where_it_does_whatever_the_image_is_drawn_on(tmp_path, form):
+    scene = bring_together(replace(TRUTH, wcs=galactic()), replace(TRUTH, wcs=galactic()))
+    places = SkyCoord(*icrs(galactic(), *WHERE.T), unit="deg")
+    ra, dec = places.ra.deg, places.dec.deg
+    if form == "words":
+        ra = places.ra.to_string("hourangle", sep=":", precision=6)
+        dec = places.dec.to_string(sep=":", precision=6)
+    kinds = np.array([b"star", b"galaxy"] * len(ra))[: len(ra)]
+    path = tmp_path / "c.fits"
+    Table({"RA": ra, "Dec": dec, "kind": kinds}).write(path)
+    true, found = catalogue_of(scene, path)
+    np.testing.assert_allclose(np.stack([true.x, true.y], 1), WHERE, atol=1e-3)
+    assert true.star.tolist() == [kind == b"star" for kind in kinds]
+    columns, marks = _marks(Findings({}, scene, true, found, None, None, None))
+    assert columns[:5] == ["class", "x", "y", "RA", "Dec"]
+    assert len(marks) >= len(true)
+    for mark in marks:
+        there = [float(cell) for cell in mark.cells[3:5]]
+        np.testing.assert_allclose(there, icrs(galactic(), mark.x, mark.y), atol=1e-5)
+
+
+def test_sizes_are_measured_in_the_same_band_whatever_its_unit(catalogue):
+    """A band whose zero point is another has other numbers, and the same sources over noise."""
+    loud = np.array([1000.0, 1.0], np.float32)[:, None, None]
+    zeros = (TRUTH.zeropoints[0] + 7.5, TRUTH.zeropoints[1])
+    scaled = replace(TRUTH, data=TRUTH.data * loud, zeropoints=zeros)
+    found = []
+    for truth in (TRUTH, scaled):
+        scene = bring_together(truth, truth)
+        rows = photometry(scene, catalogue_of(scene, catalogue)[0])["bands"]["F150W"]["by_size"]
+        found.append([row["from"] for row in rows])
+    assert found[0]
+    assert found[0] == pytest.approx(found[1], rel=1e-3)
+
+
+def test_an_empty_cell_is_no_place(tmp_path):
+    path = tmp_path / "c.csv"
+    path.write_text("x,y\n0,0\n,3\n5,\n7,8\n")
+    true, _ = catalogue_of(bring_together(TRUTH, TRUTH), path)
+    assert np.stack([true.x, true.y], 1).tolist() == [[0, 0], [7, 8]]
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
-    [({"a": [1.0]}, "give ra and dec"), ({"x": [-50.0], "y": [3.0]}, "none of its 1 sources")],
+    [
+        ({"a": [1.0]}, "give ra and dec"),
+        ({"x": [-50.0], "y": [3.0]}, "none of its 1 sources"),
+        ({"x": ["left"], "y": [3.0]}, "column x holds no numbers"),
+        ({"ra": ["left"], "dec": [3.0]}, "table.csv: is not understood"),
+    ],
 )
 def test_tables_that_are_no_catalogues(tmp_path, columns, message):
     path = tmp_path / "table.csv"
