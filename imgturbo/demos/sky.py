@@ -70,7 +70,7 @@ class _Sky:
 _PSF = 0.09
 """Arcsec: FWHM of Hubble's stars, for the sources that the report puts in."""
 
-_STAR_RICH = 300.0
+_STAR_RICH = 400.0
 """Stars per square arcmin of the training: a network learns what a star is from many of them."""
 
 _TRAINING = tuple(_Sky(f"training-{n}", 1024, n + (n > 0), _STAR_RICH) for n in range(8))

@@ -17,6 +17,7 @@ noise of a prediction, which is smooth, the faintest bump would count.)
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -61,7 +62,10 @@ def blank(scene: Scene, translate: Translate, seed: int = 0) -> dict[str, Any]:
     result: dict[str, Any] = {"unit": "arcmin⁻²" if area else "image"}
     for name, data in (("noise", level + noise), ("negative", 2 * level - source.data)):
         shown = np.where(scene.valid, data, np.nan).astype(np.float32)
-        made = translate(replace(source, data=shown, valid=scene.valid))
+        with warnings.catch_warnings():
+            # Noise alone and holes for sources are unlike any training's sky, as they should be.
+            warnings.filterwarnings("ignore", ".*sky is not the training's")
+            made = translate(replace(source, data=shown, valid=scene.valid))
         result[name] = {
             band: as_json(
                 rate(count_peaks(_less(plane, scene.valid), float(sigma), scene.valid), area or 1.0)
