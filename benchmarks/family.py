@@ -238,12 +238,16 @@ Panel = tuple[str, Callable[[Any], None]]
 
 
 def _tiles(made: Made) -> Iterator[Panel]:
-    """The held-out tile with the most structure: as given, as made, and the truth."""
+    """A held-out tile with more in it than three of four others: as given, as made, the truth.
+
+    The one with most in it is a bright star from rim to rim.
+    """
     config = made[0][1].model_copy(deep=True)
     config.data.pairing = "auto"
     batches = validation(config, 256)
     z, x = (torch.cat([getattr(b, side) for b in batches]) for side in ("z", "x"))
-    best = int(x.clamp(0, 1).flatten(1).std(1).argmax())
+    spread = x.clamp(0, 1).flatten(1).std(1)
+    best = int(spread.argsort()[3 * len(x) // 4])
     z, x = z[best : best + 1], x[best : best + 1]
 
     def picture(image: Tensor) -> Callable[[Any], None]:
