@@ -5,7 +5,8 @@ A command is told to stop by SIGINT (Ctrl-C) or SIGTERM. Under :func:`signals_st
 a line how to go on, and the status is 130 or 143, as shells have it. A second signal acts at once.
 
 Processes that work for another one end with it, even if it is killed and can tell nobody: those of
-:func:`workers`, and those that a launcher started (:func:`end_with_launcher`).
+:func:`workers`, from the first line that they run, and those that a launcher started
+(:func:`end_with_launcher`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import spawn
+from multiprocessing.context import SpawnContext, SpawnProcess
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -28,6 +31,11 @@ __all__ = ["Stopped", "alone", "end_with_launcher", "going_on", "signals_stop", 
 
 _PR_SET_PDEATHSIG = 1
 _PATIENCE = 5.0  # seconds for a launcher to answer
+_FIRST = (
+    f"import ctypes, os; ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, {int(signal.SIGKILL)}); "
+    "os.getppid() == {parent} or os._exit(1); "
+)
+"""What a worker runs before it loads anything: it ends with its parent, or has lost it already."""
 
 
 class Stopped(BaseException):
@@ -98,6 +106,38 @@ def going_on(advice: str) -> Iterator[None]:
 # ------------------------------------------------------------------------ who works for others
 
 
+class _Worker(SpawnProcess):
+    """A fresh interpreter that ends with its parent while it is still starting, too.
+
+    What it imports before it is told anything, the parent's main module among it, takes seconds,
+    and on a busy machine many; a parent that is killed meanwhile would be missed only after that.
+    """
+
+    _one_at_a_time = threading.Lock()
+
+    def start(self) -> None:
+        """Start it, with :data:`_FIRST` before what Python lets it run."""
+        plain = spawn.get_command_line
+
+        def first(**options: Any) -> list[str]:
+            words = plain(**options)
+            if sys.platform == "linux" and "-c" in words:  # not if all of Python is frozen
+                program = words.index("-c") + 1
+                words[program] = _FIRST.format(parent=os.getpid()) + words[program]
+            return words
+
+        with self._one_at_a_time:
+            spawn.get_command_line = first
+            try:
+                super().start()
+            finally:
+                spawn.get_command_line = plain
+
+
+class _Workers(SpawnContext):
+    Process = _Worker
+
+
 @contextmanager
 def workers(count: int) -> Iterator[ProcessPoolExecutor]:
     """A pool of fresh interpreters, which end with the block and with this process.
@@ -107,8 +147,7 @@ def workers(count: int) -> Iterator[ProcessPoolExecutor]:
     """
     before = set(multiprocessing.active_children())
     # Fresh interpreters: a fork of a process that runs threads may hang.
-    spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(count, spawn, initializer=_obey, initargs=(os.getpid(),))
+    pool = ProcessPoolExecutor(count, _Workers(), initializer=_obey, initargs=(os.getpid(),))
     try:
         yield pool
     except Exception:

@@ -14,8 +14,10 @@ This file is also what those processes run; then it imports nothing of this pack
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 from functools import lru_cache
@@ -89,7 +91,14 @@ def _content(path: str) -> str:
     return digest.hexdigest()
 
 
+def _end_with_parent() -> None:
+    """A file may take hours to read, and nobody wants the answer once who asked was killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 if __name__ == "__main__":
+    _end_with_parent()
     try:
         print(_content(sys.argv[1]), flush=True)
     except Exception:  # the real reader says it in words

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from imgturbo.cli.main import main
-from imgturbo.stopping import Stopped, going_on, signals_stop
+from imgturbo.stopping import _FIRST, Stopped, going_on, signals_stop
 
 GO_ON = "the same command goes on with the fields that are not finished"
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -85,6 +85,44 @@ def test_workers_end_with_the_process_they_work_for(tmp_path, number):
         parent.communicate(timeout=60)
     _, alive = psutil.wait_procs(children, timeout=30)
     assert alive == []
+
+
+STARTING = """
+import time
+from imgturbo.stopping import workers
+if __name__ == "__main__":
+    with workers(2) as pool:
+        jobs = [pool.submit(time.sleep, 300) for _ in range(2)]
+        jobs[0].result()
+else:  # what a worker loads before it is told anything: on a busy machine it takes long
+    print("starting", flush=True)
+    time.sleep(300)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere they look once they have started")
+def test_workers_that_are_still_starting_end_with_the_process_they_work_for(tmp_path):
+    (tmp_path / "pool.py").write_text(STARTING)
+    with subprocess.Popen(
+        [sys.executable, str(tmp_path / "pool.py")], stdout=subprocess.PIPE
+    ) as parent:
+        for _ in range(2):
+            assert parent.stdout.readline() == b"starting\n"
+        children = psutil.Process(parent.pid).children(recursive=True)
+        assert len(children) >= 2
+        parent.kill()
+        _, alive = psutil.wait_procs(children, timeout=10)
+        for child in alive:
+            child.kill()
+    assert alive == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere they look once they have started")
+@pytest.mark.parametrize("alive", [True, False])
+def test_a_worker_whose_parent_was_killed_before_its_first_line_ends(alive):
+    program = _FIRST.format(parent=os.getpid() if alive else 0) + "print('on')"
+    worker = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60)
+    assert (worker.returncode, worker.stdout) == ((0, b"on\n") if alive else (1, b""))
 
 
 RANK = """

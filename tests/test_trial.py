@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
 
 import h5py
 import numpy as np
+import psutil
 import pytest
 
 from imgturbo import trial
@@ -28,6 +31,11 @@ class File:
     def __enter__(self): return self
     def __exit__(self, *_): pass
     def visititems(self, see): see("x", Dataset())
+"""
+WAITS = """
+import os, pathlib, time
+pathlib.Path(__file__).with_name(f"{os.getpid()}.reads").touch()
+time.sleep(300)
 """
 
 
@@ -77,3 +85,21 @@ def test_what_was_never_written_is_not_read(tmp_path):
     with h5py.File(path, "w") as file:
         file.create_dataset("x", (1 << 40,), "f8", chunks=(1 << 16,))
     trial.try_out(path)  # 8 TB of zeros would take days
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a request to Linux")
+def test_who_tries_a_file_ends_with_the_process_that_asked(table, tmp_path):
+    (tmp_path / "h5py.py").write_text(WAITS)
+    asks = "import sys; from imgturbo.trial import try_out; try_out(sys.argv[1])"
+    places = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    environment = os.environ | {"PYTHONPATH": places}
+    with subprocess.Popen([sys.executable, "-c", asks, table], env=environment) as parent:
+        deadline = time.monotonic() + 60
+        while len(list(tmp_path.glob("*.reads"))) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        children = psutil.Process(parent.pid).children()
+        parent.kill()
+        _, alive = psutil.wait_procs(children, timeout=10)
+        for child in alive:
+            child.kill()
+    assert (len(children), alive) == (2, [])

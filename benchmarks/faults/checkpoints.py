@@ -26,6 +26,7 @@ from accelerate import Accelerator
 from benchmarks.faults.campaign import Limits, Trial, main
 from benchmarks.faults.edits import cut, edit_json, edit_weights, flip
 from benchmarks.faults.tiles import make as make_tiles
+from benchmarks.faults.wholes import Tree
 from imgturbo.config import Config
 from imgturbo.data import open_source
 from imgturbo.data.source import Source
@@ -50,7 +51,7 @@ class State(NamedTuple):
     config: Config
     source: Source
     accelerator: Accelerator
-    left: Path
+    left: Tree
     known: dict[int, str]
 
     def start(self) -> RunState:
@@ -92,9 +93,9 @@ def digest(run: RunState) -> str:
 
 def build(folder: Path) -> State:
     torch.set_num_threads(1)
-    config = settings(folder)
-    state = State(config, open_source(config), Accelerator(cpu=True), folder / "left", {})
-    run, checkpoints = state.start(), Checkpoints(state.left, keep=9)
+    config, place = settings(folder), folder / "left"
+    state = State(config, open_source(config), Accelerator(cpu=True), Tree([], {}), {})
+    run, checkpoints = state.start(), Checkpoints(place, keep=9)
     state.known[0] = digest(run)
     for step in range(1, max(STEPS) + 1):
         _train(run, step)
@@ -102,7 +103,7 @@ def build(folder: Path) -> State:
             run.progress.step = step
             run.save(checkpoints)
             state.known[step] = digest(run)
-    return state
+    return state._replace(left=Tree.of(place))
 
 
 def _train(run: RunState, step: int) -> None:
@@ -120,8 +121,7 @@ def _train(run: RunState, step: int) -> None:
 def attempt(state: State, rng: random.Random, folder: Path) -> Trial:
     place = folder / "run" / "checkpoints"
     shutil.rmtree(folder / "run", ignore_errors=True)
-    place.parent.mkdir()
-    shutil.copytree(state.left, place)
+    state.left.put(place)
     precious = folder / "precious.txt"
     precious.write_text(PRECIOUS)
     recipe: list[str] = []

@@ -42,6 +42,7 @@ from benchmarks.faults.small import (
     make_bundle,
     make_sky,
     make_training,
+    undated,
 )
 from imgturbo.cli.main import main as cli
 from imgturbo.files import sha256
@@ -116,7 +117,7 @@ def translate(base: Path, processes: int) -> Job:
         out = ["--out", folder / "out.fits", "--window", 40]
         return command("translate", "--bundle", bundle, sky, *out, processes=processes)
 
-    return Job(words, lambda folder: _undated(folder / "out.fits"), ".out.fits.part", "out.fits")
+    return Job(words, lambda folder: undated(folder / "out.fits"), ".out.fits.part", "out.fits")
 
 
 def prepare(base: Path, processes: int) -> Job:
@@ -147,13 +148,6 @@ def prepare(base: Path, processes: int) -> Job:
 
 
 JOBS = {"train": train, "translate": translate, "prepare": prepare}
-
-
-def _undated(path: Path) -> list[bytes]:
-    """The bytes of a FITS file but for its date, and the checksums which that changes."""
-    content = path.read_bytes()
-    cards = (content[n : n + 80] for n in range(0, len(content), 80))
-    return [card for card in cards if not card.startswith((b"DATE    ", b"CHECKSUM"))]
 
 
 # ------------------------------------------------------------------------------- the sittings

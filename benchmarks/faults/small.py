@@ -22,7 +22,15 @@ from imgturbo.nets import build_generator
 from imgturbo.side import Side
 from imgturbo.sky import SkyImage, Stretch, write_sky
 
-__all__ = ["ENVIRONMENT", "command", "launch", "make_bundle", "make_sky", "make_training"]
+__all__ = [
+    "ENVIRONMENT",
+    "command",
+    "launch",
+    "make_bundle",
+    "make_sky",
+    "make_training",
+    "undated",
+]
 
 ENVIRONMENT = {
     **os.environ,
@@ -76,6 +84,13 @@ def make_bundle(path: Path) -> Path:
             parameter.normal_(0, SPREAD)
     save_bundle(path, decoder=network, encoder=None, config=config, sides=SIDES, record={"step": 0})
     return path
+
+
+def undated(path: Path) -> list[bytes]:
+    """The bytes of a FITS file but for its date, and the checksums which that changes."""
+    content = path.read_bytes()
+    cards = (content[n : n + 80] for n in range(0, len(content), 80))
+    return [card for card in cards if not card.startswith((b"DATE    ", b"CHECKSUM"))]
 
 
 def make_training(folder: Path, steps: int = 30, **settings: Any) -> Path:

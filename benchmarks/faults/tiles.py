@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from benchmarks.faults.campaign import ROOT, Limits, Trial, main
 from benchmarks.faults.edits import cut, edit_json, flip
+from benchmarks.faults.wholes import Tree
 from imgturbo.config import DataConfig
 from imgturbo.data import StoreSource, Tiles, TileSpec, TileStore, validation_batches
 from imgturbo.data import store as layout
@@ -40,14 +41,13 @@ MAY_BE_ZERO = ("sky", "position", "residual", "field")  # of version 0.1.0, whic
 class State(NamedTuple):
     """The whole stores, by whether they have a list of files, and what is read of them."""
 
-    whole: dict[bool, Path]
-    names: dict[bool, list[Path]]
+    whole: dict[bool, Tree]
     truth: dict[bool, dict[str, NDArray[Any]]]
     facts: dict[bool, str]
 
 
 def make(path: Path) -> Path:
-    """A small store of several chunks and several shards a split."""
+    """A small store of several chunks a shard and two shards a split."""
     layout._CHUNK_BYTES, layout._SHARD_BYTES = 4096, 8192
     stretch = Stretch(np.zeros(2), np.full(2, 0.5), np.full(2, 2.0))
     source = Side(("F606W", "F814W"), "electron/s", stretch, pixel_scale=0.05)
@@ -55,7 +55,7 @@ def make(path: Path) -> Path:
     spec = TileSpec(17, source, target, ("a", "b"), {"inputs": ["a", "b"], "seed": 3})
     rng = np.random.default_rng(5)
     with TileStore.create(path, spec) as writer:
-        for split, n in (("train", 11), ("validation", 5)):
+        for split, n in (("train", 3), ("validation", 2)):
             z = rng.normal(size=(n, 2, 17, 17)).astype(np.float32)
             ok = rng.random((n, 17, 17)) > 0.05
             rest = (
@@ -69,9 +69,8 @@ def make(path: Path) -> Path:
     return path
 
 
-def read(path: Path, cache: int = 2 << 30) -> dict[str, NDArray[Any]]:
+def read(store: TileStore) -> dict[str, NDArray[Any]]:
     """Every array of a store."""
-    store = TileStore.open(path, cache)
     return {
         f"{split}/{column}": np.array(getattr(store.split(split), column)[:])
         for split in layout.SPLITS
@@ -79,21 +78,17 @@ def read(path: Path, cache: int = 2 << 30) -> dict[str, NDArray[Any]]:
     }
 
 
-def facts(path: Path) -> str:
+def facts(store: TileStore) -> str:
     """All that a store says of itself."""
-    store = TileStore.open(path)
     return repr((store.tile, store.source, store.target, store.fields, store.recipe, store.digest))
 
 
 def build(folder: Path) -> State:
-    whole = {True: make(folder / "whole.zarr"), False: OLD}
-    names = {
-        key: sorted(f.relative_to(path) for f in path.rglob("*") if f.is_file())
-        for key, path in whole.items()
-    }
-    used = {key: use(path, 0) for key, path in whole.items()}
+    places = {True: make(folder / "whole.zarr"), False: OLD}
+    used = {key: use(path, 0) for key, path in places.items()}
     truth = {key: arrays for key, (arrays, _) in used.items()}
-    return State(whole, names, truth, {key: said for key, (_, said) in used.items()})
+    whole = {key: Tree.of(path) for key, path in places.items()}
+    return State(whole, truth, {key: said for key, (_, said) in used.items()})
 
 
 def harm(place: Path, names: list[Path], rng: random.Random) -> str:
@@ -152,11 +147,10 @@ def _edited(file: Path, raw: bytes, rng: random.Random) -> str:
 def attempt(state: State, rng: random.Random, folder: Path) -> Trial:
     listed, cache = rng.random() < 0.7, rng.choice([0, 2 << 30])
     place = folder / "t.zarr"
-    shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(state.whole[listed], place)
+    state.whole[listed].put(place)
     recipe = [f"{'listed' if listed else '0.1.0'}, {'' if cache else 'not '}cached"]
     for _ in range(rng.choice([1, 1, 1, 2])):
-        recipe.append(harm(place, state.names[listed], rng))
+        recipe.append(harm(place, state.whole[listed].names, rng))
     forged = listed and rng.random() < 0.3 and (place / "zarr.json").is_file()
     if forged:
         (place / "files.json").unlink(missing_ok=True)
@@ -175,17 +169,17 @@ def _relist(place: Path) -> None:
 def use(place: Path, cache: int) -> tuple[dict[str, NDArray[Any]], str]:
     """What the product does with a store."""
     try:
-        found = read(place, cache)
+        store = TileStore.open(place, cache)
+        found = read(store)
     except ImgturboError:
         describe(place)  # refuses it too, or says what it can
         raise
     describe(place)
-    store = TileStore.open(place, cache)
     source = StoreSource(store, DataConfig(batch_size=3), 0)
-    for step in range(3):
+    for step in range(2):
         source.batch(step)
     list(validation_batches(store, 2))
-    return found, facts(place)
+    return found, facts(store)
 
 
 def _check(state: State, listed: bool, recipe: list[str]) -> Callable[[Any], str | None]:

@@ -15,7 +15,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks/ is n
 from benchmarks.faults import bundles, checkpoints, tables, tiles
 from benchmarks.faults.campaign import Limits, one, report
 from benchmarks.faults.edits import JUNK, edit_json
+from benchmarks.faults.wholes import Tree
 from imgturbo.data import store
+from imgturbo.nets import receptive
 
 NO_LIMIT = Limits(seconds=60, growth=4000)  # a busy machine is no defect
 
@@ -26,6 +28,7 @@ NO_LIMIT = Limits(seconds=60, growth=4000)  # a busy machine is no defect
 def test_damage_is_one_line_and_never_read_as_good(campaign, count, tmp_path, monkeypatch):
     for name in ("_CHUNK_BYTES", "_SHARD_BYTES"):  # which the campaign makes small
         monkeypatch.setattr(store, name, getattr(store, name))
+    monkeypatch.setattr(receptive, "_reach", receptive._reach)  # which it remembers
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         state = campaign.build(tmp_path)
@@ -60,3 +63,20 @@ def test_nothing_is_damaged_through_a_link(linked, tmp_path):
         checkpoints.harm(place, random.Random(seed))
         shutil.rmtree(place)
     assert precious.read_text() == '{"files": {"weights.safetensors": {}}}'
+
+
+def test_a_folder_is_put_anew_whatever_became_of_it(tmp_path):
+    (tmp_path / "whole/a/b").mkdir(parents=True)
+    (tmp_path / "whole/empty").mkdir()
+    (tmp_path / "whole/a/b/x").write_bytes(b"x")
+    (tmp_path / "whole/y").write_bytes(b"y")
+    whole, place = Tree.of(tmp_path / "whole"), tmp_path / "place"
+    assert whole.names == [Path("a/b/x"), Path("y")]
+    for _ in range(2):
+        whole.put(place)
+        assert Tree.of(place) == whole
+        (place / "y").write_bytes(b"damaged")
+        (place / "z").write_bytes(b"added")
+        shutil.rmtree(place / "a")
+        (place / "a").symlink_to(tmp_path / "whole/a")
+    assert Tree.of(tmp_path / "whole") == whole
