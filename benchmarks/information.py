@@ -58,7 +58,9 @@ class Joint(Linear):
 
     def __init__(self, nats: float) -> None:
         noise = 1 / math.sqrt(math.expm1(nats))
-        super().__init__(COLUMNS, np.zeros(2), np.eye(2), noise)
+        super().__init__(
+            matrix=COLUMNS.tolist(), mean=[0, 0], covariance=np.eye(2).tolist(), noise=noise
+        )
         self.parameters = replace(self.parameters, kind="latent")
 
     @property
