@@ -261,7 +261,7 @@ def _read(path: Path, scene: Scene) -> tuple[Array, Mask | None]:
 def _numbers(column: Any, path: Path) -> Array:
     """A column (N,) of pixels; NaN where a cell is empty."""
     with door(path, f"column {column.info.name}", "give pixels from 0", "holds no numbers"):
-        return np.asarray(np.ma.asarray(column).astype(float).filled(np.nan))
+        return np.asarray(np.ma.filled(np.ma.asarray(column).astype(float), np.nan), np.float64)
 
 
 def _is_star(kind: object) -> bool:
