@@ -47,7 +47,8 @@ def _tried(path: str, *_state: int) -> None:
 
     running = [
         subprocess.Popen(
-            **alone(__file__, path, MALLOC_PERTURB_=fill) | {"stdout": subprocess.PIPE}
+            **alone(__file__, path, str(os.getpid()), MALLOC_PERTURB_=fill)
+            | {"stdout": subprocess.PIPE}
         )
         for fill in _FILLS
     ]
@@ -91,14 +92,16 @@ def _content(path: str) -> str:
     return digest.hexdigest()
 
 
-def _end_with_parent() -> None:
+def _end_with(parent: int) -> None:
     """A file may take hours to read, and nobody wants the answer once who asked was killed."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        if os.getppid() != parent:  # it ended before this was said
+            os._exit(0)
 
 
 if __name__ == "__main__":
-    _end_with_parent()
+    _end_with(int(sys.argv[2]))
     try:
         print(_content(sys.argv[1]), flush=True)
     except Exception:  # the real reader says it in words

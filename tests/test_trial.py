@@ -103,3 +103,12 @@ def test_who_tries_a_file_ends_with_the_process_that_asked(table, tmp_path):
         for child in alive:
             child.kill()
     assert (len(children), alive) == (2, [])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a request to Linux")
+@pytest.mark.parametrize("alive", [True, False])
+def test_who_tries_a_file_ends_if_nobody_asks_any_more(table, alive):
+    asked_by = os.getpid() if alive else 0
+    words = [sys.executable, "-P", trial.__file__, str(table), str(asked_by)]
+    said = subprocess.run(words, capture_output=True, timeout=300)
+    assert (said.returncode, bool(said.stdout), said.stderr) == (0, alive, b"")
