@@ -113,7 +113,8 @@ def _check_columns(hdu: Any, place: Extent) -> None:
         for word, found in (("TSCAL", column.bscale), ("TZERO", column.bzero)):
             if f"{word}{n}" in place.cards:
                 stated = number_in(hdu.header, f"{word}{n}", place.cards.where, math.nan)
-                if found in (None, "") or float(found) != stated:
+                # 1E400 is a number, and none that a column can be scaled by.
+                if found in (None, "") or float(found) != stated or not math.isfinite(stated):
                     raise place.cards.error(f"{word}{n} is no number")
         null = f"TNULL{n}"
         if null in place.cards and column.null is None and word_in(hdu.header, null).strip():

@@ -28,6 +28,7 @@ __all__ = ["TextTable"]
 _LONGEST = 1 << 24  # characters of a line
 _MOST_COMMENTS = 100_000  # lines
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")
+_DIGITS = 100  # characters of a whole number, of which the largest has 20 digits
 _LEADING = re.compile(r"0[0-9]+")  # which no number would give back as it was
 _MOST_DIGITS = 300  # which float64 has, nearly
 _LONG = re.compile(r"-?[0-9]{16,}")  # of which a float may have other digits
@@ -181,7 +182,8 @@ class _Kind:
     def _is_whole(self, cell: str) -> bool:
         if self.declared is None:
             return _WHOLE.fullmatch(cell) is not None
-        if not cell.removeprefix("-").isdecimal():
+        # Python turns no more than 4300 digits into a number, and raises for more.
+        if len(cell) > _DIGITS or not cell.removeprefix("-").isdecimal():
             return False
         limits = np.iinfo(self.declared)
         return int(limits.min) <= int(cell) <= int(limits.max)

@@ -44,6 +44,21 @@ def test_a_scale_that_is_no_number_is_not_left_out(tmp_path, word, value):
         read(scaled(tmp_path / "a.fits", word, value))
 
 
+@pytest.mark.parametrize("word", ["TSCAL1", "TZERO1"])
+def test_a_scale_without_end_is_refused(tmp_path, word):
+    with pytest.raises(ImgturboError, match=rf"a\.fits: HDU 1.*{word}"):
+        read(scaled(tmp_path / "a.fits", word, "1E400"))
+
+
+def test_a_declared_whole_number_of_thousands_of_digits_is_no_traceback(tmp_path):
+    path = tmp_path / "a.ecsv"
+    head = "# %ECSV 1.0\n# ---\n# datatype:\n# - {name: id, datatype: int64}\nid\n"
+    path.write_text(f"{head}{'9' * 5000}\n1\n")
+    with open_table(path) as table:
+        (block,) = table.blocks(kept=["id"])
+    assert str(block.kept["id"][0]) == "9" * 5000
+
+
 def test_a_column_without_a_name_is_one_line(tmp_path):
     path = scaled(tmp_path / "a.fits")
     content = path.read_bytes()
