@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from astropy.stats import mad_std
-from astropy.table import Table
 from numpy.typing import NDArray
 
 from imgturbo.door import door
@@ -23,6 +22,8 @@ from imgturbo.errors import ImgturboError
 from imgturbo.metrics.detection import count_peaks
 from imgturbo.metrics.fluxes import FluxBin, aperture_fluxes, flux_bins
 from imgturbo.scoring.together import Image, as_sky, in_unit_of
+from imgturbo.sky.catalogue import places_of, read_table
+from imgturbo.sky.frames import places_in
 
 __all__ = ["KnownSky", "fluxes_of_known", "made_up"]
 
@@ -121,9 +122,11 @@ def _measured(sky: KnownSky, source_bands: tuple[str, str]) -> _Sources:
     assert true.wcs is not None  # of a simulation
     assert true.pixel_scale is not None
     with door(sky.catalogue, remedy="simulate the sky again"):
-        table = Table.read(sky.catalogue, format="ascii.ecsv")
+        table = read_table(sky.catalogue)
         table.keep_columns(["ra", "dec", "kind", *(f"mag_{band}" for band in source_bands)])
-    x, y = (np.asarray(c, float) for c in true.wcs.world_to_pixel_values(table["ra"], table["dec"]))
+    places = places_of(table, sky.catalogue)
+    assert places is not None  # its columns are there
+    x, y = places_in(true.wcs, places)
     radius = APERTURE / true.pixel_scale
     valid = made.valid & true.valid
     found, wanted = (
