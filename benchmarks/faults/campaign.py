@@ -257,6 +257,8 @@ def main(name: str, about: str | None, count: int, limits: Limits | None = None)
     if o.only is not None:
         folder = o.folder or Path(tempfile.mkdtemp(prefix="imgturbo-faults-"))
         folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            parser.error(f"{folder} is not empty; give a folder that is, or none")
         campaign = importlib.import_module(name)
         warnings.simplefilter("ignore")
         result = one(campaign, campaign.build(folder), o.seed, o.only, folder, limits)

@@ -188,6 +188,8 @@ def refuse_other_shape(
             f"{path}: {name} is {_sizes(array.shape)} of {array.dtype.name}, but the other arrays "
             f"and the sides make it {_sizes(shape)} of {dtype}; {AGAIN}"
         )
+    if 0 in (array.shards or array.chunks) and 0 not in array.shape:
+        raise ImgturboError(f"{path}: {name} lies in chunks of no rows or columns; {AGAIN}")
     row = array.dtype.itemsize
     for side in shape[1:]:
         row *= side

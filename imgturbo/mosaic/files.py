@@ -23,7 +23,7 @@ from imgturbo.errors import ImgturboError
 from imgturbo.files import aside_of
 from imgturbo.locks import locked
 from imgturbo.mosaic.input import Input, cards_of, digest, fingerprint
-from imgturbo.mosaic.journal import Journal
+from imgturbo.mosaic.journal import Journal, journal_path
 from imgturbo.mosaic.layout import Layout, prepare
 from imgturbo.mosaic.reading import Reading
 from imgturbo.mosaic.recipe import Recipe
@@ -215,8 +215,9 @@ class Job:
     def _open(self, resume: bool) -> tuple[SkyWriter, dict[int, int]]:
         """The part file of an earlier run of this very job and what is in it, or a new one."""
         done = None
-        self._begun = aside_of(self.out).exists()
-        if resume and self._begun:
+        part = aside_of(self.out).exists()
+        self._begun = part or journal_path(self.out, 0).exists()
+        if resume and part:
             units = len(self.layout.units)
             done = Journal.finished(self.out, self._fingerprint, units)
         if done is not None:

@@ -26,7 +26,7 @@ from imgturbo.door import Schema, door, typed
 from imgturbo.errors import ImgturboError
 from imgturbo.files import aside_of, naming, remove, sha256, sync, write_whole
 
-__all__ = ["Journal"]
+__all__ = ["Journal", "journal_path"]
 
 _LONGEST = 64  # bytes that a unit may take in a record
 

@@ -166,8 +166,7 @@ class SkyWriter:
     def checksum(self, pixels: tuple[slice, slice], flags: tuple[slice, slice]) -> int:
         """CRC-32 of what the part file holds at these (rows, cols), of every plane and of FLAGS."""
         total, width = 0, self.spec.shape[2]
-        starts = [start for planes in self._layout.planes.values() for start in planes]
-        places = [(start, 4, pixels) for start in starts]
+        places = [(start, 4, pixels) for start in self._starts()]
         if self._layout.flags is not None:
             places.append((self._layout.flags, 1, flags))
         for start, size, (rows, cols) in places:
@@ -277,17 +276,31 @@ class SkyWriter:
             self._put(text, place)
         nan = np.full(_FILL_BYTES // 4, np.nan, _PIXEL).tobytes()
         used = 4 * height * width
-        for start in (start for starts in self._layout.planes.values() for start in starts):
+        for start in self._starts():
             for first in range(0, used, len(nan)):
                 self._put(nan[: min(len(nan), used - first)], start + first)
-            self._put(bytes(padded(used) - used), start + used)
         if self._layout.flags is not None:
             zeros = bytes(_FILL_BYTES)
             for first in range(self._layout.flags, self._layout.size, _FILL_BYTES):
                 self._put(zeros[: self._layout.size - first], first)
+        self._fill_blocks()
+
+    def _fill_blocks(self) -> None:
+        """Zeros from the last pixel of each plane to the end of its block."""
+        _, height, width = self.spec.shape
+        ends = [(start, 4 * height * width) for start in self._starts()]
+        if self._layout.flags is not None:
+            ends.append((self._layout.flags, height * width))
+        for start, used in ends:
+            self._put(bytes(padded(used) - used), start + used)
+
+    def _starts(self) -> list[int]:
+        """Where the planes of numbers begin."""
+        return [start for starts in self._layout.planes.values() for start in starts]
 
     def _seal(self) -> None:
         """Write the date and the checksums, a block at a time, whatever the file's size."""
+        self._fill_blocks()  # of no pixel, and so in no journal: a resumed file's may be damaged
         date = _now().strftime("%Y-%m-%dT%H:%M:%S")
         for (place, text), (start, length) in zip(
             self._layout.headers, self._layout.data, strict=True

@@ -88,6 +88,8 @@ class FitsTable(BinaryTable):
                     raise ValueError(f"of {rows.stop - rows.start} rows {len(stored)} are there")
                 if self._as_text and _form(own) != "A":
                     return _read_numbers(stored, own)
+                if stored.dtype.kind == "S":
+                    return _read_texts(stored)
                 values = np.asarray(data.field(name))
             # What is missing is said of the numbers as they are stored, before they are scaled.
             if own.null is not None and stored.dtype.kind in "iu":
@@ -102,7 +104,9 @@ class FitsTable(BinaryTable):
 
 
 def _check_columns(hdu: Any, place: Extent) -> None:
-    """Refuse columns without a name, and cards that astropy leaves out without a word.
+    """Refuse columns without a name, and what astropy passes over without a word.
+
+    Cards that are no numbers, cards that come twice, columns that do not make their rows.
 
     Raises:
         ImgturboError: which of them.
@@ -110,6 +114,8 @@ def _check_columns(hdu: Any, place: Extent) -> None:
     for n, column in enumerate(hdu.columns, start=1):
         if not column.name:
             raise place.cards.error(f"column {n} has no name", f"give it one (TTYPE{n})")
+        for word in ("TTYPE", "TFORM", "TUNIT", "TDIM", "TDISP"):
+            place.cards.text(f"{word}{n}")  # refuses two that disagree
         for word, found in (("TSCAL", column.bscale), ("TZERO", column.bzero)):
             if f"{word}{n}" in place.cards:
                 stated = number_in(hdu.header, f"{word}{n}", place.cards.where, math.nan)
@@ -119,11 +125,27 @@ def _check_columns(hdu: Any, place: Extent) -> None:
         null = f"TNULL{n}"
         if null in place.cards and column.null is None and word_in(hdu.header, null).strip():
             raise place.cards.error(f"{null} is none that a column of {column.format} can have")
+    columns, said = hdu.columns.dtype.itemsize, place.cards.whole("NAXIS1", 0, 1 << 40)
+    # A table of text may have characters of no column behind the last one.
+    if columns > said or (columns < said and place.cards.text("XTENSION") != "TABLE"):
+        raise place.cards.error(f"its columns are {columns} bytes wide, its rows {said} (NAXIS1)")
 
 
 def _form(column: Any) -> str:
     """The letter of its format."""
     return str(column.format).lstrip("0123456789")[:1]
+
+
+def _read_texts(cells: NDArray[Any]) -> NDArray[Any]:
+    """Texts as they are stored: to the first NUL, without the blanks at their end.
+
+    Not by astropy: what it takes for blank depends on the other rows that are read with one.
+    """
+    if not cells.itemsize:
+        return cells
+    letters = np.array(cells)[:, None].view(np.uint8)
+    letters[np.logical_or.accumulate(letters == 0, axis=1)] = 0
+    return np.char.rstrip(letters.view(cells.dtype)[:, 0], b" ")
 
 
 def _read_numbers(cells: NDArray[Any], column: Any) -> NDArray[Any]:

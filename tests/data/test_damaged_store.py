@@ -158,6 +158,7 @@ def test_attributes_that_make_no_store_are_named(store, keys, value, words):
         (("codecs",), []),
         (("codecs", 0, "name"), "unknown"),
         (("chunk_grid",), None),
+        (("chunk_grid", "configuration", "chunk_shape", 0), 0),
         (("node_type",), "group"),
     ],
 )

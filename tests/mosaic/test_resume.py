@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from small_skies import noise_sky, rotated_wcs
 
 from imgturbo.errors import ImgturboError
@@ -145,9 +146,30 @@ def test_a_journal_without_its_file_is_worth_nothing(
     out = tmp_path / "out.fits"
     interrupt(bundle, sky, out, monkeypatch, window=40)
     (tmp_path / ".out.fits.part").unlink()
+    (tmp_path / ".out.fits.part-1.json").write_text("{}")  # of a second process
     translate_file(bundle, sky, out, window=40)
     fresh = translate_file(bundle, sky, tmp_path / "fresh.fits", window=40)
     assert_same(out, fresh)
+    assert hidden(tmp_path) == []
+
+
+def test_what_fills_the_blocks_of_a_resumed_file_is_zero(
+    bundle, sky, tmp_path, monkeypatch, commit_always
+):
+    """No unit has these bytes, so no journal tells that they were damaged."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+    out, part = tmp_path / "out.fits", tmp_path / ".out.fits.part"
+    interrupt(bundle, sky, out, monkeypatch, window=40)
+    content = bytearray(part.read_bytes())
+    with fits.open(part) as hdus:
+        for hdu in hdus[1:]:
+            place = hdu.fileinfo()
+            content[place["datLoc"] + place["datSpan"] - 1] = 0x80
+    part.write_bytes(content)
+    translate_file(bundle, sky, out, window=40)
+    again = out.rename(tmp_path / "again.fits")
+    translate_file(bundle, sky, out, window=40)
+    assert again.read_bytes() == out.read_bytes()
 
 
 def test_a_torn_journal_only_costs_time(bundle, sky, tmp_path, monkeypatch, commit_always):

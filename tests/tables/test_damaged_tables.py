@@ -109,3 +109,49 @@ def test_a_whole_number_that_no_float_holds_is_passed_on_as_text(tmp_path, digit
     with open_table(path) as table:
         (block,) = table.blocks(kept=["id"])
     assert [str(cell) for cell in block.kept["id"]] == ["9" * digits, "1"]
+
+
+def texts(path, cells):
+    fits.BinTableHDU.from_columns([fits.Column("t", "3A", array=["ab"] * 4)]).writeto(path)
+    content = path.read_bytes()
+    path.write_bytes(content[:5760] + b"".join(cells).ljust(2880, b"\0"))
+    return path
+
+
+@pytest.mark.parametrize("rows", [1, 3, 1000])
+def test_texts_do_not_depend_on_the_rows_that_are_read_with_them(tmp_path, rows):
+    path = texts(tmp_path / "a.fits", [b"a\x1c ", b"\xc3\xa9\x1f", b"b\0c", b"   "])
+    with open_table(path) as table:
+        found = [cell for block in table.blocks(kept=["t"], rows=rows) for cell in block.kept["t"]]
+    assert found == ["a\x1c", "é\x1f", "b", ""]
+
+
+@pytest.mark.parametrize("card", ["TFORM1  = '2A      '", "NAXIS1  =                    2"])
+def test_columns_that_do_not_make_their_rows(tmp_path, card):
+    path = texts(tmp_path / "a.fits", [b"abc"] * 4)
+    content = path.read_bytes()
+    at = content.index(card[:8].encode(), 2880)
+    path.write_bytes(content[:at] + card.ljust(80).encode() + content[at + 80 :])
+    with pytest.raises(ImgturboError, match=r"HDU 1.*columns are \d bytes wide, its rows \d"):
+        open_table(path)
+
+
+def test_a_card_that_comes_twice(tmp_path):
+    path = texts(tmp_path / "a.fits", [b"abc"] * 4)
+    content = path.read_bytes()
+    at = content.index(b"PCOUNT  =", 2880)
+    twice = b"TUNIT1  = 'm'".ljust(80) + b"TUNIT1  = 'km'".ljust(80)
+    path.write_bytes(content[:at] + twice + content[at:5600] + content[5760:])
+    with pytest.raises(ImgturboError, match="TUNIT1 comes twice, as km and m"):
+        open_table(path)
+
+
+def test_a_column_of_no_width_is_empty(tmp_path):
+    path = scaled(tmp_path / "a.fits", "TFORM1", "'0A      '")
+    content = path.read_bytes()
+    path.write_bytes(
+        content.replace(b"NAXIS1  =                    6", b"NAXIS1  =                    4")
+    )
+    with open_table(path) as table:
+        (block,) = table.blocks(kept=["n"])
+    assert block.kept["n"].tolist() == [""] * 4
