@@ -15,11 +15,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from data_prep.prepare import prepare
-from data_prep.simulate import simulate
 from imgturbo.bundle import Bundle, load_bundle
-from imgturbo.config import FieldConfig, load_config
+from imgturbo.config import load_config
 from imgturbo.config.shipped import config_path
+from imgturbo.demos.skies import Sky, align
 from imgturbo.mosaic import translate_file
 from imgturbo.report.tables import known_sky_table
 from imgturbo.scoring.known_sky import KnownSky, fluxes_of_known, made_up
@@ -44,28 +43,27 @@ def main() -> None:
 
 def judge(arguments: argparse.Namespace, bundle: Bundle, out: Path) -> dict[str, Any]:
     """What is made up in empty fields, and the light of all others together."""
-    config = load_config(config_path("demo.yaml"))
-    skies, empty = [], []
-    for seed in range(arguments.seed, arguments.seed + arguments.fields + EMPTY):
-        name, full = f"sky-{seed}", seed < arguments.seed + arguments.fields
-        pair = simulate(
-            out / name, pixels=arguments.pixels, seed=seed, noiseless=True, overwrite=True,
-            density=800.0 * full, star_density=STARS * full, cluster=full,
-        )  # fmt: skip
-        field = FieldConfig(name=name, source=list(pair.source), target=list(pair.target))
-        if not full:  # nothing to be aligned by
-            field.register_ = config.prepare.register_.model_copy(update={"method": "none"})
-        store = out / f"{name}.zarr"
-        alone = config.prepare.model_copy(update={"fields": [field], "out": store})
-        prepare(alone, keep_aligned=out / "aligned", overwrite=True)
-        prediction = out / f"{name}.fits"
-        source, target = (out / "aligned" / f"{name}_{side}.fits" for side in ("source", "target"))
-        translate_file(bundle, [source], prediction, overwrite=True)
-        print(f"{name} translated", flush=True)
-        if full:
-            skies.append(KnownSky(prediction, list(pair.noiseless), pair.truth))
-        else:
-            empty.append(made_up(prediction, target))
+    config = load_config(config_path("demo.yaml")).prepare
+    seeds = range(arguments.seed, arguments.seed + arguments.fields + EMPTY)
+    full = [
+        Sky(f"sky-{n}", arguments.pixels, n, star_density=STARS, noiseless=True)
+        for n in seeds[: arguments.fields]
+    ]
+    none = [
+        Sky(f"sky-{n}", arguments.pixels, n, star_density=0, density=0, cluster=False)
+        for n in seeds[arguments.fields :]
+    ]
+    pairs, predictions = {}, {}
+    for sky in (*full, *none):
+        pairs[sky.name] = sky.simulate(out, 0)
+        files = align(config, pairs, [sky], out)[sky.name]
+        predictions[sky.name] = translate_file(bundle, [files["source"]], out / f"{sky.name}.fits")
+        print(f"{sky.name} translated", flush=True)
+    empty = [made_up(predictions[s.name], out / "aligned" / f"{s.name}_target.fits") for s in none]
+    skies = [
+        KnownSky(predictions[s.name], list(pairs[s.name].noiseless), pairs[s.name].truth)
+        for s in full
+    ]
     bands = bundle.source.names
     invented = {band: sum(one[band] for one in empty) / len(empty) for band in empty[0]}
     return {"made_up": invented, **fluxes_of_known(skies, (bands[0], bands[-1]))}

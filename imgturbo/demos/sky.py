@@ -11,20 +11,20 @@ sees in it is made up.
 
 from __future__ import annotations
 
-import shutil
 import time
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imgturbo.config import Config, FieldConfig, load_config
+from imgturbo.config import Config, load_config
 from imgturbo.config.shipped import config_path
 from imgturbo.demos.job import free_outputs, trained
+from imgturbo.demos.skies import Sky, align, field_of
 from imgturbo.files import write_json
 from imgturbo.report.headline import COLUMNS, headline_rows
 from imgturbo.report.preview import FIGURE, comparison
@@ -48,36 +48,17 @@ if TYPE_CHECKING:
 __all__ = ["run_demo"]
 
 
-@dataclass(frozen=True)
-class _Sky:
-    """One patch of simulated sky; ``seed`` is added to the config's."""
-
-    name: str
-    pixels: int
-    seed: int
-    star_density: float = 18.0
-    density: float = 800.0
-    cluster: bool = True
-    noiseless: bool = False
-
-    def simulate(self, out: Path, seed: int) -> SimulatedPair:
-        from data_prep.simulate import simulate
-
-        asked = {k: v for k, v in asdict(self).items() if k not in ("name", "seed")}
-        return simulate(out / self.name, seed=seed + self.seed, **asked)
-
-
 _PSF = 0.09
 """Arcsec: FWHM of Hubble's stars, for the sources that the report puts in."""
 
 _STAR_RICH = 400.0
 """Stars per square arcmin of the training: a network learns what a star is from many of them."""
 
-_TRAINING = tuple(_Sky(f"training-{n}", 1024, n + (n > 0), _STAR_RICH) for n in range(8))
+_TRAINING = tuple(Sky(f"training-{n}", 1024, n + (n > 0), _STAR_RICH) for n in range(8))
 _HELD_OUT = (
-    _Sky("held-out", 512, 1, noiseless=True),
-    _Sky("known", 1024, 100, star_density=100.0, noiseless=True),
-    _Sky("empty", 1024, 101, star_density=0, density=0, cluster=False),
+    Sky("held-out", 512, 1, noiseless=True),
+    Sky("known", 1024, 100, star_density=100.0, noiseless=True),
+    Sky("empty", 1024, 101, star_density=0, density=0, cluster=False),
 )
 """The sky that is shown and scored; one with many sources, for their fluxes; one with none."""
 
@@ -119,10 +100,10 @@ def run_demo(out: Path, *, quick: bool = False) -> dict[str, Any]:
     at_once = 1 if quick else 2
     pairs = _simulate((*held_out, *training), work / "sky", config.seed, at_once)
 
-    config.prepare.fields = [_field(sky.name, pairs[sky.name]) for sky in training]
+    config.prepare.fields = [field_of(sky.name, pairs[sky.name]) for sky in training]
     with task("preparing tiles") as progress:
         prepare_table(prepare(config.prepare, progress=progress))
-    aligned = _align(config, pairs, held_out, work)
+    aligned = align(config.prepare, pairs, held_out, work)
 
     bundle = load_bundle(trained(config, console))
     with task("translating what was held out") as progress:
@@ -186,9 +167,7 @@ def _report(
     return page
 
 
-def _simulate(
-    skies: Sequence[_Sky], out: Path, seed: int, at_once: int
-) -> dict[str, SimulatedPair]:
+def _simulate(skies: Sequence[Sky], out: Path, seed: int, at_once: int) -> dict[str, SimulatedPair]:
     """All skies, some at once; a sky takes seconds on one core."""
     pairs = {}
     with (
@@ -200,29 +179,6 @@ def _simulate(
             pairs[jobs[job]] = job.result()
             progress(f"{done} of {len(jobs)}", done / len(jobs))
     return pairs
-
-
-def _align(
-    config: Config, pairs: dict[str, SimulatedPair], skies: Sequence[_Sky], work: Path
-) -> dict[str, dict[str, Path]]:
-    """The held-out skies as they are prepared for a translation: one grid, by field and side."""
-    from data_prep.prepare import prepare
-
-    folder = work / "aligned"
-    files = {
-        sky.name: {side: folder / f"{sky.name}_{side}.fits" for side in ("source", "target")}
-        for sky in skies
-    }
-    fields = [_field(sky.name, pairs[sky.name]) for sky in skies]
-    for field, sky in zip(fields, skies, strict=True):
-        if not (sky.density or sky.star_density or sky.cluster):  # nothing to be aligned by
-            field.register_ = config.prepare.register_.model_copy(update={"method": "none"})
-    store = work / "held-out.zarr"
-    alone = config.prepare.model_copy(update={"fields": fields, "out": store})
-    with task("aligning the held-out skies") as progress:
-        prepare(alone, keep_aligned=folder, progress=progress)
-    shutil.rmtree(store, ignore_errors=True)
-    return files
 
 
 def _picture(
@@ -250,10 +206,6 @@ def _settings(work: Path, quick: bool) -> Config:
     config.prepare.out = work / "tiles.zarr"
     config.train.out = work / "run"
     return config
-
-
-def _field(name: str, pair: SimulatedPair) -> FieldConfig:
-    return FieldConfig(name=name, source=list(pair.source), target=list(pair.target))
 
 
 def _caption(scores: dict[str, Any]) -> str:
