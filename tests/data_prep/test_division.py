@@ -319,3 +319,12 @@ def test_fields_and_their_areas_are_never_changed_by_a_reader():
     for value, name in [(one, "name"), (area, "train")]:
         with pytest.raises(FrozenInstanceError):
             setattr(value, name, getattr(value, name))
+
+
+def test_an_outline_goes_once_round_the_outer_edge_of_the_pixels():
+    x, y = split._outline(Rect(4, 10, 20, 31), 1.5)
+    assert (x[0], y[0]) == (x[-1], y[-1]) == (18.0, 2.0)
+    np.testing.assert_allclose([x.min(), x.max(), y.min(), y.max()], [18, 32, 2, 11])
+    on_a_side = np.isclose(x, 18) | np.isclose(x, 32) | np.isclose(y, 2) | np.isclose(y, 11)
+    assert on_a_side.all()
+    assert np.hypot(np.diff(x), np.diff(y)).sum() == pytest.approx(2 * (14 + 9))
