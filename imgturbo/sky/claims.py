@@ -60,6 +60,7 @@ def check_series(path: Path, series: Any) -> None:
         ImgturboError: they need more memory than is left.
     """
     size = path.stat().st_size
+    _check_places(series.keyframe)
     if series.dataoffset is not None:
         if series.dataoffset + series.nbytes > size:
             raise ValueError(f"pixels should end at byte {series.dataoffset + series.nbytes}")
@@ -67,6 +68,7 @@ def check_series(path: Path, series: Any) -> None:
         for page in series.pages:
             if page is None:
                 raise ValueError("a page is missing")
+            _check_places(page)
             held = sum(page.databytecounts)
             for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
                 if offset + count > size:
@@ -75,6 +77,12 @@ def check_series(path: Path, series: Any) -> None:
             plain = series.keyframe.compression == 1
             _check_packed(claimed, 1 if plain else _LZW, held, *page.shape)
     room_for(2 * int(series.nbytes), path, f"decoding pages of shape {series.shape}")
+
+
+def _check_places(page: Any) -> None:
+    """Refuse a page whose pixels lie at no number: a tag is of any type that its bytes say."""
+    if not all(isinstance(place, int) for place in (*page.dataoffsets, *page.databytecounts)):
+        raise ValueError("where its pixels lie is no number")
 
 
 def _check_packed(claimed: int, factor: int, held: int, *shape: int) -> None:

@@ -87,6 +87,17 @@ def test_a_jpeg_cannot_claim_more_than_it_can_hold(tmp_path):
     refused(tmp_path / "a.jpg", claim, "65000 × 65000 pixels cannot lie in")
 
 
+@pytest.mark.parametrize("tag", [273, 279])  # offsets, byte counts
+@pytest.mark.parametrize(
+    "options", [{"metadata": None}, {"compression": "zlib"}, {"rowsperstrip": 3}]
+)
+def test_places_of_pixels_that_are_text_are_one_line(tmp_path, tag, options):
+    content = tiff(GREY, **options)
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        at = file.pages.first.tags[tag].offset
+    refused(tmp_path / "a.tif", content[: at + 2] + b"\x02\x00" + content[at + 4 :])
+
+
 @pytest.mark.parametrize(("tag", "value"), [(256, 65_000), (257, 2**31), (258, 0), (259, 40)])
 def test_tags_that_cannot_be_are_one_line(tmp_path, tag, value):
     refused(tmp_path / "a.tif", with_tag(tiff(GREY, metadata=None), tag, value))
