@@ -162,7 +162,7 @@ class _Cutouts:
     described: Described
     inputs: Sequence[Path | str | None]
     folders: Sequence[Path | str]
-    overwrite: bool = False
+    overwrite: bool
     rows: dict[int, Row] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

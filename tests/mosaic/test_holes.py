@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import binary_opening, distance_transform_edt
 
-from imgturbo.mosaic import translate_array
+from imgturbo.mosaic import holes, translate_array
 from imgturbo.mosaic.holes import MARGIN, fill_small, influence, near, small_holes
 from imgturbo.nets import Generator
 from imgturbo.sky import Stretch
@@ -131,3 +131,14 @@ def test_near_is_a_distance():
     hole[10, 10] = True
     y, x = np.mgrid[-10:11, -10:11]
     np.testing.assert_array_equal(near(hole, 3), np.hypot(y, x) <= 3)
+
+
+def test_the_noise_of_a_stretched_sky_is_that_of_its_sigma():
+    """Softenings are stated in σ of the sky; of a linear band there is no such statement."""
+    offset, sigma, softening = np.array([0.2, 1.0, 0.0]), np.array([0.5, 2.0, np.nan]), 3.0
+    softenings = np.array([*(softening * sigma[:2]), np.inf])
+    stretch = Stretch(offset, softenings, np.array([4.0, 7.0, 2.0]))
+    found = holes._noise(stretch, 3, softening)
+    pixels = (offset + sigma)[:, None]
+    np.testing.assert_allclose(found[:2], stretch(pixels)[:2, 0])
+    assert found[2] == holes._noise(None, 1, softening)[0]
