@@ -39,6 +39,16 @@ def with_steps(**cards: object) -> fits.Header:
     return h
 
 
+def in_steps(h: fits.Header) -> fits.Header:
+    """The same header with CDELT and PC in place of CD."""
+    h = h.copy()
+    for i, step in ((1, -PIXEL / 3600), (2, PIXEL / 3600)):
+        h[f"CDELT{i}"] = step
+        for j in (1, 2):
+            h[f"PC{i}_{j}"] = h.pop(f"CD{i}_{j}") / step
+    return h
+
+
 def latitude_first(h: fits.Header) -> fits.Header:
     h = h.copy()
     for a, b in (
@@ -129,7 +139,11 @@ def kinds() -> dict[str, Kind]:
         "SIP DEC first": latitude_first(header("TAN-SIP", **SIP)),
         "SCAMP as TAN": header(**SCAMP),
         "SCAMP beside SIP": header("TAN-SIP", **SIP, **SCAMP),
+        "SCAMP as TAN, by steps": in_steps(header(**SCAMP)),
+        "TPV by steps": in_steps(header("TPV", **SCAMP)),
+        "TNX by steps": in_steps(tnx()),
         "DEC first": latitude_first(plain),
+        "PC beside its CD": header(CDELT1=-1e-4, CDELT2=2e-4, PC1_1=0.9, PC1_2=-0.4, PC2_2=0.9),
         "parity": header(CD1_1=-plain["CD1_1"], CD2_1=-plain["CD2_1"]),
         "LONPOLE": header("ZEA", LONPOLE=150.0),
         "LATPOLE": header("CEA", LONPOLE=30.0, LATPOLE=50.0, PV2_1=1.0),
@@ -152,6 +166,7 @@ def kinds() -> dict[str, Kind]:
     for word in ("Degrees", "degree", "DEG", "degs", "'deg'", "degr"):
         found[f"CUNIT {word}"] = header(CUNIT1=word, CUNIT2=word), plain
     found |= {
+        "CD beside an idle PC": (header(PC1_1=1.0, PC2_2=1.0), plain),
         "lower case": (header(CTYPE1="ra---tan", CTYPE2="dec--tan"), plain),
         "dashes": (header(CTYPE1="RA--TAN", CTYPE2="DEC-TAN"), plain),
         "frame in words": (

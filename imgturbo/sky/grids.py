@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import RectBivariateSpline
 
 from imgturbo.sky.frames import to_pixels
+from imgturbo.sky.headers import quiet
 from imgturbo.sky.wcs import pixel_area, solid_angles
 from imgturbo.sky.wcs import pixel_scale as pixel_scale_of
 
@@ -87,6 +88,8 @@ def _grid_of(wcs: WCS, shape: tuple[int, int], f: float) -> tuple[WCS, tuple[int
     new.wcs.crpix = (wcs.wcs.crpix - 0.5) * f + 0.5
     if wcs.wcs.has_cd():
         new.wcs.cd = wcs.wcs.cd / f
+    elif _bends_before_cdelt(wcs):
+        new.wcs.pc = wcs.wcs.get_pc() / f
     else:
         new.wcs.cdelt = wcs.wcs.cdelt / f
     if wcs.sip is not None:
@@ -107,6 +110,17 @@ def _grid_of(wcs: WCS, shape: tuple[int, int], f: float) -> tuple[WCS, tuple[int
     size = (max(1, math.ceil(height * f - 1e-6)), max(1, math.ceil(width * f - 1e-6)))
     new.array_shape = size
     return new, size
+
+
+def _bends_before_cdelt(wcs: WCS) -> bool:
+    """Whether a polynomial (TPV, TNX, …) comes between the matrix PC and CDELT.
+
+    What it sees must not change with the size of a pixel, so the matrix has to.
+    """
+    with quiet():
+        cards = wcs.to_header(relax=True)
+    names = [str(cards.get(f"CTYPE{axis}", "")) for axis in (1, 2)]
+    return any(name.endswith("-TPV") for name in names) or any(w.startswith("CQDIS") for w in cards)
 
 
 def grid_at(

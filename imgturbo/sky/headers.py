@@ -45,6 +45,7 @@ _OF_AXIS = re.compile(r"(?:CTYPE|CUNIT|CNAME|CROTA|PV|PS|WAT)(\d)(?:_\d+)?")
 _ALONG = re.compile(r"C(?:RVAL|RPIX|DELT)(\d)")
 _LETTER = re.compile(r"(?<=\d)[A-Z]$")
 _MATRIX = re.compile(r"(?:CD|PC)0*(\d)_?0*(\d)")
+_CD, _PC = re.compile(r"CD\d_\d"), re.compile(r"PC\d_\d|PC\d{6}")
 _SIP = re.compile(r"(A|B|AP|BP)_(ORDER|DMAX|\d+_\d+)")
 _PV = re.compile(r"PV(\d)_(\d+)")
 _SCALE = re.compile(r"CDELT\d|CD\d_\d|PC\d_\d|PC\d{6}")
@@ -204,12 +205,25 @@ def _clean(header: fits.Header, axes: tuple[int, int], with_plate: bool) -> fits
         clean[f"CTYPE{axis}"] = _PROJECTED.sub(lambda m: f"{m[1]:-<5}{m[2]}", name)
         if f"CUNIT{axis}" in clean:
             clean[f"CUNIT{axis}"] = angle(str(clean[f"CUNIT{axis}"]))
-    if any(re.fullmatch(r"CD\d_\d", word) for word in clean):
+    _drop_second_matrix(clean, axes)
+    if any(_CD.fullmatch(word) for word in clean):
         for other in range(1, 10):  # a matrix without a line for the spectrum would be singular
             if other not in axes and any(w in header for w in (f"NAXIS{other}", f"CTYPE{other}")):
                 clean[f"CD{other}_{other}"] = 1.0
     name_frame(clean)
     return clean
+
+
+def _drop_second_matrix(clean: fits.Header, axes: tuple[int, int]) -> None:
+    """Of CD and PC leave one, in place: PC if it has its CDELT, as wcslib reads them.
+
+    A PC without one would be in steps of a degree.
+    """
+    cd, pc = ([word for word in clean if kind.fullmatch(word)] for kind in (_CD, _PC))
+    if cd and pc:
+        stepped = any(f"CDELT{axis}" in clean for axis in axes)
+        for word in cd if stepped else pc:
+            del clean[word]
 
 
 def _check_numbers(clean: fits.Header, axes: tuple[int, int]) -> None:
