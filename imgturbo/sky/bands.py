@@ -35,9 +35,12 @@ _FILTER_IN_NAME = re.compile(rf"(?<![A-Za-z0-9])({_FILTER.pattern})", re.IGNOREC
 _CLEAR = re.compile(
     r"CLEAR\w*|GDHS\w*|EMPTY\w*|OPEN|BLANK|AIR|N/A|NA|NONE|NAN|NULL|UNKNOWN|UNDEFINED"
 )
-_SUMMARY = ("FILTER", "FILTERS")
-_WHEELS = ("FILTER1", "FILTER2", "FILTER3", "FILTNAM1", "FILTNAM2")
-_PLANES = ("BAND", "BANDS", "BAND0", "BAND1")  # of cutouts and cubes, where there is no FILTER
+_SUMMARY = ("FILTER", "FILTERS", "FILTNAME")
+_WHEELS = (
+    "FILTER1", "FILTER2", "FILTER3", "FILTNAM1", "FILTNAM2",
+    *(f"ESO INS FILT{i} NAME" for i in (1, 2, 3)),
+)  # fmt: skip
+_PLANES = ("BAND", "BANDS", "BANDNAME", "BAND0", "BAND1")  # of cutouts and cubes without a FILTER
 _BROAD = re.compile(
     r"[UBVGRIZYJHKLMN]|[UGRIZY]P?'|K[SP]|[UBVRIC]_?[CJ]|F?NUV|FUV|W[1-4]|F\d{3,4}[A-Z\d]*|Y[1-4]"
     r"|VIS|LUM|HA|OIII|SII"
@@ -67,12 +70,11 @@ def named_band(header: Mapping[str, Any], path: Path | None) -> tuple[str, bool]
     wide one: of several, the narrowest names the band.
     """
     stated = {key: _words(header.get(key)) for key in (*_SUMMARY, *_WHEELS, "PUPIL")}
-    words = [word for found in stated.values() for word in found]
-    filters = [word for word in words if _FILTER.fullmatch(word)]
-    if filters:
-        return min(filters, key=lambda word: "NMXWL".find(word.rstrip("2P")[-1])), True
     named = next((stated[key] for key in _SUMMARY if stated[key]), [])
     named = named or [word for key in _WHEELS for word in stated[key]]
+    filters = [word for word in (*named, *stated["PUPIL"]) if _FILTER.fullmatch(word)]
+    if filters:
+        return "_".join(_narrowest(filters)), True
     named = named or next((found for key in _PLANES if (found := _words(header.get(key)))), [])
     if named:
         return "_".join(dict.fromkeys(named)), True
@@ -83,6 +85,12 @@ def named_band(header: Mapping[str, Any], path: Path | None) -> tuple[str, bool]
         if in_name:
             return in_name[-1].upper(), False
     return ascii_name(stem(path)).upper(), False
+
+
+def _narrowest(filters: Sequence[str]) -> list[str]:
+    """Of HST's and JWST's filters the narrowest: several in sums of images (F606W F814W)."""
+    width = {word: "NMXWL".find(word.rstrip("2P")[-1]) for word in filters}
+    return [word for word in width if width[word] == min(width.values())]
 
 
 def _words(value: Any) -> list[str]:
@@ -104,20 +112,23 @@ def _words(value: Any) -> list[str]:
 def plane_names(header: Mapping[str, Any], count: int, what: str) -> list[tuple[str, bool]]:
     """Names of a cube's planes, and whether the header gives them: BANDS, or BAND0, BAND1, ….
 
-    Numbers begin at 0 where there is a BAND0, else at 1. Planes without a name are ``BAND1``, ….
+    Numbers begin at 0 where there is a BAND0, else at 1. So do FILTER1, FILTER2, … and a list in
+    FILTER or FILTERS, where they name every plane: else they are the wheels' of one camera. Planes
+    without a name are ``BAND1``, ….
 
     Raises:
         ImgturboError: there are names for some planes and not for others, or two sets disagree.
     """
     found = [names for names in (_listed(header, count), _numbered(header, count)) if names]
+    found = found or _filters_of_planes(header, count)
     if not found:
         return [(f"BAND{i + 1}", False) for i in range(count)]
     for names in found:
         if len(names) != count or "" in names or names != found[0]:
             said = "; ".join(", ".join(name or "(none)" for name in one) for one in found)
             raise ImgturboError(
-                f"{what}: a cube of {count} planes, and its cards BANDS and BAND0, BAND1, … name "
-                f"{said}; give each plane one name, or delete these cards"
+                f"{what}: a cube of {count} planes, and its cards BANDS and BAND0, BAND1, … (or "
+                f"FILTER1, …) name {said}; give each plane one name, or delete these cards"
             )
     return [(name, True) for name in found[0]]
 
@@ -128,13 +139,30 @@ def _listed(header: Mapping[str, Any], count: int) -> list[str]:
     return list(text) if len(words) == 1 and len(text) == count else words
 
 
-def _numbered(header: Mapping[str, Any], count: int) -> list[str]:
-    first = 0 if "BAND0" in header else 1
-    names = [header.get(f"BAND{i}") for i in range(first, first + count + 1)]
+def _numbered(header: Mapping[str, Any], count: int, word: str = "BAND") -> list[str]:
+    first = 0 if f"{word}0" in header else 1
+    names = [header.get(f"{word}{i}") for i in range(first, first + count + 1)]
     if all(name is None for name in names):
         return []
     texts = ["" if name is None else ascii_name(str(name)).strip().upper() for name in names]
     return texts if texts[-1] else texts[:-1]
+
+
+def _filters_of_planes(header: Mapping[str, Any], count: int) -> list[list[str]]:
+    """What the cards of filters say of a cube's planes, where they say it of each."""
+    found = []
+    for word in ("FILTER", "FILTERS"):
+        text = ascii_name(str(header.get(word, ""))).strip().upper()
+        names = [name.strip() for name in re.split(r"[;,/|]", text)]
+        if len(names) == 1 and all(map(is_filter, text.split())):
+            names = text.split()
+        found.append(names)
+    found.append(_numbered(header, count, "FILTER"))
+    return [
+        names
+        for names in found
+        if len(names) == count and not any(not n or _CLEAR.fullmatch(n) for n in names)
+    ]
 
 
 def distinct(names: Sequence[str]) -> list[str]:

@@ -7,18 +7,19 @@ An image comes with companions, which say of each of its pixels
     flags    one bit a defect                              where a bit is set that means "no data"
 
 They lie in the same file, under the names below, or beside it: ``X_wht.fits`` (``_weight``,
-``_rms``, …) of ``X_drz.fits``, ``X_sci.fits`` or ``X.fits``. Which bits mean "no data" differs: all
-of HST, DES, CCDData; DO_NOT_USE alone of JWST and Roman, whose DQ has 32 bits; of LSST those that
-the cards MP_NO_DATA, MP_BAD and MP_SAT number. Sources: HST and JWST data handbooks (DQ arrays),
-DES DR2 (SCI, MSK, WGT), the LSST pipelines' ``afw.image.Mask``, ``astropy.nddata.CCDData``,
-SExtractor's manual (weight maps).
+``_rms``, …) of ``X_drz.fits``, ``X_sci.fits`` or ``X.fits``, ``X-invvar-r.fits`` of
+``X-image-r.fits``. Which bits mean "no data" differs: all of HST, DES, CCDData; DO_NOT_USE alone of
+JWST and Roman, whose DQ has 32 bits; of LSST those that the cards MP_NO_DATA, MP_BAD and MP_SAT
+number. Sources: HST and JWST data handbooks (DQ arrays), DES DR2 (SCI, MSK, WGT), the LSST
+pipelines' ``afw.image.Mask``, ``astropy.nddata.CCDData``, SExtractor's manual (weight maps), Legacy
+Surveys (``invvar``), Pan-STARRS (``wt``), the MUSE pipeline (STAT).
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,23 +37,42 @@ __all__ = ["Kind", "Mask", "convention", "files_beside", "flag_bits", "mask_of",
 Kind = Literal["weight", "noise", "flags", "other"]
 
 _NAMES: dict[Kind, str] = {
-    "weight": r"WHT|WGT|WEIGHTS?|WEIGHT_?MAP|I_?VAR|INV_?VAR|INV(ERSE)?_?VARIANCE"
-    r"|EXP(OSURE)?(_?MAP)?|COV(ERAGE)?|NEXP|VALID",
-    "noise": r"RMS|VARIANCE|VAR|SIGMA|ERR(OR)?|UNC(ERT(AINTY)?)?",
-    "flags": r"DQ|DQM|MASK|MSK|FLAGS?|FLG|BPM|BAD_?PIX(EL)?|QUALITY",
+    "weight": r"(WHT|WGT|WEIGHTS?|I_?VAR|INV_?VAR|INV(ERSE)?_?VARIANCE|COV(ERAGE)?|N?HITS)(_?MAP)?"
+    r"|EXP(OSURE)?(_?TIME)?(_?MAP)?|NEXP|VALID|GOOD_?PIX(ELS?)?",
+    "noise": r"(RMS|VARIANCE|VAR|SIGMA|ERR(OR)?|UNC(ERT(AINTY)?)?|NOISE|STD_?DEV)(_?MAP)?|STAT",
+    "flags": r"(DQ|DQM|MASK|MSK|FLAGS?|FLG|BPM)(_?MAP)?|BAD_?PIX(ELS?)?(_?MA(SK|P))?|BAD_?MASK"
+    r"|(DATA_?)?QUALITY",
     "other": r"CON|CTX|CONTEXT|PSF.*|STD|VAR_.*|BKG|BACKGROUND|SKY|SEG(M|MAP|MENTATION)?|Q\d\d|"
     r"DRAW.*|WMAP|AREA|WAVELENGTH",
 }
 _BESIDE: dict[Kind, Sequence[str]] = {
-    "weight": ("wht", "weight", "wgt", "weights", "ivar", "invvar"),
-    "noise": ("rms", "err", "unc", "var"),
+    "weight": (
+        "wht",
+        "weight",
+        "wgt",
+        "weights",
+        "wt",
+        "wei",
+        "weightmap",
+        "weight_map",
+        "wht_map",
+        "ivar",
+        "invvar",
+        "exp",
+        "expmap",
+        "exposure",
+        "cov",
+        "coverage",
+    ),
+    "noise": ("rms", "err", "error", "unc", "var", "variance", "sig", "sigma", "noise"),
     "flags": (),  # beside an image a 1 may mean good as well as bad
-    "other": ("mask", "msk", "flag", "flags", "dq"),
+    "other": ("mask", "msk", "flag", "flags", "dq", "bpm", "badpix"),
 }
 _ASKED = ("_wht", "_weight", ".weight", "_rms", "_err")
 """Beside a file on a web server, of which every name that is tried is a request."""
 
 _SCIENCE = re.compile(r"[_.-](sci|drz|drc|image|img|i2d)$", re.IGNORECASE)
+_SCIENCE_WITHIN = re.compile(r"[_.-](sci|image|img)(?=[_.-])", re.IGNORECASE)
 _SUFFIX = re.compile(r"\.(fits|fit|fts)(\.(gz|fz|bz2|xz))?$", re.IGNORECASE)
 
 _ZERO_IS_NONE = re.compile(r"RMS|VARIANCE|VAR|SIGMA")  # a map's; an error bar of 0 may be Poisson's
@@ -207,14 +227,15 @@ def files_beside(path: Path) -> Iterator[tuple[Kind, Path]]:
     if suffix is None:
         return
     whole = path.name[: suffix.start()]
-    base = _SCIENCE.sub("", whole)
-    bases = dict.fromkeys((base, whole))
-    there = _present(path, base, bases, suffix[0])
+    parts = [(_SCIENCE.sub("", whole), ""), (whole, "")]
+    parts += [(whole[: m.start()], whole[m.end() :]) for m in _SCIENCE_WITHIN.finditer(whole)]
+    parts = list(dict.fromkeys(parts))
+    there = _present(path, parts, suffix[0])
     suffixes = dict.fromkeys((suffix[0], ".fits", ".fits.gz", ".fits.fz"))
     for kind, marks in _BESIDE.items():
         names = (
-            f"{one}{joint}{word}{end}"
-            for one in bases
+            f"{front}{joint}{word}{back}{end}"
+            for front, back in parts
             for joint in "_.-"
             for mark in marks
             for word in (mark, mark.upper())
@@ -225,14 +246,14 @@ def files_beside(path: Path) -> Iterator[tuple[Kind, Path]]:
             yield kind, path.with_name(twin)
 
 
-def _present(path: Path, start: str, bases: Iterable[str], end: str) -> Callable[[str], bool]:
-    """Whether a name is there beside a file."""
+def _present(path: Path, parts: Sequence[tuple[str, str]], end: str) -> Callable[[str], bool]:
+    """Whether a name is there beside a file; of each name what is before a mark and behind it."""
     if not isinstance(path, Remote):
         folder = path.parent
         return lambda name: os.path.isfile(os.path.join(folder, name))  # of some hundred names
-    listed = path.siblings(start)
+    listed = path.siblings(min((front for front, _ in parts), key=len))
     if listed is None:
-        asked = [f"{base}{mark}{end}" for base in bases for mark in _ASKED]
+        asked = [f"{front}{mark}{back}{end}" for front, back in parts for mark in _ASKED]
         with ThreadPoolExecutor(len(asked)) as pool:
             found = pool.map(lambda name: path.with_name(name).is_file(), asked)
             listed = {name for name, there in zip(asked, found, strict=True) if there}

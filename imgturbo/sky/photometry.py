@@ -5,12 +5,7 @@
 A flux of one jansky has m_AB = 8.90, so for a pixel value of u janskys ZP = 8.90 − 2.5 log₁₀ u:
 31.4 for nJy, 28.9 for the 10 nJy of DJA/grizli mosaics. A surface brightness is multiplied by the
 pixel's solid angle Ω first: ZP = −6.10 − 2.5 log₁₀ Ω for the MJy/sr of JWST. Counting units need a
-calibration:
-
-    ABZP, MAGZERO, MAGZPT, PHOTZP    ZP itself;  FLUXMAG0 the value of magnitude 0: ZP = 2.5 log₁₀
-    PHOTFLAM, PHOTPLAM (HST)         ZP = −2.5 log₁₀ PHOTFLAM − 5 log₁₀ PHOTPLAM − 2.408
-    PHOTFNU (HST)                    ZP = 8.90 − 2.5 log₁₀ PHOTFNU
-    PHOTMJSR (JWST)                  ZP = −6.10 − 2.5 log₁₀(PHOTMJSR · Ω), Ω the nominal pixel
+calibration (:mod:`imgturbo.sky.zeropoints`).
 
 A value f of (unit, ZP, Ω) is the sky brightness f·10^(−0.4 ZP)/Ω. That is what a change of unit or
 of grid must keep, so with (unit', ZP', Ω') it becomes
@@ -19,7 +14,7 @@ of grid must keep, so with (unit', ZP', Ω') it becomes
 
 On other pixels (:meth:`FluxScale.on`) a flux per pixel keeps ZP, hence f' = f Ω'/Ω; a brightness
 has ZP' = ZP − 2.5 log₁₀ Ω'/Ω, hence f' = f. Sources: ACS Data Handbook ("zeropoints"), JWST
-documentation (``PIXAR_SR``, ``PHOTMJSR``), HSC and LSST pipelines (``FLUXMAG0``).
+documentation (``PIXAR_SR``).
 """
 
 from __future__ import annotations
@@ -31,12 +26,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from astropy import units as u
 from numpy.typing import NDArray
 
 from imgturbo.errors import ImgturboError
-from imgturbo.sky.cards import number
 from imgturbo.sky.units import DISPLAY, Unit, parse_unit
+from imgturbo.sky.zeropoints import ZEROPOINT_CARDS, number_of, zeropoint_of_unit, zeropoints
 
 __all__ = [
     "ARCSEC2",
@@ -48,7 +42,6 @@ __all__ = [
     "stated_unit",
 ]
 
-AB_OF_ONE_JANSKY = 8.90
 ARCSEC2 = math.radians(1 / 3600) ** 2
 """One square arcsecond in steradians."""
 
@@ -57,12 +50,6 @@ CONTRADICTS = 0.02
 and roundings of AB constants differ by less."""
 
 _UNIT_CARD = "FLUXUNIT"
-_ZEROPOINT_CARDS = ("MAGZERO", "MAGZPT", "PHOTZP")
-_SYSTEM_CARDS = ("PHOTSYS", "MAGSYS", "ZPSYS", "ZP_SYS")
-_VEGA = ("VIRCAM", "WFCAM")  # instruments whose MAGZPT is Vega's and does not say so
-_FLAM = u.erg / u.s / u.cm**2 / u.AA
-_MOST = 1e60
-_FAINTEST = 300.0  # magnitudes
 _WHITE = 2.0
 _WHITE_SHARE = 1e-3
 
@@ -106,7 +93,7 @@ class FluxScale:
         """
         parsed = parse_unit(unit)
         if zeropoint is None:
-            zeropoint = _of_unit({}, parsed, pixel_area)
+            zeropoint = zeropoint_of_unit({}, parsed, pixel_area)
         return cls(parsed, zeropoint, pixel_area)
 
     @classmethod
@@ -132,9 +119,9 @@ class FluxScale:
         if parsed.kind == "none":
             parsed = _assumed_unit(header, parse_unit(unit), what)
         area = pixel_area
-        if parsed.kind == "brightness" or _number(header, "PHOTMJSR"):
+        if parsed.kind == "brightness" or number_of(header, "PHOTMJSR"):
             area = _pixel_area(header, pixel_area, what)
-        found = _zeropoints(header, parsed, area)
+        found = zeropoints(header, parsed, area)
         for other, value in found[1:]:
             if abs(value - found[0][1]) > CONTRADICTS:
                 first, zero = found[0]
@@ -245,9 +232,9 @@ def check_lost(lost: Collection[str], header: Mapping[str, Any], where: str) -> 
     Raises:
         ImgturboError: which card has to be corrected.
     """
-    zeros = ("ABZP", "FLUXMAG0", *_ZEROPOINT_CARDS)
+    zeros = ("ABZP", "FLUXMAG0", *ZEROPOINT_CARDS)
     wanted = [card for card in zeros if card in lost and stated_unit(header).kind == "none"]
-    if "INSTRUME" in lost and any(card in header for card in _ZEROPOINT_CARDS):
+    if "INSTRUME" in lost and any(card in header for card in ZEROPOINT_CARDS):
         wanted.append("INSTRUME")
     if wanted:
         raise ImgturboError(
@@ -268,7 +255,7 @@ def stated_unit(header: Mapping[str, Any]) -> Unit:
 
 def _assumed_unit(header: Mapping[str, Any], assumed: Unit, what: str) -> Unit:
     """The assumed unit, unless it is a brightness and a zero point says: fluxes per pixel."""
-    stated = _zeropoints(header, parse_unit(""), None)
+    stated = zeropoints(header, parse_unit(""), None)
     if not stated or not assumed.intensive:
         return assumed
     warnings.warn(
@@ -281,8 +268,8 @@ def _assumed_unit(header: Mapping[str, Any], assumed: Unit, what: str) -> Unit:
 
 def _pixel_area(header: Mapping[str, Any], by_wcs: float | None, what: str) -> float | None:
     """In steradians: the card's, unless the coordinates say another."""
-    card, area = "PIXAR_SR", _number(header, "PIXAR_SR")
-    if area is None and (arcsec2 := _number(header, "PIXAR_A2")) is not None:
+    card, area = "PIXAR_SR", number_of(header, "PIXAR_SR")
+    if area is None and (arcsec2 := number_of(header, "PIXAR_A2")) is not None:
         card, area = "PIXAR_A2", arcsec2 * ARCSEC2
     if area is None or not by_wcs:
         return area or by_wcs
@@ -294,93 +281,3 @@ def _pixel_area(header: Mapping[str, Any], by_wcs: float | None, what: str) -> f
         stacklevel=3,
     )
     return by_wcs
-
-
-def _zeropoints(
-    header: Mapping[str, Any], unit: Unit, area: float | None
-) -> list[tuple[str, float]]:
-    """All AB zero points that a header states, (who says so, ZP), the most trusted first."""
-    found = [("ABZP", _number(header, "ABZP")), (f"the unit {unit.name}", None)]
-    found[1] = (found[1][0], _of_unit(header, unit, area))
-    if not _is_vega(header):
-        found += [(card, _number(header, card)) for card in _ZEROPOINT_CARDS]
-        magnitude_0 = _number(header, "FLUXMAG0")
-        found.append(("FLUXMAG0", 2.5 * math.log10(magnitude_0) if magnitude_0 else None))
-    if unit.counting:
-        found += _calibrations(header, unit, area)
-    return [(who, v) for who, v in found if v is not None and abs(v) < _FAINTEST]
-
-
-def _of_unit(header: Mapping[str, Any], unit: Unit, area: float | None) -> float | None:
-    """Of flux densities: the unit alone tells, with the pixel's area if it is a brightness."""
-    solid = 1.0
-    per: u.UnitBase = u.dimensionless_unscaled
-    if unit.kind == "brightness":
-        if not area:
-            return None
-        per, solid = u.sr, area
-        beam = _beam_area(header)
-        if beam and unit.value_in(u.Jy / u.beam):
-            per, solid = u.beam, area / beam
-    jansky = unit.value_in(u.Jy / per)
-    if jansky:
-        return AB_OF_ONE_JANSKY - 2.5 * math.log10(jansky * solid)
-    flam, pivot = unit.value_in(_FLAM / per), _number(header, "PHOTPLAM")
-    return _of_flam(flam * solid, pivot) if flam and pivot else None
-
-
-def _of_flam(flam: float, pivot: float) -> float:
-    return -2.5 * math.log10(flam) - 5 * math.log10(pivot) - 2.408
-
-
-def _beam_area(header: Mapping[str, Any]) -> float | None:
-    """Of a Gaussian beam, in steradians."""
-    major, minor = _number(header, "BMAJ"), _number(header, "BMIN")
-    if not major or not minor:
-        return None
-    return math.pi / (4 * math.log(2)) * math.radians(major) * math.radians(minor)
-
-
-def _calibrations(
-    header: Mapping[str, Any], unit: Unit, area: float | None
-) -> list[tuple[str, float | None]]:
-    """Of one electron, count or DN (a second), by the observatory's calibration."""
-    later = 0.0
-    if unit.kind == "count":
-        seconds = _number(header, "EXPTIME")
-        if not seconds:
-            return []
-        later = 2.5 * math.log10(seconds)
-    flam, pivot = _number(header, "PHOTFLAM"), _number(header, "PHOTPLAM")
-    fnu, brightness = _number(header, "PHOTFNU"), _number(header, "PHOTMJSR")
-    found: list[tuple[str, float | None]] = []
-    if flam and pivot:
-        found.append(("PHOTFLAM", _of_flam(flam, pivot) + later))
-    if fnu:
-        found.append(("PHOTFNU", AB_OF_ONE_JANSKY - 2.5 * math.log10(fnu) + later))
-    if brightness and area:
-        value = AB_OF_ONE_JANSKY - 2.5 * math.log10(brightness * 1e6 * area)
-        found.append(("PHOTMJSR", value + later))
-    return found
-
-
-def _is_vega(header: Mapping[str, Any]) -> bool:
-    """Whether magnitudes are Vega's, whose zero point says nothing of AB without the band."""
-    systems = [str(header.get(card, "")).upper() for card in _SYSTEM_CARDS]
-    camera = str(header.get("INSTRUME", "")).strip().upper()
-    return any("VEGA" in system for system in systems) or camera in _VEGA
-
-
-def _number(header: Mapping[str, Any], keyword: str) -> float | None:
-    """A finite number, positive unless it is a magnitude; None where it is missing or a dummy.
-
-    Dummies are also magnitudes and sizes that nothing in the sky has: their powers have no number.
-    """
-    value = header.get(keyword)
-    if isinstance(value, str):
-        value = number(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    if keyword in ("ABZP", *_ZEROPOINT_CARDS):
-        return float(value) if abs(value) < _FAINTEST else None
-    return float(value) if 1 / _MOST < value < _MOST else None

@@ -178,10 +178,13 @@ def _analysed(given: str) -> Unit:
     Raises:
         ValueError: it is none, or multiples of one that no number holds.
     """
-    parsed = _read(_plain(given))
+    plain = _plain(given)
+    parsed = _read(plain)
     if not _LEAST < abs(parsed.decompose().scale) < 1 / _LEAST:
         raise ValueError(f"{given!r} is beyond all numbers")
     bases = _bases(parsed)
+    if re.search(r"\bMJY\b", plain) and plain == plain.upper() and bases.get("rad") != -2:
+        raise ValueError("in capitals alone MJY may be mJy (of radio maps) as well as MJy")
     explicit = bases.get("pix") == -1
     unit = parsed * u.pix if explicit else parsed
     kind = _kind(unit)
@@ -319,6 +322,9 @@ def _kind(unit: u.UnitBase) -> Kind:
             return "rate" if seconds else "count"
     if bases.get("K") == 1 and "pix" not in bases:
         return "brightness"  # also times a velocity
+    powers = zip(unit.bases, unit.powers, strict=True)
+    if any(base.name.endswith("pc") and power == -2 for base, power in powers):
+        return "brightness" if "kg" in bases else "unknown"  # L☉ pc⁻²: of the galaxy's own surface
     energy = bases.get("kg") == 1 and set(bases) <= {"kg", "m", "s"}
     if energy and (seconds, bases.get("m", 0.0)) in ((-2, 0), (-3, 0), (-3, -1), (-3, 1)):
         return "flux"

@@ -40,6 +40,22 @@ def test_clear_glass_is_no_name(given):
     assert named_band({"FILTER": given}, Path("x.fits")) == ("X", False)
 
 
+@pytest.mark.parametrize(
+    ("cards", "name"),
+    [
+        ({"FILTER": "F606W F814W"}, "F606W_F814W"),  # a sum is neither
+        ({"FILTER": "F814W", "FILTER1": "F606W"}, "F814W"),
+        ({"FILTER1": "CLEAR1L", "FILTER2": "F814W"}, "F814W"),
+        ({"FILTER": "F150W2", "PUPIL": "F162M"}, "F162M"),
+        ({"FILTNAME": "r"}, "R"),
+        ({"BANDNAME": "r"}, "R"),
+        ({"HIERARCH ESO INS FILT1 NAME": "Ks"}, "KS"),
+    ],
+)
+def test_each_card_of_a_filter_names(cards, name):
+    assert named_band(fits.Header(cards), Path("x.fits")) == (name, True)
+
+
 def test_folders_name_files():
     assert named_band({}, Path("F115W/data.fits")) == ("F115W", False)
     assert named_band({}, Path("x/étoile.fits.bz2")) == ("ETOILE", False)
@@ -59,6 +75,12 @@ def test_filters_are_told_from_other_words():
         ({"BAND1": "g", "BAND2": "r", "BAND3": "z"}, ("G", "R", "Z")),
         ({"BANDS": "grz"}, ("G", "R", "Z")),
         ({"BANDS": "g,r,z", "BAND0": "g", "BAND1": "r", "BAND2": "z"}, ("G", "R", "Z")),
+        ({"FILTER1": "g", "FILTER2": "r", "FILTER3": "z"}, ("G", "R", "Z")),
+        ({"FILTER0": "g", "FILTER1": "r", "FILTER2": "z"}, ("G", "R", "Z")),
+        ({"FILTER": "F115W,F150W,F200W"}, ("F115W", "F150W", "F200W")),
+        ({"FILTERS": "g r z"}, ("G", "R", "Z")),
+        ({"FILTER": "F606W", "FILTER1": "F606W", "FILTER2": "CLEAR"}, ("BAND1", "BAND2", "BAND3")),
+        ({"FILTER": "one two words"}, ("BAND1", "BAND2", "BAND3")),
         ({}, ("BAND1", "BAND2", "BAND3")),
     ],
 )
@@ -71,7 +93,12 @@ def test_planes_of_a_cube(tmp_path, cards, names):
 
 @pytest.mark.parametrize(
     "cards",
-    [{"BAND0": "g", "BAND1": "r"}, {"BANDS": "gr"}, {"BANDS": "grz", "BAND1": "r", "BAND2": "g"}],
+    [
+        {"BAND0": "g", "BAND1": "r"},
+        {"BANDS": "gr"},
+        {"BANDS": "grz", "BAND1": "r", "BAND2": "g"},
+        {"FILTERS": "g,r,z", "FILTER1": "g", "FILTER2": "z", "FILTER3": "r"},
+    ],
 )
 def test_planes_that_are_named_in_part_are_refused(tmp_path, cards):
     fits.writeto(tmp_path / "c.fits", np.ones((3, 5, 6), np.float32), fits.Header(cards))

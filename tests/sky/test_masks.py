@@ -45,6 +45,13 @@ def write(path, *images, primary=None, **cards):
         (None, [("MASK", HOLE.astype(np.uint8), {}), ("UNCERT", SKY * 0 + 1, {})]),
         (None, [("UNCERT", WEIGHT, {"UTYPE": "InverseVariance"})]),
         (None, [("RMS", np.where(HOLE, 0, 1).astype(np.float32), {})]),
+        (None, [("GOODPIX", WEIGHT.astype(np.uint8), {})]),
+        (None, [("NHITS", WEIGHT, {})]),
+        (None, [("NOISE", NOISE, {})]),
+        (None, [("SIGMA_MAP", NOISE, {})]),
+        (None, [("BADMASK", HOLE.astype(np.uint8), {})]),
+        (None, [("DATA_QUALITY", FLAGS, {})]),
+        ("DATA", [("STAT", NOISE**2, {})]),
     ],
 )
 def test_companions_mask(tmp_path, first, companions):
@@ -112,6 +119,11 @@ def test_a_cubes_companions(tmp_path):
         ("f_sci.fits.gz", "f_wht.fits", WEIGHT),
         ("f.fits", "f.weight.fits", WEIGHT),
         ("f.fits", "f_WHT.fits", WEIGHT),
+        ("f_sci.fits", "f_exp.fits", WEIGHT),
+        ("f.fits", "f_wht_map.fits", WEIGHT),
+        ("f.fits", "f_noise.fits", NOISE),
+        ("f-image-r.fits", "f-invvar-r.fits", WEIGHT),
+        ("f.unconv.fits", "f.unconv.wt.fits", np.where(HOLE, np.nan, 1)),
     ],
 )
 def test_files_beside(tmp_path, science, beside, values):

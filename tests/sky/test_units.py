@@ -84,6 +84,9 @@ _SB = u.MJy / u.sr
         ("mag/arcsec^2", "brightness", u.mag / u.arcsec**2),
         ("DN/s/arcsec2", "brightness", u.DN / u.s / u.arcsec**2),
         ("nanomaggies/arcsec2", "brightness", 3.631e-6 * u.Jy / u.arcsec**2),
+        ("Lsun/pc2", "brightness", u.L_sun / u.pc**2),
+        ("10**6 solLum kpc-2", "brightness", 1e6 * u.L_sun / u.kpc**2),
+        ("Msun/pc2", "brightness", u.M_sun / u.pc**2),
         ("mJy/pixel", "flux", u.mJy),
         ("Jy/pix", "flux", u.Jy),
         ("nanomaggy", "flux", 3.631e-6 * u.Jy),
@@ -118,9 +121,9 @@ def test_dimensions_are_astropys(written, kind, same):
 
 @pytest.mark.parametrize(
     "written",
-    ["furlong", "mag", "s", "km/s", "cm-2", "1/s", "10", "SNR", "%", "//", "Jy/", "MJy/sr/pixel",
-     "Jy)", "(Jy", "Jy sr", "Jy^", "W/m2 sr", "0 Jy", "Jy/beam/sr", "..", "1e999 Jy", "Jy^99999",
-     "10^400 Jy", "(" * 3000],
+    ["furlong", "MJY/BEAM", "MJY", "mag", "s", "km/s", "cm-2", "1/s", "10", "SNR", "%", "//",
+     "Jy/", "MJy/sr/pixel", "Jy)", "(Jy", "Jy sr", "Jy^", "W/m2 sr", "0 Jy", "Jy/beam/sr", "..",
+     "1e999 Jy", "Jy^99999", "10^400 Jy", "(" * 3000],
 )  # fmt: skip
 def test_what_is_not_understood_is_unknown_and_kept(written):
     found = parse_unit(written)
