@@ -221,7 +221,7 @@ def _tiff(path: Path) -> Decoded:
     elif axes.endswith("S"):
         pixels = np.moveaxis(pixels, -1, 0)
     pixels = np.ascontiguousarray(pixels).astype(pixels.dtype.newbyteorder("="), copy=False)
-    measured = None if nodata is None else pixels != pixels.dtype.type(nodata)
+    measured = _is_not(pixels, nodata)
     if photometric == _WHITE_IS_0 and pixels.dtype.kind == "u":
         pixels = np.iinfo(pixels.dtype).max - pixels
     found = _split_alpha(pixels, measured, extras if "S" in axes else ())
@@ -249,6 +249,19 @@ def _number(tag: Any) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) else None
+
+
+def _is_not(pixels: Pixels, nodata: float | None) -> NDArray[np.bool_] | None:
+    """Where pixels are not the value that means nothing; None where none can be (-9999 in bytes)."""
+    if nodata is None:
+        return None
+    if pixels.dtype.kind in "ui":
+        kind = np.iinfo(pixels.dtype)
+        if not (float(nodata).is_integer() and kind.min <= nodata <= kind.max):
+            return None
+        return np.asarray(pixels != int(nodata))
+    with np.errstate(over="ignore"):
+        return np.asarray(pixels != pixels.dtype.type(nodata))
 
 
 def _split_alpha(
@@ -292,9 +305,9 @@ def _compressed(path: Path, page: Any, extras: tuple[int, ...], nodata: float | 
         if nodata is None:
             return found
         inverted = page.photometric == _WHITE_IS_0
-        return Decoded(found.pixels, found.pixels != (255 - nodata if inverted else nodata))
+        return Decoded(found.pixels, _is_not(found.pixels, 255 - nodata if inverted else nodata))
     pixels = _opencv(path.read_bytes())
     if len(pixels) != page.samplesperpixel:
         channels = f"its {page.samplesperpixel} channels are compressed by"
         raise _lacking(path, f"{channels} {page.compression.name}")
-    return _split_alpha(pixels, None if nodata is None else pixels != nodata, extras)
+    return _split_alpha(pixels, _is_not(pixels, nodata), extras)

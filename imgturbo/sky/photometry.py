@@ -40,6 +40,7 @@ __all__ = [
     "check_lost",
     "check_resizable",
     "stated_unit",
+    "unit_is_unstated",
 ]
 
 ARCSEC2 = math.radians(1 / 3600) ** 2
@@ -251,6 +252,11 @@ def stated_unit(header: Mapping[str, Any]) -> Unit:
     if isinstance(ours, str) and parse_unit(ours).fits() == written:
         return parse_unit(ours)
     return parse_unit(written)
+
+
+def unit_is_unstated(header: Mapping[str, Any]) -> bool:
+    """Whether nothing in a header says what the values are: no unit, nor the zero point of one."""
+    return stated_unit(header).kind == "none" and not zeropoints(header, parse_unit(""), None)
 
 
 def _assumed_unit(header: Mapping[str, Any], assumed: Unit, what: str) -> Unit:

@@ -25,7 +25,7 @@ from imgturbo.sky.bands import ascii_name, distinct
 from imgturbo.sky.grids import grid_at
 from imgturbo.sky.image import SkyImage, measured, row_order
 from imgturbo.sky.opened import Opened
-from imgturbo.sky.photometry import DISPLAY, FluxScale, check_display, stated_unit
+from imgturbo.sky.photometry import DISPLAY, FluxScale, check_display, unit_is_unstated
 from imgturbo.sky.placement import Band, Placement
 from imgturbo.sky.wcs import pixel_scale, wcs_window
 
@@ -73,8 +73,8 @@ class SkyReader:
             )
             for band in self._bands:
                 _check_measured(band)
-            unstated = first.header is not None and stated_unit(first.header).kind == "none"
-            self.unit_is_assumed = unstated and self.unit != ""
+            headers = [band.header for band in self._bands if band.header is not None]
+            self.unit_is_assumed = self.unit != "" and any(map(unit_is_unstated, headers))
             if self.unit_is_assumed and self.unit == DISPLAY:
                 check_display(self.glance(), str(self.paths[0]))
         except BaseException:

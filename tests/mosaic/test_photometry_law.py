@@ -122,6 +122,19 @@ def test_translation_by_file_by_python_and_by_grid(translators, tmp_path, unit, 
         assert carried.offset[0] == pytest.approx(np.nanmedian(gridded.data), rel=0.01)
 
 
+def test_a_zero_point_without_a_unit_is_no_guess(translators, tmp_path):
+    """The values are converted by it, nobody is told that their unit was a guess."""
+    source = sky_file(tmp_path, "10.0*nanoJansky", 0.04)
+    with fits.open(source, mode="update") as hdus:
+        del hdus[0].header["BUNIT"]
+        hdus[0].header["MAGZERO"] = 28.9
+    check(read_sky(translate_file(translators["electron/s"], source, tmp_path / "o.fits")))
+    with fits.open(source, mode="update") as hdus:
+        del hdus[0].header["MAGZERO"]
+    with pytest.warns(UserWarning, match="taken to be electron/s"):
+        translate_file(translators["electron/s"], source, tmp_path / "guessed.fits")
+
+
 @pytest.mark.parametrize(("unit", "scale"), EVERY)
 @pytest.mark.parametrize("predicted", ["10.0*nanoJansky", "MJy sr^{-1}"])
 def test_evaluation(tmp_path, monkeypatch, unit, scale, predicted):
