@@ -188,31 +188,70 @@ def _opencv(content: bytes) -> Pixels:
 
 def _tiff(path: Path) -> Decoded:
     with attentive() as complaints, tifffile.TiffFile(path) as file:
-        series = file.series[0]
         file.pages.__len__()  # walks them all
         if complaints:
             raise ValueError(complaints[0])
+        series = next((one for one in file.series if not _beside(one.keyframe)), file.series[0])
         page = series.keyframe
         tag = page.tags.get(_ORIENTATION)
         turn = 1 if tag is None else _whole("Orientation", tag.value)
-        photometric = _whole("PhotometricInterpretation", page.photometric)
-        deep = _whole("BitsPerSample", page.bitspersample) >= 8
-        plain = photometric in _ONE_GREY_OR_RGB and deep
-        nodata = _number(page.tags.get(_NODATA))
-        extras = tuple(_whole("ExtraSamples", kind) for kind in page.extrasamples)
-        if not plain:
-            return _by_pillow(path)
-        check_series(path, series)
-        try:
-            pixels, axes = np.asarray(series.asarray()), series.axes
-        except (ValueError, ImportError) as reason:
-            if "imagecodecs" not in str(reason):
-                raise
-            if len(series.pages) > 1:
-                raise _lacking(path, first_line(reason)) from reason
-            return _compressed(path, page, extras, nodata)
+        found = _series(path, series, turn)
+        mask = _mask_page(path, file, page)
         if complaints:
             raise ValueError(complaints[0])
+    others = [one for one in file.series if one is not series and not _beside(one.keyframe)]
+    unread = sum(len(one.pages) for one in others)
+    if not _plain(page):
+        unread += len(series.pages) - 1  # Pillow reads one page
+    if unread:
+        warnings.warn(
+            f"{path}: {unread} further pages in it are not read, being unlike the first or not of "
+            "plain grey or RGB; save what is wanted as one image",
+            stacklevel=2,
+        )
+    if mask is None:
+        return found
+    seen = _turned(mask[None], turn)
+    return Decoded(found.pixels, seen if found.opaque is None else found.opaque & seen)
+
+
+def _plain(page: Any) -> bool:
+    """Whether pixels are grey or RGB, of whole bytes: what tifffile gives as it is."""
+    photometric = _whole("PhotometricInterpretation", page.photometric)
+    return photometric in _ONE_GREY_OR_RGB and _whole("BitsPerSample", page.bitspersample) >= 8
+
+
+def _beside(page: Any) -> bool:
+    """Whether a page is of another: its thumbnail, or its mask."""
+    return bool(page.is_reduced or page.is_mask)
+
+
+def _mask_page(path: Path, file: Any, page: Any) -> NDArray[np.bool_] | None:
+    """Where pixels count, by a page that is a mask (GDAL's, photometric 4); None without."""
+    for one in file.series:
+        mask = one.keyframe
+        if mask.is_mask and not mask.is_reduced and mask.shape == page.shape[:2]:
+            check_series(path, one)
+            return np.asarray(one.asarray()) != 0
+    return None
+
+
+def _series(path: Path, series: Any, turn: int) -> Decoded:
+    """The pixels of pages that belong together, upright."""
+    page = series.keyframe
+    extras = tuple(_whole("ExtraSamples", kind) for kind in page.extrasamples)
+    if not _plain(page):
+        return _by_pillow(path, page.index)
+    nodata = _number(page.tags.get(_NODATA))
+    check_series(path, series)
+    try:
+        pixels, axes = np.asarray(series.asarray()), series.axes
+    except (ValueError, ImportError) as reason:
+        if "imagecodecs" not in str(reason):
+            raise
+        if len(series.pages) > 1:
+            raise _lacking(path, first_line(reason)) from reason
+        return _compressed(path, page, extras, nodata)
     while pixels.ndim > 3 and 1 in pixels.shape:
         lonely = pixels.shape.index(1)
         pixels, axes = pixels.squeeze(lonely), axes[:lonely] + axes[lonely + 1 :]
@@ -222,7 +261,7 @@ def _tiff(path: Path) -> Decoded:
         pixels = np.moveaxis(pixels, -1, 0)
     pixels = np.ascontiguousarray(pixels).astype(pixels.dtype.newbyteorder("="), copy=False)
     measured = _is_not(pixels, nodata)
-    if photometric == _WHITE_IS_0 and pixels.dtype.kind == "u":
+    if page.photometric == _WHITE_IS_0 and pixels.dtype.kind == "u":
         pixels = np.iinfo(pixels.dtype).max - pixels
     found = _split_alpha(pixels, measured, extras if "S" in axes else ())
     return _upright(found, turn)
@@ -252,7 +291,7 @@ def _number(tag: Any) -> float | None:
 
 
 def _is_not(pixels: Pixels, nodata: float | None) -> NDArray[np.bool_] | None:
-    """Where pixels are not the value that means nothing; None where none can be (-9999 in bytes)."""
+    """Where pixels are not what means nothing; None where none can be that (-9999 in bytes)."""
     if nodata is None:
         return None
     if pixels.dtype.kind in "ui":
@@ -285,13 +324,15 @@ def _split_alpha(
     return Decoded(rest, opaque)
 
 
-def _by_pillow(path: Path) -> Decoded:
+def _by_pillow(path: Path, page: int = 0) -> Decoded:
     """Palettes, CMYK, YCbCr, Lab and few bits; Pillow turns TIFFs upright itself."""
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
+                if page:
+                    image.seek(page)
                 check_image(path, image)
                 return _shown(path, image)
     finally:
@@ -301,13 +342,13 @@ def _by_pillow(path: Path) -> Decoded:
 def _compressed(path: Path, page: Any, extras: tuple[int, ...], nodata: float | None) -> Decoded:
     """One page in a compression that tifffile lacks; both decoders turn it upright themselves."""
     if page.bitspersample == 8 and page.samplesperpixel in (1, 3):
-        found = _by_pillow(path)
+        found = _by_pillow(path, page.index)
         if nodata is None:
             return found
         inverted = page.photometric == _WHITE_IS_0
         return Decoded(found.pixels, _is_not(found.pixels, 255 - nodata if inverted else nodata))
     pixels = _opencv(path.read_bytes())
-    if len(pixels) != page.samplesperpixel:
+    if page.index or len(pixels) != page.samplesperpixel:
         channels = f"its {page.samplesperpixel} channels are compressed by"
         raise _lacking(path, f"{channels} {page.compression.name}")
     return _split_alpha(pixels, _is_not(pixels, nodata), extras)

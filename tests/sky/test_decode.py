@@ -206,3 +206,40 @@ def test_thin_pictures_are_not_enlarged():
     assert height < 20
     assert width == 1280
     assert working_shape(1, 5000, 320) == (1, 5000)
+
+
+@pytest.mark.parametrize("nodata", ["-9999", "300", "0.5", "1e40"])
+def test_a_value_that_no_pixel_can_have_masks_none(tmp_path, nodata):
+    pixels = np.arange(40, dtype=np.uint8).reshape(5, 8)
+    tifffile.imwrite(tmp_path / "x.tif", pixels, extratags=[(42113, "s", 0, nodata, True)])
+    assert read_sky(tmp_path / "x.tif").valid.all()
+
+
+def test_thumbnails_and_masks_are_not_the_image(tmp_path):
+    """Thumbnails first (cameras), overviews after (GDAL), its mask beside."""
+    pixels = np.random.default_rng(0).integers(0, 255, (24, 40, 3), np.uint8)
+    seen = np.arange(40)[None] > np.arange(24)[:, None]
+    with tifffile.TiffWriter(tmp_path / "x.tif") as file:
+        file.write(pixels[::4, ::4], photometric="rgb", subfiletype=1)
+        file.write(pixels, photometric="rgb")
+        file.write(seen, photometric="mask", subfiletype=4, compression="zlib")
+        file.write(pixels[::2, ::2], photometric="rgb", subfiletype=1)
+        file.write(seen[::2, ::2], photometric="mask", subfiletype=5, compression="zlib")
+    image = read_sky(tmp_path / "x.tif")
+    np.testing.assert_array_equal(image.valid, seen)
+    expected = np.moveaxis(pixels, -1, 0)[:, seen] / 255
+    np.testing.assert_allclose(image.data[:, seen], expected, atol=1e-6)
+
+
+def test_pages_that_are_not_read_are_said(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (24, 40), np.uint8)
+    tifffile.imwrite(tmp_path / "alike.tif", np.stack([pixels, pixels]), photometric="minisblack")
+    assert len(read_sky(tmp_path / "alike.tif").bands) == 2
+    with tifffile.TiffWriter(tmp_path / "unlike.tif") as file:
+        file.write(pixels)
+        file.write(pixels[:9])
+    page = Image.fromarray(pixels).quantize(8)
+    page.save(tmp_path / "palette.tif", save_all=True, append_images=[page])
+    for name in ("unlike", "palette"):
+        with pytest.warns(UserWarning, match="1 further pages in it are not read"):
+            assert read_sky(tmp_path / f"{name}.tif").data.shape[1:] == (24, 40)
