@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 import threading
 import warnings
 from collections.abc import Collection, Sequence
@@ -33,7 +34,7 @@ from imgturbo.sky.bands import named_band, plane_names
 from imgturbo.sky.cards import inherit
 from imgturbo.sky.frames import same_grid
 from imgturbo.sky.hdus import Hdu, Plane, hdus_of
-from imgturbo.sky.headers import celestial_axes, quiet
+from imgturbo.sky.headers import celestial_axes, of_place, quiet
 from imgturbo.sky.masks import Kind, Mask, convention, files_beside, flag_bits, mask_of, pair
 from imgturbo.sky.photometry import FluxScale, check_lost
 from imgturbo.sky.wcs import celestial_wcs, pixel_area
@@ -43,6 +44,7 @@ __all__ = ["FitsBand", "FitsFile"]
 _BLOCK_BYTES = 1 << 22
 _MOST_PLANES = 100_000
 _FRAME = ("RADESYS", "RADECSYS", "EQUINOX")
+_OWN_PLACE = re.compile(r"C(TYPE|RVAL|RPIX|DELT)\d[A-Z]?|(CD|PC)\d_\d[A-Z]?")
 
 
 @dataclass(frozen=True)
@@ -172,8 +174,7 @@ class FitsFile:
         primary = self._hdus[0].header
         header = inherit(hdu.header, primary)
         lost = {*hdu.lost, *(word for word in self._hdus[0].lost if word not in hdu.header)}
-        framed = {*hdu.lost, *(lost & set(_FRAME) if not _states_frame(hdu.header) else ())}
-        wcs = self._coordinates(_with_frame(hdu.header, primary), sorted(framed))
+        wcs = self._coordinates(*_placed(hdu, self._hdus[0], lost))
         if not self.companion:
             check_lost(lost, header, hdu.where)
         scale = FluxScale.of_header(header, pixel_area(wcs, size), self.unit, str(self.path))
@@ -259,7 +260,7 @@ class FitsFile:
                     f"{name} is not used as a mask: it is not of the image's size, or there are "
                     "more of its name than images"
                 )
-            elif kind is None and hdu.shape[-2:] == size:
+            elif kind is None and math.prod(hdu.shape[-2:]) >= math.prod(size):
                 self.notes.append(f"{name} is not read: bands are the SCI images, or the first")
         self.unused = list(dict.fromkeys(self.unused))
 
@@ -267,10 +268,11 @@ class FitsFile:
         """The header's WCS; a word to the user where it speaks of coordinates that are no sky's."""
         wcs = celestial_wcs(header, str(self.path), lost)
         axes = [f"CTYPE{i} = '{header[f'CTYPE{i}']}'" for i in (1, 2) if header.get(f"CTYPE{i}")]
-        if wcs is None and axes:
+        if wcs is None and (axes or _lacks_ctype(header)):
+            said = f"{', '.join(axes)} are" if axes else "CRVAL and CUNIT without CTYPE are"
             warnings.warn(
-                f"{self.path}: {', '.join(axes)} are no pair of coordinates of the sky; the image "
-                "is taken to have none",
+                f"{self.path}: {said} no pair of coordinates of the sky; the image is taken to "
+                "have none",
                 stacklevel=2,
             )
         return wcs
@@ -282,19 +284,34 @@ def _one_grid(a: FitsBand, b: FitsBand) -> bool:
     return a.wcs is None or b.wcs is None or same_grid(a.wcs, b.wcs, a.shape)
 
 
+def _lacks_ctype(header: fits.Header) -> bool:
+    """Whether a header speaks of angles without saying which."""
+    units = [str(header.get(f"CUNIT{i}", "")).strip().lower()[:3] for i in (1, 2)]
+    return units == ["deg", "deg"] and "CRVAL1" in header and "CRVAL2" in header
+
+
 def _states_frame(header: fits.Header) -> bool:
     return any(keyword in header for keyword in _FRAME)
 
 
-def _with_frame(header: fits.Header, primary: fits.Header) -> fits.Header:
-    """The extension's header; the primary's frame of reference where the extension names none."""
-    if _states_frame(header):
-        return header
+def _placed(hdu: Hdu, primary: Hdu, lost: Collection[str]) -> tuple[fits.Header, list[str]]:
+    """An image's header with what the primary's says of places, and which such cards are lost.
+
+    All of it where the image says nothing and the primary has no pixels of its own (INHERIT), else
+    the frame of reference where the image names none.
+    """
+    header, words = hdu.header, set(_FRAME)
+    own = [word for word in (*header, *hdu.lost) if _OWN_PLACE.fullmatch(word)]
+    bare = not primary.shape and header.get("INHERIT") is not False
+    if not own and bare and celestial_axes(primary.header):
+        words = {word for word in (*primary.header, *primary.lost) if of_place(word)}
+    elif _states_frame(header):
+        return header, sorted(hdu.lost)
     named = header.copy()
-    for keyword in _FRAME:
-        if keyword in primary:
-            named[keyword] = primary[keyword]
-    return named
+    for word in primary.header:
+        if word in words and word not in named and not word.startswith(("NAXIS", "WCSAXES")):
+            named[word] = primary.header[word]
+    return named, sorted({*hdu.lost, *(words & set(lost))})
 
 
 def _planes(hdu: Hdu) -> tuple[list[Plane], tuple[int, int]]:

@@ -242,3 +242,30 @@ def test_other_coordinates_are_named(tmp_path, names):
         UserWarning, match=f"CTYPE1 = '{names[0]}', CTYPE2 = '{names[1]}' are no pair"
     ):
         assert read_sky(tmp_path / "a.fits").wcs is None
+
+
+def test_an_image_without_coordinates_has_the_primary_headers(tmp_path):
+    """INHERIT: of a primary HDU without pixels, where the image says nothing of places."""
+    sky = header(BUNIT="nJy")
+    data = np.ones((HEIGHT, WIDTH), np.float32)
+    for name, own, found in (
+        ("given", {}, True),
+        ("declined", {"INHERIT": False}, False),
+        ("own", {"CRPIX1": 3.0, "CRPIX2": 4.0}, False),
+    ):
+        path = tmp_path / f"{name}.fits"
+        primary = fits.PrimaryHDU(header=fits.Header([c for c in sky.cards if "NAXIS" not in c[0]]))
+        fits.HDUList([primary, fits.ImageHDU(data, fits.Header(own), name="SCI")]).writeto(path)
+        image = read_sky(path)
+        assert (image.wcs is not None) == found
+        if found:
+            assert image.wcs.array_shape == (HEIGHT, WIDTH)
+            assert away(image.wcs, X, Y, by_astropy(sky), X, Y) < 1e-3
+
+
+def test_angles_without_ctype_are_no_coordinates_and_that_is_said(tmp_path):
+    h = header()
+    del h["CTYPE1"], h["CTYPE2"]
+    save(tmp_path / "a.fits", h)
+    with pytest.warns(UserWarning, match="CRVAL and CUNIT without CTYPE are no pair"):
+        assert read_sky(tmp_path / "a.fits").wcs is None
