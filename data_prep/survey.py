@@ -8,6 +8,7 @@ the last of a hundred fields is named within seconds.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -94,6 +95,7 @@ def survey(config: PrepareConfig) -> list[FieldSurvey]:
     }
     for side, looks in sides.items():
         _check_agreement(side, [look for look in looks if look])
+        _warn_uncalibrated(side, [look for look in looks if look])
     pairs = list(zip(config.fields, sides["source"], sides["target"], strict=True))
     fields = [
         FieldSurvey(field, source, target, None, field.register_ or config.register_, config.factor)
@@ -142,6 +144,19 @@ def _check_agreement(side: str, looks: Sequence[SideSurvey]) -> None:
                     "(PHOTFLAM and PHOTPLAM, PIXAR_SR, or ABZP) it cannot be converted; state "
                     "them, or prepare the fields apart"
                 )
+
+
+def _warn_uncalibrated(side: str, looks: Sequence[SideSurvey]) -> None:
+    """Of a detector's unit whose worth some files state: say which do not, in one line."""
+    known = [look for look in looks if all(scale.zeropoint is not None for scale in look.scales)]
+    others = [look for look in looks if look not in known and look.scales[0].unit.counting]
+    if known and others:
+        warnings.warn(
+            f"{', '.join(str(look.paths[0]) for look in others)}: no AB zero point is stated, so "
+            f"1 {others[0].unit} of the {side} is taken to be what it is in {known[0].paths[0]}; "
+            "set ABZP if camera or exposure are others",
+            stacklevel=2,
+        )
 
 
 def _check_distinct_pictures(fields: Sequence[FieldSurvey]) -> None:

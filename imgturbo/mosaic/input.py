@@ -23,6 +23,7 @@ from imgturbo.mosaic.matching import (
     check_values,
     flux_factors,
     warn_assumed,
+    warn_uncalibrated,
 )
 from imgturbo.mosaic.reducers import Reduction
 from imgturbo.mosaic.translate import (
@@ -81,6 +82,8 @@ class Input:
             if self.reader.unit_is_assumed:
                 warn_assumed(self.way.input, what)
                 check_values(self.reader.glance()[self.order], self.way.input, what)
+            else:
+                warn_uncalibrated(scales, self.way.input, what)
             if grid is not None:
                 check_scale(self.reader.pixel_scale, self.way.input, what)
             self._check_common(what)

@@ -25,7 +25,15 @@ from imgturbo.sky import FluxScale, Stretch
 from imgturbo.sky.bands import ascii_name, is_filter
 from imgturbo.sky.photometry import DISPLAY, check_display
 
-__all__ = ["band_order", "check_scale", "check_values", "flux_factors", "nameless", "warn_assumed"]
+__all__ = [
+    "band_order",
+    "check_scale",
+    "check_values",
+    "flux_factors",
+    "nameless",
+    "warn_assumed",
+    "warn_uncalibrated",
+]
 
 SCALE_TOLERANCE = 0.02
 _NOTHING = 1e-4  # mag
@@ -126,6 +134,20 @@ def flux_factors(
         )
     like = unit.name in ("", side.scales[0].unit.name)
     return None if like and np.abs(2.5 * np.log10(found)).max() < _NOTHING else found
+
+
+def warn_uncalibrated(scales: Sequence[FluxScale], side: Side, what: str) -> None:
+    """Say, in one line, that a detector's unit is taken to be worth what the model's is.
+
+    The electrons of another camera, or the counts of a longer exposure, are other fluxes.
+    """
+    unit = scales[0].unit
+    if unit.counting and None not in side.zeropoints and None in [s.zeropoint for s in scales]:
+        warnings.warn(
+            f"{what}: states no AB zero point, so 1 {unit.name} is taken to be what it is in the "
+            "bundle; set ABZP (or PHOTFLAM and PHOTPLAM) if camera or exposure are others",
+            stacklevel=3,
+        )
 
 
 def warn_assumed(side: Side, what: str) -> None:

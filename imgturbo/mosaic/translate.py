@@ -25,7 +25,13 @@ from imgturbo.errors import ImgturboError
 from imgturbo.mosaic.background import Background
 from imgturbo.mosaic.grid import at_scale
 from imgturbo.mosaic.layout import prepare
-from imgturbo.mosaic.matching import band_order, check_values, flux_factors, warn_assumed
+from imgturbo.mosaic.matching import (
+    band_order,
+    check_values,
+    flux_factors,
+    warn_assumed,
+    warn_uncalibrated,
+)
 from imgturbo.mosaic.reading import Reading, strips
 from imgturbo.mosaic.sweep import sweep
 from imgturbo.nets import Generator
@@ -275,6 +281,8 @@ def matched(image: SkyImage, side: Side, what: str) -> tuple[SkyImage, Planes]:
         warn_assumed(side, what)
         check_values(image.data[order], side, what)
         image = replace(image, unit=side.unit, zeropoints=())
+    else:
+        warn_uncalibrated([image.scales[k] for k in order], side, what)
     image = at_scale(image, side.pixel_scale)
     measured = np.isfinite(image.data[order])
     require_common([measured], [image.bands[k] for k in order], what)

@@ -1,4 +1,4 @@
-"""Bands whose headers have no FILTER are called as the field says."""
+"""Bands whose headers have no FILTER are called as the field says; so of zero points it is said."""
 
 from __future__ import annotations
 
@@ -46,3 +46,18 @@ def test_the_command_line_names_them_too(tmp_path, field):
     assert not ended.value.code
     store = TileStore.open(out)
     assert (store.source.names, store.target.names) == (("U", "V"), ("W",))
+
+
+def test_fields_of_which_some_state_a_zero_point_are_said(tmp_path):
+    """DN of two cameras are others: of one without a zero point nobody can tell."""
+    fields = []
+    for name, ra, cards in (("f", 150.0, {"MAGZERO": 25.0}), ("g", 151.0, {})):
+        files = {}
+        for side, unit in (("source", "DN"), ("target", "MJy/sr")):
+            head = header((64, 64), ra=ra, unit=unit)
+            head.update(cards if side == "source" else {})
+            files[side] = [tmp_path / f"{name}_{side}.fits"]
+            fits.writeto(files[side][0], stars((64, 64)), head)
+        fields.append({"name": name, **files})
+    with pytest.warns(UserWarning, match=r"g_source.*no AB zero point.*1 DN of the source.*f_so"):
+        prepare(settings(tmp_path, *fields))

@@ -135,6 +135,19 @@ def test_a_zero_point_without_a_unit_is_no_guess(translators, tmp_path):
         translate_file(translators["electron/s"], source, tmp_path / "guessed.fits")
 
 
+def test_electrons_of_unknown_worth_are_said(translators, tmp_path):
+    """Without a zero point they are taken for those of the camera that the bundle knows."""
+    source = sky_file(tmp_path, "ELECTRONS/S", 0.0503)
+    with fits.open(source, mode="update") as hdus:
+        del hdus[0].header["PHOTFNU"]
+    for made in (
+        lambda: translate_file(translators["electron/s"], source, tmp_path / "o.fits"),
+        lambda: translate_sky(translators["electron/s"], read_sky(source)),
+    ):
+        with pytest.warns(UserWarning, match="states no AB zero point, so 1 electron/s is taken"):
+            made()
+
+
 @pytest.mark.parametrize(("unit", "scale"), EVERY)
 @pytest.mark.parametrize("predicted", ["10.0*nanoJansky", "MJy sr^{-1}"])
 def test_evaluation(tmp_path, monkeypatch, unit, scale, predicted):
