@@ -36,7 +36,7 @@ from imgturbo.sky.bands import ascii_name
 from imgturbo.sky.checksum import add, blank, sealed
 from imgturbo.sky.headers import quiet
 from imgturbo.sky.provenance import history_of
-from imgturbo.sky.spec import padded
+from imgturbo.sky.spec import add_history, card_of, padded
 from imgturbo.sky.wcs import wcs_window
 
 __all__ = ["CutoutFiles", "Described", "Made", "OneFile", "Row", "Status"]
@@ -272,9 +272,8 @@ class OneFile(_Cutouts):
         header = fits.PrimaryHDU().header
         with quiet():
             for card in self.described.cards:
-                header.append(fits.Card(*card), end=True)
-            for line in self.described.history():
-                header.add_history(line.encode("ascii", "replace").decode("ascii"))
+                header.append(card_of(*card), end=True)
+            add_history(header, self.described.history())
         self._write(header, b"")
 
     def has(self, cutout: Cutout) -> bool:
@@ -294,7 +293,9 @@ class OneFile(_Cutouts):
 
     def finish(self) -> list[Row]:
         """Append the table; what came of each position."""
-        hdu = fits.table_to_hdu(self.described.table(self.rows, "extver"))
+        table = self.described.table(self.rows, "extver")
+        table["name"] = [ascii_name(name) for name in table["name"]]
+        hdu = fits.table_to_hdu(table)
         hdu.name = "POSITIONS"
         hdu.add_checksum()
         with quiet(), io.BytesIO() as buffer:

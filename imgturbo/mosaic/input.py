@@ -37,7 +37,7 @@ from imgturbo.sky import SkyReader, open_sky
 from imgturbo.sky.bands import stem
 from imgturbo.sky.grids import zoomed_grid
 from imgturbo.sky.overlap import require_common_in
-from imgturbo.sky.provenance import prediction_cards
+from imgturbo.sky.provenance import object_cards, prediction_cards
 
 __all__ = ["Input", "cards_of", "digest", "fingerprint"]
 
@@ -132,6 +132,7 @@ def cards_of(source: Input, bundle: Bundle, settings: Settings) -> list[tuple[st
     cards: list[tuple[str, Any, str]] = [
         ("CREATOR", _CREATOR, "translated by"),
         *prediction_cards(bundle.hash, source.way.name),
+        *object_cards(source.reader.header),
     ]
     if source.reader.row_order:
         cards += [("ROWORDER", source.reader.row_order, "place of the first row")]

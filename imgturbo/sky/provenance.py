@@ -13,12 +13,20 @@ from typing import Any
 
 from astropy.io import fits
 
-__all__ = ["PREDICTED", "derived_header", "history_of", "predicted_by", "prediction_cards"]
+__all__ = [
+    "PREDICTED",
+    "derived_header",
+    "history_of",
+    "object_cards",
+    "predicted_by",
+    "prediction_cards",
+]
 
 PREDICTED = "PREDICTD"
 """The card of an image that was never observed."""
 
-_STAYS_TRUE = re.compile(r"OBJECT|TARGNAME|FIELD|RA_TARG|DEC_TARG|ROWORDER|COMMENT|HISTORY")
+_OBJECT = ("OBJECT", "TARGNAME", "FIELD", "RA_TARG", "DEC_TARG")
+_STAYS_TRUE = re.compile("|".join((*_OBJECT, "ROWORDER", "COMMENT", "HISTORY")))
 _TOLD = ("TELESCOP", "INSTRUME", "DETECTOR", "OBJECT", "TARGNAME", "DATE-OBS", "EXPTIME")
 
 
@@ -41,6 +49,15 @@ def predicted_by(header: Mapping[str, Any] | None) -> str | None:
     if header is None or not header.get(PREDICTED):
         return None
     return f"by a network (model {header.get('MODEL', 'unknown')}), not observed"
+
+
+def object_cards(header: fits.Header | None) -> list[tuple[str, Any, str]]:
+    """Cards of what an observation was of, which its prediction is of too."""
+    return [
+        (card.keyword, card.value, card.comment)
+        for card in derived_header(header).cards
+        if card.keyword in _OBJECT and not isinstance(card.value, fits.card.Undefined)
+    ]
 
 
 def history_of(header: Mapping[str, Any] | None) -> list[str]:

@@ -29,7 +29,7 @@ from imgturbo.sky.photometry import FluxScale
 from imgturbo.sky.units import parse_unit
 from imgturbo.sky.wcs import pixel_area, wcs_cards
 
-__all__ = ["Card", "FitsLayout", "SkySpec", "padded"]
+__all__ = ["Card", "FitsLayout", "SkySpec", "add_history", "card_of", "padded"]
 
 Card = tuple[str, Any] | tuple[str, Any, str]
 """(keyword, value[, comment]) of a header."""
@@ -170,7 +170,7 @@ class SkySpec:
         for card in FluxScale(parse_unit(self.unit), zero, area).cards():
             header.append(card)
         for further in self.image_cards:
-            header.append(fits.Card(*further), end=True)
+            header.append(card_of(*further), end=True)
         return self._placed(header)
 
     def flags_header(self, version: int = 1) -> fits.Header:
@@ -204,11 +204,25 @@ def _primary_header(cards: Sequence[Card], history: Sequence[str]) -> fits.Heade
                 "ROWORDER",
                 BOTTOM_UP,
             ):  # what FITS means anyway
-                words = (ascii_name(word) if isinstance(word, str) else word for word in card)
-                header.append(fits.Card(*words), end=True)
-        for line in history:
-            header.add_history(line.encode("ascii", "replace").decode("ascii"))
+                header.append(card_of(*card), end=True)
+        add_history(header, history)
     return header
+
+
+def card_of(*words: Any) -> fits.Card:
+    """A card of what may come from names of files and other headers: FITS has printable ASCII."""
+    make = _shown if words[0] == "HISTORY" else ascii_name
+    return fits.Card(*(make(word) if isinstance(word, str) else word for word in words))
+
+
+def add_history(header: fits.Header, lines: Sequence[str]) -> None:
+    """Append lines of any letters; FITS shows a question mark for those it has not."""
+    for line in lines:
+        header.add_history(_shown(line))
+
+
+def _shown(line: str) -> str:
+    return "".join(c if " " <= c <= "~" else "?" for c in line)
 
 
 def padded(length: int) -> int:

@@ -143,6 +143,24 @@ def test_one_file_holds_the_same_and_the_table(bundle, mosaic, tmp_path):
     assert read_sky(tmp_path / "cut" / "1.fits").bands == ("F150W", "F277W")
 
 
+def test_names_of_any_letters_make_files_of_fits(bundle, make_fits, tmp_path):
+    """Of files and of positions: FITS has ASCII alone, in cards and in tables."""
+    planes = zip(noise_sky(2, 40, 44), ("F606W", "F814W"), strict=True)
+    wcs = rotated_wcs(40, 44)
+    files = [make_fits(f"ä {band}\nα.fits", plane, band, wcs=wcs) for plane, band in planes]
+    for path in files:
+        fits.setval(path, "OBJECT", value="M51")
+    made = translate_file(bundle, files, tmp_path / "é.fits")
+    with fits.open(made, checksum=True) as hdus:
+        assert "? F814W??.fits" in str(hdus["SCI"].header["HISTORY"])
+        assert hdus[0].header["OBJECT"] == "M51"
+    ra, dec = wcs.wcs_pix2world([[20, 20]], 0)[0]
+    table = tmp_path / "é.csv"
+    table.write_text(f"name,ra,dec\né α,{ra},{dec}\n")
+    translate_positions(bundle, files, table, "9pix", tmp_path / "é_cut.fits")
+    assert list(Table.read(tmp_path / "é_cut.fits", "POSITIONS")["name"]) == ["e U03B1"]
+
+
 def test_a_folder_goes_on_where_it_was_left(bundle, mosaic, tmp_path):
     table = catalogue(tmp_path / "c.csv")
     job = (bundle, mosaic, table, "21pix", tmp_path / "cut")
