@@ -8,6 +8,7 @@ a window of the whole and the whole cut to a window are the same.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
@@ -65,6 +66,7 @@ class SkyReader:
             for band in self._bands:
                 _check_unit(first, band)
                 _check_shape(first, band)
+            first, *self._bands = _on_pixels_of_another([first, *self._bands])
             self.bands = tuple(band.name for band in self._bands)
             self.named = tuple(band.named for band in self._bands)
             self.unit = first.scale.unit.name
@@ -332,6 +334,23 @@ def _check_shape(first: Band, band: Band) -> None:
             f"{band.shape[0]} × {band.shape[1]}, and without a WCS in both they cannot be "
             "brought to one grid; resample or crop them first"
         )
+
+
+def _on_pixels_of_another(found: list[Band]) -> list[Band]:
+    """Bands without coordinates, and as large as one that has some, take those of that one.
+
+    Left without, they would stay behind when the others are brought to another grid.
+    """
+    placed = next((band for band in found if band.wcs is not None), None)
+    lost = [band for band in found if band.wcs is None]
+    if placed is None or not lost:
+        return found
+    warnings.warn(
+        f"{', '.join(dict.fromkeys(str(band.path) for band in lost))}: states no coordinates; its "
+        f"pixels are taken to be those of {placed.path}, which is as large",
+        stacklevel=4,
+    )
+    return [replace(band, wcs=band.wcs or placed.wcs) for band in found]
 
 
 def _check_measured(band: Band) -> None:

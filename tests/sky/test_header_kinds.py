@@ -269,3 +269,21 @@ def test_angles_without_ctype_are_no_coordinates_and_that_is_said(tmp_path):
     save(tmp_path / "a.fits", h)
     with pytest.warns(UserWarning, match="CRVAL and CUNIT without CTYPE are no pair"):
         assert read_sky(tmp_path / "a.fits").wcs is None
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_band_without_coordinates_goes_where_its_twin_goes(tmp_path, lost):
+    """Whichever it is, it is moved to another scale with the band whose pixels it shares."""
+    files = []
+    for index, band in enumerate(("F606W", "F814W")):
+        files.append(tmp_path / f"{band}.fits")
+        save(files[-1], header(FILTER=band))
+        if index == lost:
+            with fits.open(files[-1], mode="update") as hdus:
+                for word in ("CTYPE", "CRVAL", "CUNIT"):
+                    del hdus[0].header[f"{word}*"]
+    with pytest.warns(UserWarning, match=f"{files[lost].name}: states no coordinates"):
+        image = read_sky(files, pixel_scale=0.7 * PIXEL)
+    assert image.wcs is not None
+    assert image.data.shape[1:] == (-(-HEIGHT * 10 // 7), -(-WIDTH * 10 // 7))
+    np.testing.assert_array_equal(image.data[0], image.data[1])
