@@ -89,3 +89,9 @@ def test_names_of_quantiles_tell_them_apart():
 def test_what_cannot_be_made_of_the_draws_is_named(samples, quantiles, keep, named):
     with pytest.raises(ImgturboError, match=named):
         Reduction.of(samples, quantiles, keep)
+
+
+def test_what_few_draws_reach_is_said():
+    said = r"Q05: 4 draws have quantiles from 0\.2 to 0\.8 only, .* ask for 19 samples"
+    with pytest.warns(UserWarning, match=said):
+        Reduction.of(4, (0.05, 0.5), False)
