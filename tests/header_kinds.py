@@ -148,6 +148,8 @@ def kinds() -> dict[str, Kind]:
         "LONPOLE": header("ZEA", LONPOLE=150.0),
         "LATPOLE": header("CEA", LONPOLE=30.0, LATPOLE=50.0, PV2_1=1.0),
         "pole in PV": header(PV1_3=150.0),
+        "reference in PV": header(PV1_0=0.0, PV1_1=0.5, PV1_2=89.9),
+        "reference in PV, DEC first": latitude_first(header(PV2_1=0.5, PV2_2=89.9)),
         "galactic": header("CAR", ("GLON", "GLAT")),
         "galactic with RADESYS": header("TAN", ("GLON", "GLAT"), RADESYS="FK5"),
         "FK4": header(RADESYS="FK4", EQUINOX=1950.0),

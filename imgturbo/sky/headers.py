@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from astropy.io import fits
@@ -48,6 +48,7 @@ _MATRIX = re.compile(r"(?:CD|PC)0*(\d)_?0*(\d)")
 _CD, _PC = re.compile(r"CD\d_\d"), re.compile(r"PC\d_\d|PC\d{6}")
 _SIP = re.compile(r"(A|B|AP|BP)_(ORDER|DMAX|\d+_\d+)")
 _PV = re.compile(r"PV(\d)_(\d+)")
+_TOUCHING = 45.0  # degrees of native latitude
 _SCALE = re.compile(r"CDELT\d|CD\d_\d|PC\d_\d|PC\d{6}")
 _NUMBERS = re.compile(
     rf"C(RVAL|RPIX|DELT|ROTA)\d|PV\d_\d+|L(ON|AT)POLE|{_SCALE.pattern}|{_SIP.pattern}"
@@ -195,7 +196,7 @@ def _clean(header: fits.Header, axes: tuple[int, int], with_plate: bool) -> fits
             continue
         if any(re.match(rf"C{n[0]}(DIS|ERR){n[1]}|D{n}", word) for n in absent):
             continue
-        if tangent and not scamp and _PV.fullmatch(word) and not _turns(word, pv):
+        if tangent and not scamp and _PV.fullmatch(word) and not _turns(word, pv, header):
             continue
         if not _of_others(word, axes):
             clean.append(card, end=True)
@@ -259,10 +260,17 @@ def _computed(header: fits.Header, kind: str, axis: str) -> bool:
     return str(header.get(f"C{kind}DIS{axis}", "LOOKUP")).strip().upper() != "LOOKUP"
 
 
-def _turns(word: str, pv: dict[int, list[int]]) -> bool:
-    """Whether a PV of a TAN is a pole's position and not SCAMP's first order left behind."""
+def _turns(word: str, pv: Mapping[int, Sequence[int]], header: fits.Header) -> bool:
+    """Whether a PV of a TAN is its pole's or reference point's and not SCAMP's, left behind.
+
+    A tangent plane touches the sphere at native latitude 90°; SCAMP's number of that name, the
+    share of the other axis, is near 0, and its numbers come for both axes.
+    """
     axis, number = (int(n) for n in _PV.fullmatch(word).groups())  # type: ignore[union-attr]
-    return number in (3, 4) and min(pv[axis]) >= 3
+    latitude = header.get(f"PV{axis}_2")
+    touching = isinstance(latitude, int | float) and latitude >= _TOUCHING
+    alone = not any(numbers for other, numbers in pv.items() if other != axis)
+    return (number in (3, 4) and min(pv[axis]) >= 3) or (number <= 4 and touching and alone)
 
 
 def _of_others(word: str, axes: tuple[int, int]) -> bool:

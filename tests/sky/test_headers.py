@@ -63,6 +63,10 @@ def test_terms_of_a_tangent_plane_are_scamps_from_the_fifth_on():
     assert {"PV1_1", "PV2_1", "PV2_5"} <= set(many)
     pole = cards_of(header(PV1_3=180.0, PV1_4=30.0))
     assert {"PV1_3", "PV1_4"} <= set(pole)
+    moved = cards_of(header(PV1_0=0, PV1_1=0.5, PV1_2=89.9))
+    assert {"PV1_0", "PV1_1", "PV1_2"} <= set(moved)
+    one_axis = cards_of(header(PV1_1=1.01, PV1_2=0.002))
+    assert not any(word.startswith("PV") for word in one_axis)
 
 
 def test_a_plates_terms_can_be_left_out():
