@@ -125,6 +125,23 @@ def test_the_reach_of_a_hole_is_measured(k):
     assert max(1, k) <= found <= max(1, np.ceil(np.sqrt(2) * k))
 
 
+class Moved(Generator):
+    """What lies k pixels to the left, and nothing else."""
+
+    def __init__(self, k):
+        super().__init__(1, 1)
+        self.k = k
+
+    def forward(self, u, noise=None):
+        return torch.roll(u, self.k, -1)
+
+
+@pytest.mark.parametrize(("k", "reach"), [(20, 20), (60, 60), (64, 64), (66, 64)])
+def test_a_hole_is_seen_as_far_as_the_network_looks_or_the_limit(k, reach):
+    stretch = Stretch(np.zeros(1), np.ones(1), np.full(1, 4.0))
+    assert influence(Moved(k), stretch, stretch, 3.0) == reach
+
+
 def test_near_is_a_distance():
     hole = np.zeros((21, 21), bool)
     assert not near(hole, 3).any()
