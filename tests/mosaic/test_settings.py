@@ -71,7 +71,10 @@ def test_whatever_is_asked_for_the_answer_has_one_shape(make_bundle, kind, asked
     bundle = make_bundle(noise=2)
     given = ARRAY
     if kind == "image":
-        given = SkyImage.from_array(ARRAY, unit=bundle.source.unit, bands=bundle.source.names)
+        side = bundle.source
+        given = SkyImage.from_array(
+            ARRAY, unit=side.unit, bands=side.names, zeropoints=side.zeropoints
+        )
     found = bundle.translate(given, seed=3, **asked)
     assert isinstance(found, Translation)
     assert isinstance(found.mean, SkyImage if kind == "image" else np.ndarray)
