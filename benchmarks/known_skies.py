@@ -53,16 +53,16 @@ def judge(arguments: argparse.Namespace, bundle: Bundle, out: Path) -> dict[str,
         Sky(f"sky-{n}", arguments.pixels, n, star_density=0, density=0, cluster=False)
         for n in seeds[arguments.fields :]
     ]
-    pairs, predictions = {}, {}
-    for sky in (*full, *none):
-        pairs[sky.name] = sky.simulate(out, 0)
-        files = align(config, pairs, [sky], out)[sky.name]
-        predictions[sky.name] = translate_file(bundle, [files["source"]], out / f"{sky.name}.fits")
-        print(f"{sky.name} translated", flush=True)
-    empty = [made_up(predictions[s.name], out / "aligned" / f"{s.name}_target.fits") for s in none]
+    pairs = {sky.name: sky.simulate(out, 0) for sky in (*full, *none)}
+    aligned = align(config, pairs, [*full, *none], out)
+    predictions = {
+        name: translate_file(bundle, [files["source"]], out / f"{name}.fits", overwrite=True)
+        for name, files in aligned.items()
+    }
+    empty = [made_up(predictions[sky.name], aligned[sky.name]["target"]) for sky in none]
     skies = [
-        KnownSky(predictions[s.name], list(pairs[s.name].noiseless), pairs[s.name].truth)
-        for s in full
+        KnownSky(predictions[sky.name], list(pairs[sky.name].noiseless), pairs[sky.name].truth)
+        for sky in full
     ]
     bands = bundle.source.names
     invented = {band: sum(one[band] for one in empty) / len(empty) for band in empty[0]}

@@ -148,8 +148,12 @@ def _check_agreement(side: str, looks: Sequence[SideSurvey]) -> None:
 
 def _warn_uncalibrated(side: str, looks: Sequence[SideSurvey]) -> None:
     """Of a detector's unit whose worth some files state: say which do not, in one line."""
-    known = [look for look in looks if all(scale.zeropoint is not None for scale in look.scales)]
-    others = [look for look in looks if look not in known and look.scales[0].unit.counting]
+    known, others = [], []
+    for look in looks:
+        if all(scale.zeropoint is not None for scale in look.scales):
+            known.append(look)
+        elif look.scales[0].unit.counting:
+            others.append(look)
     if known and others:
         warnings.warn(
             f"{', '.join(str(look.paths[0]) for look in others)}: no AB zero point is stated, so "

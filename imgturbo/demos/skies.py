@@ -23,7 +23,7 @@ class Sky:
 
     Attributes:
         name: of its folder and its files.
-        pixels: its side, in pixels of the Hubble-like camera.
+        pixels: its side, in pixels of the Webb-like camera.
         seed: is added to the one that it is simulated with.
         star_density, density: stars and galaxies a square arcmin.
         cluster: of galaxies, in its middle.

@@ -47,8 +47,10 @@ def zeropoints(
     header: Mapping[str, Any], unit: Unit, area: float | None
 ) -> list[tuple[str, float]]:
     """All AB zero points that a header states, (who says so, ZP), the most trusted first."""
-    found = [("ABZP", number_of(header, "ABZP")), (f"the unit {unit.name}", None)]
-    found[1] = (found[1][0], zeropoint_of_unit(header, unit, area))
+    found = [
+        ("ABZP", number_of(header, "ABZP")),
+        (f"the unit {unit.name}", zeropoint_of_unit(header, unit, area)),
+    ]
     if not _is_vega(header):
         cards = (*ZEROPOINT_CARDS, *(_OF_ANY_SYSTEM if _is_ab(header) else ()))
         found += [(card, number_of(header, card)) for card in cards]
